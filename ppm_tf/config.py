@@ -1,0 +1,450 @@
+"""Every setting of a run: `Config`, read from a YAML file and `section.key=value` overrides.
+
+Imports pydantic and YAML only, so that a wrong setting is reported in well under a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or outside its range; the message names it."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# === Where the columns of a user's files are ===
+
+
+class FieldColumn(Section):
+    """A categorical column of the raw files."""
+
+    column: str = Field(description="name of the column")
+    separator: str | None = Field(None, description="splits one string into several values, such as '|' for 'Comedy|Drama'; list columns need none")
+    min_count: PositiveInt = Field(1, description="values seen fewer times than this are treated as unknown")
+
+
+class LabelColumn(Section):
+    """The column that holds one task's label."""
+
+    column: str = Field(description="name of the column")
+    at_least: float | None = Field(None, description="values from here on are positive, e.g. 4 for ratings; without it the column must hold 0, 1 or null")
+
+
+def _column(value: Any) -> Any:
+    """`name: column` is short for `name: {column: column}`."""
+    return {"column": value} if isinstance(value, str) else value
+
+
+Fields = dict[str, Annotated[FieldColumn, BeforeValidator(_column)]]
+Labels = dict[str, Annotated[LabelColumn, BeforeValidator(_column)]]
+
+
+class ItemFiles(Section):
+    """The item file: one row an item."""
+
+    files: str = Field("items.parquet", description="file or glob inside data.path (Parquet, CSV, CSV.gz, JSONL, JSONL.gz)")
+    id: str = Field("item_id", description="column of the item id (integers or strings)")
+    text: tuple[str, ...] = Field((), description="columns joined, in this order, to the item's text")
+    text_files: str | None = Field(None, description="file that holds the text columns, joined by id, if not the item file")
+    image: str | None = Field(None, description="column of the encoded image (bytes) or of its path relative to data.path")
+    image_files: str | None = Field(None, description="file that holds the image column, joined by id, if not the item file")
+    fields: Fields = Field({}, description="categorical item fields: name -> column")
+    numbers: tuple[str, ...] = Field((), description="numeric item columns")
+
+
+class UserFiles(Section):
+    """The user file: one row a user."""
+
+    files: str = Field("users.parquet", description="file or glob inside data.path")
+    id: str = Field("user_id", description="column of the user id")
+    fields: Fields = Field({}, description="categorical user fields: name -> column")
+
+
+class LogFiles(Section):
+    """The interaction log: one row a user-item pair that was shown or rated."""
+
+    files: str = Field("interactions.parquet", description="file or glob inside data.path")
+    user: str = Field("user_id", description="column of the user id")
+    item: str = Field("item_id", description="column of the item id")
+    time: str | None = Field(None, description="column of the time: seconds since 1970, or a timestamp type")
+    time_unit: Literal["s", "ms"] = Field("s", description="unit of an integer time column")
+    order: str | None = Field(None, description="column that orders a user's rows where there is no time, or within equal times")
+    request: str | None = Field(None, description="column of the request (impression) id, for data.requests=column")
+    slot: str | None = Field(None, description="column of the display position of the item in its request (0 = first)")
+    labels: Labels = Field({"click": LabelColumn(column="click")}, min_length=1, description="task -> label column; the first task is the one PPM is pre-trained on")
+    context: Fields = Field({}, description="categorical columns of the request: name -> column")
+    truth: dict[str, str] = Field({}, description="task -> column of the true probability (simulated data only); evaluation reports its AUC as the ceiling")
+
+
+class QueryFiles(Section):
+    """Search queries with the item that was clicked for them."""
+
+    files: str = Field("queries.parquet", description="file or glob inside data.path")
+    text: str = Field("query", description="column of the query text")
+    item: str = Field("item_id", description="column of the clicked item id")
+    label: str | None = Field(None, description="column that grades the match; without it every row is a click")
+    at_least: float = Field(1.0, description="grades from here on are a click")
+
+
+# === data ===
+
+
+class SplitSettings(Section):
+    """How the log is cut into pretrain | train | valid | test, in this order."""
+
+    by: Literal["time", "user"] = Field("time", description="time: one cut in time for all; user: the cut is made in each user's own sequence")
+    pretrain: Share = Field(0.0, description="share of the log, oldest first, that only PPM's pre-training sees")
+    valid: Share = Field(0.1, description="share of the log just before the test part, used to stop and to choose")
+    test: Share = Field(0.1, description="share of the log, newest, that is scored once at the end")
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> "SplitSettings":
+        if self.pretrain + self.valid + self.test >= 1.0:
+            raise ValueError(f"pretrain + valid + test must be below 1. Received: {self.pretrain} + {self.valid} + {self.test}")
+        if self.test <= 0.0:
+            raise ValueError("test must be above 0")
+        return self
+
+
+class ShopSplit(SplitSettings):
+    """The embedded shop's split: the older half of the log is PPM's alone."""
+
+    pretrain: Share = Field(0.5, description="share of the log, oldest first, that only PPM's pre-training sees")
+
+
+class UserSplit(SplitSettings):
+    """Split inside each user's sequence, for data sets whose users do not share a clock."""
+
+    by: Literal["time", "user"] = Field("user", description="time: one cut in time for all; user: the cut is made in each user's own sequence")
+    valid: Share = Field(0.05, description="share of the log just before the test part, used to stop and to choose")
+
+
+class DataSettings(Section):
+    """Settings that every data source shares."""
+
+    history_length: PositiveInt = Field(30, description="behaviours kept a request, the most recent ones (T)")
+    history_task: str | None = Field(None, description="positives of this task form the history; default: the first task")
+    requests: Literal["column", "bursts", "single"] = Field("column", description="column: rows of one request id; bursts: up to data.candidates consecutive rows of a user; single: a row a request")
+    candidates: PositiveInt = Field(10, description="most candidates a request (N); longer requests are cut into several")
+    split: SplitSettings = Field(SplitSettings(), description="how the log is cut")
+    shards: PositiveInt = Field(16, description="partitions of users; each becomes one TFRecord shard a split and is held in memory once")
+    compression: Literal["gzip", "none"] = Field("gzip", description="compression of the sample shards")
+    max_rejected: Share = Field(0.001, description="share of log rows that may be set aside (unknown item, missing id) before preparation is refused")
+
+
+class SyntheticData(DataSettings):
+    """The embedded shop: a seeded generator with a known truth."""
+
+    source: Literal["synthetic"] = Field("synthetic", description="the embedded shop")
+    users: PositiveInt = Field(2000, description="users of the shop")
+    items: PositiveInt = Field(3000, description="items of the shop, born over its days")
+    days: PositiveInt = Field(28, description="days of the log")
+    requests_per_user: PositiveInt = Field(16, description="mean number of requests a user over all days")
+    seed: int = Field(1, description="seed of the generator")
+    split: ShopSplit = Field(ShopSplit(), description="how the log is cut")
+
+
+class ColumnarData(DataSettings):
+    """Parquet, CSV or JSONL files by a column mapping."""
+
+    source: Literal["columnar"] = Field("columnar", description="files by a column mapping")
+    path: str = Field(description="folder of the raw files")
+    items: ItemFiles = Field(ItemFiles(), description="the item file")
+    users: UserFiles | None = Field(None, description="the user file, if there is one")
+    log: LogFiles = Field(LogFiles(), description="the interaction log")
+    queries: QueryFiles | None = Field(None, description="the query file, if there is one")
+
+
+class MovieLensData(DataSettings):
+    """MovieLens folders: the official ml-1m and ml-latest layouts, or Parquet files of the same content."""
+
+    source: Literal["movielens"] = Field("movielens", description="MovieLens")
+    path: str = Field(description="folder of the data set")
+    positive_from: float = Field(4.0, description="ratings from here on are clicks")
+    text_files: str | None = Field(None, description="Parquet or CSV with the item texts, joined by the item id; default: items.parquet where present")
+    text: tuple[str, ...] = Field((), description="columns joined to the item's text; default: what the folder offers")
+    image_files: str | None = Field(None, description="Parquet with the posters, joined by the item id; default: posters.parquet where present")
+    requests: Literal["bursts", "single"] = Field("bursts", description="bursts: up to data.candidates consecutive ratings of a user share a history; single: a rating a request")
+    split: UserSplit = Field(UserSplit(), description="how the log is cut")
+
+
+class AmazonData(DataSettings):
+    """Amazon review data (2018, 'v2'): reviews and metadata as .json.gz, one sampled negative a positive."""
+
+    source: Literal["amazon"] = Field("amazon", description="Amazon reviews v2")
+    path: str = Field(description="folder of the two files")
+    reviews: str = Field(description="review file inside data.path, e.g. Sports_and_Outdoors.json.gz")
+    metadata: str = Field(description="metadata file inside data.path, e.g. meta_Sports_and_Outdoors.json.gz")
+    core: PositiveInt = Field(5, description="users and items with fewer interactions are dropped, repeatedly")
+    negatives: Literal["uniform", "popularity"] = Field("uniform", description="how the negative of each positive is drawn, never from the user's own training items")
+    seed: int = Field(1, description="seed of the negatives")
+    images: str | None = Field(None, description="folder with <asin>.jpg files inside data.path, if there is one")
+    requests: Literal["column"] = Field("column", description="a positive and its negative form a request")
+    split: UserSplit = Field(UserSplit(), description="with by=user, the last item of each user is the test part and the one before it the valid part")
+
+
+Data = Annotated[Union[SyntheticData, ColumnarData, MovieLensData, AmazonData], Field(discriminator="source")]
+
+
+# === Modality tables ===
+
+
+class TextSettings(Section):
+    """How the table `title` is made."""
+
+    encoder: Literal["bag_of_words"] = Field("bag_of_words", description="bag_of_words: hashed words, weighted by rarity, projected to the width; needs no training")
+    dim: PositiveInt = Field(64, description="width of the table")
+    buckets: PositiveInt = Field(1 << 18, description="hash buckets of the bag of words")
+
+
+class ImageSettings(Section):
+    """How the table `image` is made."""
+
+    encoder: Literal["descriptor"] = Field("descriptor", description="descriptor: colour and edge statistics of a grid, projected to the width; needs no training")
+    dim: PositiveInt = Field(64, description="width of the table")
+
+
+# === ppm and train ===
+
+
+class PPMSettings(Section):
+    """The pre-trained plug-in model (PPM, section 3.1)."""
+
+    tables: tuple[Literal["title", "image"], ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated")
+    splits: tuple[Literal["pretrain", "train"], ...] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
+    standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
+    width: PositiveInt | None = Field(None, description="width of the transformer; default: the sum of the table widths")
+    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
+    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
+    heads: PositiveInt = Field(4, description="attention heads")
+    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
+    dropout: Share = Field(0.1, description="dropout in the transformer and the dense layers")
+    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
+    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
+    slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
+    mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="the three dense layers before the click probability")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.01, description="standard deviation of the Gaussian initial weights (PPM, section 4.2.3)")
+
+
+class TrainSettings(Section):
+    """The training harness."""
+
+    batch_size: PositiveInt = Field(128, description="requests a step, over all replicas")
+    epochs: PositiveInt = Field(1, description="passes over the training samples")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(4e-4, description="Adam's first learning rate")
+    final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate; the decay between them is linear")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
+    steps_per_loop: PositiveInt = Field(50, description="steps run inside one graph before Python looks at them")
+    validate_every: PositiveInt | None = Field(None, description="steps between two looks at the valid split; default: eight looks in a run, at least one an epoch")
+    patience: PositiveInt = Field(3, description="looks without a better validation AUC before the training stops; the best weights are kept")
+    checkpoint_every: PositiveInt = Field(500, description="steps between two checkpoints, rounded up to whole loops")
+    shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: mixed_bfloat16 where a GPU is found, else float32")
+    verify: Literal["sha256", "size"] = Field("sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data")
+    max_bad_share: Share = Field(0.05, description="share of the records in damaged shards that may be set aside before the run is refused")
+    max_step: PositiveInt | None = Field(None, description="stop after this many steps, whatever the epochs say")
+
+
+class EvaluateSettings(Section):
+    """How scores become the figures of a report."""
+
+    precision_at: PositiveInt = Field(2, description="N of Precision@N")
+    bootstrap: Annotated[int, Field(ge=0)] = Field(200, description="bootstrap resamples (of users) behind each interval; 0 = no intervals")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
+    bucket_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open")
+
+
+class BeamSettings(Section):
+    """Where batch jobs run."""
+
+    runner: str = Field("FnApiRunner", description="FnApiRunner (in this process), or any Beam runner name: FlinkRunner, SparkRunner, DataflowRunner, PortableRunner")
+    options: tuple[str, ...] = Field((), description="further Beam pipeline options, such as --region=europe-west1")
+    batch_rows: PositiveInt = Field(131072, description="log rows in one columnar batch")
+    timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds after which a job on a remote runner is cancelled and reported")
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    run: str = Field("runs/shop", description="folder that holds every artifact of the run")
+    seed: int = Field(1, description="seed of initial weights, order of samples and dropout")
+    data: Data = Field(default_factory=SyntheticData, description="where items, users and the log come from")
+    text: TextSettings = Field(TextSettings(), description="table `title`")
+    image: ImageSettings = Field(ImageSettings(), description="table `image`")
+    ppm: PPMSettings = Field(PPMSettings(), description="the pre-trained plug-in model")
+    train: TrainSettings = Field(TrainSettings(), description="the training harness")
+    evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
+    beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
+
+
+# === Reading ===
+
+
+def load(arguments: list[str] | None = None) -> Config:
+    """Reads `[file.yaml] [section.key=value ...]` into a `Config`.
+
+    Later arguments win. A value is read as YAML, so `ppm.mlp_units=[64,32]` and `train.clip_norm=null` work.
+
+    Raises:
+        ConfigError: a file or setting is unknown or wrong; the message names it and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    for argument in arguments or []:
+        if "=" in argument:
+            key, _, text = argument.partition("=")
+            try:
+                value = yaml.safe_load(text) if text else ""
+            except yaml.YAMLError as error:
+                raise ConfigError(f"The value of {key} must be YAML. Received: {text!r} ({error}).") from error
+            _merge(values, _nest(key, value))
+        else:
+            _merge(values, _read_yaml(argument))
+    return from_dict(values)
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """Validates nested plain values, as `Config.model_dump(mode="json")` gives them."""
+    values = dict(values)
+    data = values.get("data")
+    if isinstance(data, dict) and "source" not in data:
+        values["data"] = {"source": "synthetic", **data}
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_message(item, values) for item in error.errors())) from None
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise ConfigError(f"A config file must exist. Received: {path}. Arguments are [file.yaml] and section.key=value; see --help.")
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be YAML: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold sections (data:, ppm:, train: ...). Received: {type(values).__name__}.")
+    return values
+
+
+def _nest(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _message(error: Any, values: dict[str, Any]) -> str:
+    data = values.get("data")
+    # pydantic puts the chosen source into the path of a data error; a user never writes it.
+    location = [str(part) for part in error["loc"]]
+    if location[:1] == ["data"] and len(location) > 1 and isinstance(data, dict) and location[1] == data.get("source"):
+        del location[1]
+    path = ".".join(location) or "config"
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed(location[:-1], values)
+        from difflib import get_close_matches
+
+        close = get_close_matches(location[-1], allowed, n=1)
+        hint = f" Did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f" Allowed here: {', '.join(allowed)}."
+        return f"Setting {path} is not known.{hint}"
+    if error["type"] == "missing":
+        return f"Setting {path} must be given, e.g. {path}=..."
+    return f"Setting {path}: {error['msg']}. Received: {error['input']!r}."
+
+
+def _allowed(location: list[str], values: dict[str, Any]) -> list[str]:
+    """The keys allowed in the section at `location`."""
+    section: Any = Config
+    value: Any = values
+    for part in location:
+        value = value.get(part) if isinstance(value, dict) else None
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is None:  # inside a mapping of names to columns
+            return []
+        section = _section_of(field.annotation, value) or section
+    return list(getattr(section, "model_fields", {}))
+
+
+def _section_of(annotation: Any, value: Any = None) -> Any:
+    """The settings class behind a field's type; of a union of sources, the one that `value` names."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    choices = [choice for choice in get_args(annotation) if isinstance(choice, type) and issubclass(choice, Section)]
+    if get_origin(annotation) is None or not choices:
+        return None
+    source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
+    for choice in choices:
+        if "source" in choice.model_fields and choice.model_fields["source"].default == source:
+            return choice
+    return choices[0]
+
+
+def describe(sections: tuple[str, ...]) -> str:
+    """A table of the settings in `sections`: name, default, meaning. Every data source is listed."""
+    lines = []
+    for name in sections:
+        field = Config.model_fields[name]
+        if name == "data":
+            seen: set[str] = set()
+            for source in get_args(get_args(Data)[0]):
+                new = {key for key in source.model_fields if key not in seen or key == "source"}
+                lines += _rows("data", source, new, title=source.__doc__)
+                seen |= set(DataSettings.model_fields)
+        elif (section := _section_of(field.annotation)) is not None:
+            lines += _rows(name, section, set(section.model_fields), title=section.__doc__)
+        else:
+            lines.append(_row(name, field))
+    return "\n".join(lines)
+
+
+def _rows(prefix: str, section: type[Section], keys: set[str], title: str | None) -> list[str]:
+    lines = [f"\n{prefix}: {(title or '').splitlines()[0]}"]
+    for key, field in section.model_fields.items():
+        if key not in keys:
+            continue
+        lines.append(_row(f"{prefix}.{key}", field))
+        inner = _section_of(field.annotation)
+        if inner is not None and not isinstance(field.default, dict):
+            lines += [_row(f"{prefix}.{key}.{name}", item) for name, item in inner.model_fields.items()]
+    return lines
+
+
+def _row(name: str, field: Any) -> str:
+    if field.is_required():
+        default = "(must be given)"
+    elif isinstance(field.default, Section) or field.default_factory is not None:
+        default = ""
+    else:
+        default = "= " + yaml.safe_dump(_plain(field.default), default_flow_style=True, width=10_000).replace("\n...", "").strip()
+    return f"  {name} {default}".ljust(46) + f" {field.description or ''}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump(exclude_defaults=True)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

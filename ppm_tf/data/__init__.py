@@ -1,0 +1,1 @@
+"""Reading raw data, the item catalog, samples and embedding tables."""
