@@ -1,0 +1,1 @@
+"""The stages: `python -m pipelines.<stage> [file.yaml] [section.key=value ...] | --help`."""

@@ -82,7 +82,7 @@ class LogFiles(Section):
     time: str | None = Field(None, description="column of the time: seconds since 1970, or a timestamp type")
     time_unit: Literal["s", "ms"] = Field("s", description="unit of an integer time column")
     order: str | None = Field(None, description="column that orders a user's rows where there is no time, or within equal times")
-    request: str | None = Field(None, description="column of the request (impression) id, for data.requests=column")
+    request: str | None = Field(None, description="column of the request (impression) id, for data.requests=column; rows without one enter histories only")
     slot: str | None = Field(None, description="column of the display position of the item in its request (0 = first)")
     labels: Labels = Field({"click": LabelColumn(column="click")}, min_length=1, description="task -> label column; the first task is the one PPM is pre-trained on")
     context: Fields = Field({}, description="categorical columns of the request: name -> column")
@@ -109,9 +109,12 @@ class SplitSettings(Section):
     pretrain: Share = Field(0.0, description="share of the log, oldest first, that only PPM's pre-training sees")
     valid: Share = Field(0.1, description="share of the log just before the test part, used to stop and to choose")
     test: Share = Field(0.1, description="share of the log, newest, that is scored once at the end")
+    last: Annotated[int, Field(ge=0)] = Field(0, description="with by=user: each user's last so many requests are the test part and as many before them the valid part, whatever the two shares; 0 = by share")
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> "SplitSettings":
+        if self.last and self.by != "user":
+            raise ValueError(f"last needs by: user. Received: last: {self.last}, by: {self.by}")
         if self.pretrain + self.valid + self.test >= 1.0:
             raise ValueError(f"pretrain + valid + test must be below 1. Received: {self.pretrain} + {self.valid} + {self.test}")
         if self.test <= 0.0:
@@ -130,6 +133,12 @@ class UserSplit(SplitSettings):
 
     by: Literal["time", "user"] = Field("user", description="time: one cut in time for all; user: the cut is made in each user's own sequence")
     valid: Share = Field(0.05, description="share of the log just before the test part, used to stop and to choose")
+
+
+class LastSplit(UserSplit):
+    """Leave one out: the last request of each user is the test part, the one before it the valid part."""
+
+    last: Annotated[int, Field(ge=0)] = Field(1, description="with by=user: each user's last so many requests are the test part and as many before them the valid part, whatever the two shares; 0 = by share")
 
 
 class DataSettings(Section):
@@ -193,7 +202,7 @@ class AmazonData(DataSettings):
     seed: int = Field(1, description="seed of the negatives")
     images: str | None = Field(None, description="folder with <asin>.jpg files inside data.path, if there is one")
     requests: Literal["column"] = Field("column", description="a positive and its negative form a request")
-    split: UserSplit = Field(UserSplit(), description="with by=user, the last item of each user is the test part and the one before it the valid part")
+    split: LastSplit = Field(LastSplit(), description="the last item of each user is the test part and the one before it the valid part")
 
 
 Data = Annotated[Union[SyntheticData, ColumnarData, MovieLensData, AmazonData], Field(discriminator="source")]

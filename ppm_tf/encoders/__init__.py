@@ -1,0 +1,1 @@
+"""Encoders: an item's text or image to one vector."""

@@ -1,0 +1,44 @@
+"""Metrics of ranking models: pure functions on NumPy arrays, streams over batches, confidence intervals."""
+
+from ppm_tf.metrics.bootstrap import Difference, Interval, bootstrap_interval, paired_bootstrap, ratio_of_weights
+from ppm_tf.metrics.delong import DeLong, delong_test
+from ppm_tf.metrics.groups import PerGroup
+from ppm_tf.metrics.probability import calibration, expected_calibration_error, log_loss, row_log_loss
+from ppm_tf.metrics.ranked import mrr, ndcg_at, ndcg_by_group, precision_at, precision_by_group, rank_in_group, reciprocal_rank_by_group
+from ppm_tf.metrics.roc import auc, auc_by_group, auc_of_weights, group_auc
+from ppm_tf.metrics.streaming import StreamingAUC, StreamingCalibration, StreamingLogLoss, StreamingMean
+from ppm_tf.metrics.streaming_groups import StreamingGroupAUC, StreamingPrecisionAt
+from ppm_tf.metrics.value import Value
+
+__all__ = [
+    "DeLong",
+    "Difference",
+    "Interval",
+    "PerGroup",
+    "StreamingAUC",
+    "StreamingCalibration",
+    "StreamingGroupAUC",
+    "StreamingLogLoss",
+    "StreamingMean",
+    "StreamingPrecisionAt",
+    "Value",
+    "auc",
+    "auc_by_group",
+    "auc_of_weights",
+    "bootstrap_interval",
+    "calibration",
+    "delong_test",
+    "expected_calibration_error",
+    "group_auc",
+    "log_loss",
+    "mrr",
+    "ndcg_at",
+    "ndcg_by_group",
+    "paired_bootstrap",
+    "precision_at",
+    "precision_by_group",
+    "rank_in_group",
+    "ratio_of_weights",
+    "reciprocal_rank_by_group",
+    "row_log_loss",
+]

@@ -1,0 +1,1 @@
+"""Models over batches of requests, and the one factory that builds them."""

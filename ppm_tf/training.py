@@ -1,0 +1,372 @@
+"""The training harness: Orbit's controller around a Keras model, with checkpoints that continue bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import orbit
+import tensorflow as tf
+from tqdm import tqdm
+
+from ppm_tf.config import TrainSettings
+from ppm_tf.layers.frozen_embedding import FrozenEmbedding
+from ppm_tf.optimizers import dense_optimizer
+
+logger = logging.getLogger(__name__)
+
+BEST_WEIGHTS = "best.weights.h5"
+LOG = "train.jsonl"
+
+
+class NonFiniteLoss(ValueError):
+    """The loss became NaN or infinite; the message names the requests of the batch."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        steps: steps taken.
+        best_step: step of the best validation AUC.
+        best_auc: that AUC.
+        stopped_early: whether patience ended the run.
+    """
+
+    steps: int
+    best_step: int
+    best_auc: float
+    stopped_early: bool
+
+
+def prepare_backend(settings: TrainSettings, seed: int) -> tf.distribute.Strategy:
+    """Seeds everything, makes ops deterministic, sets the precision and picks the devices. Call before building a model."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_logical_devices("GPU")
+    precision = settings.precision if settings.precision != "auto" else ("mixed_bfloat16" if gpus else "float32")
+    keras.mixed_precision.set_global_policy(precision)
+    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
+    logger.info("devices: %s; precision: %s", f"{len(gpus)} GPU" if gpus else f"CPU, {os.cpu_count()} cores", precision)
+    return strategy
+
+
+def total_steps(settings: TrainSettings, records: int) -> int:
+    """Steps of a run over `records` requests an epoch."""
+    steps = math.ceil(records * settings.epochs / settings.batch_size)
+    return min(steps, settings.max_step or steps)
+
+
+def state_variables(model: keras.Model) -> list[tf.Variable]:
+    """The variables a checkpoint needs: weights, statistics and random states, without cached item tables."""
+    cached = {id(variable) for layer in model._flatten_layers() if isinstance(layer, FrozenEmbedding) for variable in layer.cached_variables}
+    return [variable.value for variable in model.variables if id(variable) not in cached]
+
+
+class Trainer(orbit.StandardTrainer):
+    """One optimiser step a batch.
+
+    The loss is the mean over all known labels of the global batch: with several replicas each adds its share.
+
+    Args:
+        model: built Keras model; `model(batch, training=True)` gives logits.
+        loss: `loss(batch, logits)`, a mean over `weight(batch)` labels.
+        weight: `weight(batch)`, how many labels the loss is a mean of.
+        optimizer: Keras optimizer.
+        dataset: batches; a `tf.data.Dataset` or a distributed one.
+        strategy: `tf.distribute.Strategy`.
+        clip_norm: global norm the gradients are clipped to, or `None`.
+    """
+
+    def __init__(self, model, loss, weight, optimizer, dataset, strategy, clip_norm=None):
+        super().__init__(dataset)
+        self.model = model
+        self.loss = loss
+        self.weight = weight
+        self.optimizer = optimizer
+        self.strategy = strategy
+        self.clip_norm = clip_norm
+        self.global_step = orbit.utils.create_global_step()
+        with strategy.scope():
+            self.loss_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM)
+            self.label_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM)
+            optimizer.build(model.trainable_variables)
+
+    def iterator(self):
+        """The dataset's iterator, made once; a checkpoint saves and restores it."""
+        if self._train_iter is None:
+            self._train_iter = iter(self.train_dataset)
+        return self._train_iter
+
+    def train_loop_begin(self):
+        self.loss_sum.assign(0.0)
+        self.label_sum.assign(0.0)
+
+    def train_step(self, iterator):
+        self.strategy.run(self._replica_step, args=(next(iterator),))
+        self.global_step.assign_add(1)
+
+    def train_loop_end(self):
+        labels = float(self.label_sum.read_value())
+        return {"loss": float(self.loss_sum.read_value()) / max(labels, 1.0), "labels": labels}
+
+    def _replica_step(self, batch):
+        replicas = self.strategy.num_replicas_in_sync
+        weight = tf.cast(self.weight(batch), tf.float32)
+        total = weight
+        if replicas > 1:
+            total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, weight)
+        with tf.GradientTape() as tape:
+            logits = self.model(batch, training=True)
+            loss = self.loss(batch, logits)
+            share = loss * weight / tf.maximum(total, 1.0)
+        self._refuse_non_finite(batch, logits, loss)
+        variables = [variable.value for variable in self.model.trainable_variables]
+        # Small tables (positions, recencies) give sliced gradients; as dense ones their norm counts repeated rows rightly.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+        if replicas > 1:
+            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
+        # Keras sums the gradients over the replicas once more.
+        self.optimizer.apply([gradient / replicas for gradient in gradients], self.model.trainable_variables)
+        self.loss_sum.assign_add(loss * weight)
+        self.label_sum.assign_add(weight)
+
+    def _refuse_non_finite(self, batch, logits, loss):
+        """Stops inside the graph, before the update, so that no weight ever turns NaN."""
+        axes = list(range(1, len(logits.shape)))
+        bad = tf.reduce_any(~tf.math.is_finite(tf.cast(logits, tf.float32)), axis=axes) | tf.reduce_any(tf.math.is_nan(batch["labels"]), axis=[1, 2])
+        named = tf.cond(tf.reduce_any(bad), lambda: tf.boolean_mask(batch["request"], bad), lambda: batch["request"])
+        tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "requests", named], summarize=16)
+
+
+class ProgressBar:
+    """Steps, examples a second, time left and the last loss, on standard error."""
+
+    def __init__(self, total: int, start: int, title: str):
+        self.bar = tqdm(total=total, initial=start, desc=title, unit="step", dynamic_ncols=True, mininterval=1.0, smoothing=0.1)
+        self.time = time.monotonic()
+
+    def update(self, steps: int, loss: float, candidates: float) -> float:
+        """Moves on by a loop; returns its candidates a second."""
+        now = time.monotonic()
+        rate = candidates / max(now - self.time, 1e-9)
+        self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} candidates/s")
+        self.bar.update(steps)
+        return rate
+
+    def restart_clock(self) -> None:
+        """Leaves out the time that validation and saving took."""
+        self.time = time.monotonic()
+
+
+def fit(
+    model: keras.Model,
+    loss: Callable[[dict, Any], Any],
+    dataset: tf.data.Dataset,
+    records: int,
+    validate: Callable[[keras.Model], dict[str, float]],
+    settings: TrainSettings,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+    weight: Callable[[dict], Any] | None = None,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    title: str = "train",
+) -> TrainingResult:
+    """Trains a model, keeps the weights that validate best, and survives being killed.
+
+    Everything that the next step depends on is in the checkpoint: weights, optimiser, random states, step, the place in
+    the data and the state of the early stopping. A run killed at any moment and started again with the same `folder`
+    ends with the same weights, bit for bit on CPU, as one that was not killed.
+
+    Args:
+        model: built model, made under `strategy.scope()`; `model(batch, training)` gives logits.
+        loss: `loss(batch, logits)`, a mean over the known labels.
+        dataset: batches of `settings.epochs` passes, in an order that depends on the seed alone.
+        records: requests an epoch.
+        validate: `validate(model)` gives at least `"auc"`, on the valid split only.
+        settings: `TrainSettings`.
+        folder: working folder: checkpoints, logs and the best weights.
+        strategy: default: the current one.
+        weight: `weight(batch)`, how many labels the loss is a mean of; default: the known labels.
+        optimizer: default: Adam with the settings' linear decay.
+        title: shown on the progress bar.
+
+    Returns:
+        `TrainingResult`. The model holds the best weights.
+
+    Raises:
+        NonFiniteLoss: the loss became NaN or infinite. The weights on disk are from before it.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    steps = total_steps(settings, records)
+    loop = min(settings.steps_per_loop, steps)
+    every = _whole_loops(settings.validate_every or min(math.ceil(steps / 8), math.ceil(records / settings.batch_size)), loop)
+    checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
+    with strategy.scope():
+        optimizer = optimizer or dense_optimizer(settings.learning_rate, settings.final_learning_rate, steps, settings.weight_decay)
+    several = strategy.num_replicas_in_sync > 1
+    batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
+    trainer = Trainer(model, loss, weight or _known_labels, optimizer, batches, strategy, settings.clip_norm)
+    stopping = _Stopping()
+    saved: dict[str, Any] = {
+        "step": trainer.global_step,
+        "weights": _Variables(state_variables(model)),
+        "optimizer": _Variables([variable.value for variable in optimizer.variables]),
+        "stopping": _Variables(stopping.variables),
+    }
+    if not several:  # a distributed iterator cannot be saved; its place is found again by skipping
+        saved["iterator"] = trainer.iterator()
+    checkpoint = tf.train.Checkpoint(**saved)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2, step_counter=trainer.global_step)
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), steps, manager.latest_checkpoint)
+        if several:
+            trainer.train_dataset = strategy.experimental_distribute_dataset(dataset.skip(int(trainer.global_step)))
+    log = _Log(folder / LOG, int(trainer.global_step))
+    bar = ProgressBar(steps, int(trainer.global_step), title)
+
+    def after_loop(output: dict[str, float]) -> None:
+        step = int(trainer.global_step)
+        rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
+        log.write(step=step, loss=output["loss"], candidates_per_second=round(rate), learning_rate=float(optimizer.learning_rate))
+
+    controller = orbit.Controller(
+        strategy=strategy,
+        trainer=trainer,
+        global_step=trainer.global_step,
+        steps_per_loop=loop,
+        summary_dir=str(folder / "tensorboard"),
+        train_actions=[after_loop],
+    )
+    try:
+        while True:
+            step = int(trainer.global_step)
+            if step and step > stopping.validated and (step % every == 0 or step >= steps):
+                scores = validate(model)
+                log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
+                if stopping.look(step, scores["auc"]):
+                    _save_weights(model, folder / BEST_WEIGHTS)
+                logger.info("step %d of %d: validation %s%s", step, steps, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), " (best)" if stopping.best_step == step else "")
+                with controller.summary_manager.summary_writer().as_default():
+                    for name, value in scores.items():
+                        tf.summary.scalar(f"valid/{name}", value, step=step)
+                manager.save()
+            if step >= steps or stopping.misses >= settings.patience:
+                break
+            if step and step % checkpoint_every == 0 and step > _saved_step(manager):
+                manager.save()
+            bar.restart_clock()
+            with contextlib.redirect_stdout(io.StringIO()):  # Orbit prints two lines a loop; the bar and the log say more
+                controller.train(min(step + loop, steps), checkpoint_at_completion=False)
+    except tf.errors.InvalidArgumentError as error:
+        raise _explain(error) from None
+    finally:
+        bar.bar.close()
+        log.close()
+    model.load_weights(folder / BEST_WEIGHTS)
+    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best_auc, int(trainer.global_step) < steps)
+
+
+class _Variables(tf.Module):
+    """A list of variables as one checkpointable object."""
+
+    def __init__(self, variables: list[tf.Variable]):
+        super().__init__()
+        self.items = list(variables)
+
+
+class _Stopping:
+    """Early stopping whose state lies in variables, so that a checkpoint holds it."""
+
+    def __init__(self):
+        self._validated = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._best_auc = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+        self._misses = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.variables = [self._validated, self._best_step, self._best_auc, self._misses]
+
+    validated = property(lambda self: int(self._validated))
+    best_step = property(lambda self: int(self._best_step))
+    best_auc = property(lambda self: float(self._best_auc))
+    misses = property(lambda self: int(self._misses))
+
+    def look(self, step: int, auc: float) -> bool:
+        """Notes a validation; returns whether it is the best so far."""
+        self._validated.assign(step)
+        # The first look always counts, so that there are weights to return even where AUC is undefined.
+        better = self.best_step == 0 or auc > self.best_auc
+        if better:
+            self._best_step.assign(step)
+            self._best_auc.assign(auc if math.isfinite(auc) else -1.0)
+        self._misses.assign(0 if better else self.misses + 1)
+        return better
+
+
+class _Log:
+    """Metrics as one JSON object a line. On a restart, lines after the restored step are dropped."""
+
+    def __init__(self, path: Path, step: int):
+        lines = []
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        lines.append(line)
+                except (json.JSONDecodeError, KeyError):
+                    break  # the line a kill cut off
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        self.file = path.open("a", encoding="utf-8")
+
+    def write(self, **values: Any) -> None:
+        self.file.write(json.dumps({key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _known_labels(batch: dict) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(batch["labels"] >= 0, tf.float32))
+
+
+def _whole_loops(steps: int, loop: int) -> int:
+    return max(1, math.ceil(steps / loop)) * loop
+
+
+def _saved_step(manager: tf.train.CheckpointManager) -> int:
+    return int(manager.latest_checkpoint.rsplit("-", 1)[1]) if manager.latest_checkpoint else 0
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    temporary = path.with_name("new-" + path.name)
+    model.save_weights(temporary)
+    os.replace(temporary, path)
+
+
+def _explain(error: tf.errors.InvalidArgumentError) -> Exception:
+    text = error.message
+    if "[loss]" not in text:
+        return error
+    listed = " ".join(text.split()).split("[requests]")[-1].split("[[{{")[0]
+    requests = [int(number) for number in re.findall(r"\d+", listed)]
+    names = ", ".join(f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" for number in requests[:16])
+    return NonFiniteLoss(
+        f"The loss must stay finite. Received NaN or infinity from the batch with requests {names}. "
+        "Look at these records, or lower train.learning_rate if the loss grew before."
+    )

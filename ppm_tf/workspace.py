@@ -1,0 +1,242 @@
+"""`Workspace`: the folder of a run, where each artifact lies whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MADE_BY = "made_by.yaml"
+_PACKAGES = ("ppm_tf", "tensorflow", "keras", "keras-nlp", "tf-models-official", "apache-beam", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an artifact is made of. Equal recipes make equal artifacts.
+
+    Attributes:
+        settings: config sections that shape the artifact, as plain values.
+        inputs: fingerprints of the raw files read, by path.
+        parents: ids of the artifacts read, by name.
+    """
+
+    settings: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Hash of the recipe, the same on every machine."""
+        text = json.dumps([self.settings, self.inputs, self.parents], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class StaleArtifact(ValueError):
+    """An artifact exists, but it was made with other settings or from other files than the run asks for."""
+
+
+class Workspace:
+    """Where the artifacts of a run lie.
+
+    An artifact is a folder with `made_by.yaml` in it. It is written under a temporary name and renamed when it is
+    complete, so a process killed at any moment leaves the old artifact or none, never a part.
+
+    Args:
+        folder: the run folder; made when the first artifact is committed.
+
+    Example:
+
+    ```python
+    workspace = Workspace("runs/shop")
+    with workspace.commit("data", Recipe({"data": {"users": 10}})) as folder:
+        (folder / "users.txt").write_text("...")
+    workspace.require("data", Recipe({"data": {"users": 10}}))
+    ```
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def path(self, name: str) -> Path:
+        """The folder of an artifact, whether it exists or not."""
+        return self.folder / name
+
+    def exists(self, name: str) -> bool:
+        """Whether a whole artifact of that name is there."""
+        self._recover(name)
+        return (self.path(name) / MADE_BY).is_file()
+
+    def made_by(self, name: str) -> dict[str, Any]:
+        """The content of the artifact's `made_by.yaml`.
+
+        Raises:
+            FileNotFoundError: there is no such artifact.
+        """
+        if not self.exists(name):
+            raise FileNotFoundError(f"The run folder {self.folder} must hold the artifact '{name}'. Make it first, or check run=<folder>.")
+        return yaml.safe_load((self.path(name) / MADE_BY).read_text(encoding="utf-8"))
+
+    def id(self, name: str) -> str:
+        """The recipe id of an existing artifact."""
+        return self.made_by(name)["id"]
+
+    def differences(self, name: str, recipe: Recipe) -> list[str]:
+        """How an existing artifact's settings and inputs differ from `recipe`, in words; parents are not compared."""
+        made = self.made_by(name)
+        found = [
+            f"{key} was {_show(old)}, and {_show(new)} is asked for now"
+            for key, old, new in _compare(_flatten(made["settings"]), _flatten(recipe.settings))
+        ]
+        # A raw file that was archived after preparation is no difference; one that changed is.
+        found += [f"the file {key} has changed" for key, old, new in _compare(made["inputs"], recipe.inputs) if old is not None and new is not None]
+        return found
+
+    def is_current(self, name: str, recipe: Recipe) -> bool:
+        """Whether the artifact exists and was made by this recipe."""
+        return self.exists(name) and not self.differences(name, recipe) and self.made_by(name)["parents"] == recipe.parents
+
+    def require(self, name: str, recipe: Recipe, remedy: str = "") -> Path:
+        """The folder of an artifact that must exist and be made by `recipe`.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+            StaleArtifact: it was made otherwise; the message names every setting that differs.
+        """
+        differences = self.differences(name, recipe)
+        if differences:
+            text = "; ".join(differences[:8]) + (f"; and {len(differences) - 8} more" if len(differences) > 8 else "")
+            raise StaleArtifact(f"{self.path(name)} was made otherwise: {text}. {remedy or 'Make it again, or choose another folder with run=<folder>.'}")
+        return self.path(name)
+
+    @contextmanager
+    def commit(self, name: str, recipe: Recipe) -> Iterator[Path]:
+        """Gives an empty folder to write into; when the block ends well, it becomes the artifact.
+
+        An earlier artifact of that name stays in use until then. If the block raises, nothing changes.
+        """
+        with self.lock(name):
+            staging, old = self._hidden("new", name), self._hidden("old", name)
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir(parents=True)
+            try:
+                yield staging
+                _write_made_by(staging / MADE_BY, name, recipe)
+                _sync(staging)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            final = self.path(name)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
+            if final.exists():
+                final.rename(old)  # a kill between the two renames is mended by _recover
+            staging.rename(final)
+            _sync_folder(final.parent)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def work(self, name: str, recipe: Recipe) -> Path:
+        """A folder that survives a kill, for the checkpoints of a run under way. Emptied when the recipe changes."""
+        folder = self._hidden("work", name)
+        marker = folder / "recipe"
+        if not marker.is_file() or marker.read_text() != recipe.id:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            marker.write_text(recipe.id)
+        return folder
+
+    def clear_work(self, name: str) -> None:
+        """Removes the folder given by `work`."""
+        shutil.rmtree(self._hidden("work", name), ignore_errors=True)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Keeps a second process from making the same artifact. The lock of a killed process is void by itself."""
+        path = self._hidden("lock", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(f"Another process is making {self.path(name)}. Wait for it, or choose another folder with run=<folder>.") from None
+            yield
+
+    def _hidden(self, kind: str, name: str) -> Path:
+        return self.folder / ".state" / f"{kind}-{name.replace('/', '-')}"
+
+    def _recover(self, name: str) -> None:
+        old = self._hidden("old", name)
+        if old.exists() and not self.path(name).exists():
+            old.rename(self.path(name))
+
+
+def _write_made_by(path: Path, name: str, recipe: Recipe) -> None:
+    content = {
+        "artifact": name,
+        "id": recipe.id,
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "settings": recipe.settings,
+        "inputs": recipe.inputs,
+        "parents": recipe.parents,
+        "packages": {package: _version(package) for package in _PACKAGES},
+    }
+    # JSON first: tuples and enums become what YAML reads back without tags.
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(content, default=str)), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def fingerprint(paths: list[Path]) -> dict[str, str]:
+    """Size and change time of raw files, by path: enough to see that a file was replaced, whatever its size."""
+    return {str(path): f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}" for path in sorted(paths) if path.exists()}
+
+
+def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict) or not values:
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
+
+
+def _compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    plain = json.loads(json.dumps(new, default=str))
+    return [(key, old.get(key), plain.get(key)) for key in sorted({*old, *plain}) if old.get(key) != plain.get(key)]
+
+
+def _show(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _sync(folder: Path) -> None:
+    """Forces an artifact to disk, so that a power cut after the rename cannot leave empty files."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        _sync_folder(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
