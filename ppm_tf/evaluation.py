@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ppm_tf.config import EvaluateSettings
 from ppm_tf.metrics import (
-    PerGroup,
+    MetricOfWeights,
     Value,
     auc,
     auc_by_group,
@@ -210,15 +209,21 @@ def bucket_names(edges: Iterable[int]) -> tuple[str, ...]:
 
 
 class _Part:
-    """The rows of one task in one slice."""
+    """The rows of one task in one slice; its users are numbered from 0."""
 
     def __init__(self, scores: Scores, column: int, rows: np.ndarray) -> None:
         self.labels, self.scores = scores.labels[rows, column], scores.scores[rows, column]
-        self.user, self.request, self.item_row = scores.user[rows], scores.request[rows], scores.item_row[rows]
+        self.request, self.item_row = scores.request[rows], scores.item_row[rows]
+        names, self.user = np.unique(scores.user[rows], return_inverse=True)
+        self.users = np.arange(names.size)
 
     def why_no_interval(self) -> str:
-        users = min(np.unique(self.user[self.labels == label]).size for label in (0, 1))
+        users = min(np.count_nonzero(np.bincount(self.user[self.labels == label])) for label in (0, 1))
         return "" if users >= MIN_USERS else f"no interval: fewer than {MIN_USERS} users behind a label"
+
+    def ratio(self, numerator: np.ndarray, denominator: np.ndarray, user: np.ndarray) -> MetricOfWeights:
+        """`sum a / sum b` as a function of user weights: a resample then costs as much as there are users, not rows."""
+        return ratio_of_weights(*(np.bincount(user, weights=values, minlength=self.users.size) for values in (numerator, denominator)))
 
 
 def _slices(scores: Scores, train_frequency: ArrayLike, settings: EvaluateSettings) -> Iterator[tuple[str, str, int, np.ndarray]]:
@@ -234,23 +239,23 @@ def _slices(scores: Scores, train_frequency: ArrayLike, settings: EvaluateSettin
             yield task, name, column, np.flatnonzero(known & (bucket == number))
 
 
-def _metrics(part: _Part, n: int, probability: bool) -> Iterator[tuple[str, Value, Any, np.ndarray]]:
+def _metrics(part: _Part, n: int, probability: bool) -> Iterator[tuple[str, Value, Callable[[], MetricOfWeights] | None, np.ndarray]]:
     """Name, value, maker of the function of weights (None: no interval), and the cluster of each weight."""
-    labels, scores, user = part.labels, part.scores, part.user
+    labels, scores, user, users = part.labels, part.scores, part.user, part.users
     yield "auc", auc(labels, scores), lambda: auc_of_weights(labels, scores), user
     by_user = auc_by_group(labels, scores, user)
-    yield "group_auc", by_user.mean("impressions"), lambda: ratio_of_weights(by_user.size * by_user.value, by_user.size), user[by_user.row]
-    by_request: dict[str, PerGroup] = {
+    yield "group_auc", by_user.mean("impressions"), lambda: part.ratio(by_user.size * by_user.value, by_user.size, user[by_user.row]), users
+    by_request = {
         f"precision_at_{n}": precision_by_group(labels, scores, part.request, n, part.item_row),
         "ndcg": ndcg_by_group(labels, scores, part.request, None, part.item_row),
         "mrr": reciprocal_rank_by_group(labels, scores, part.request, part.item_row),
     }
     for name, groups in by_request.items():
-        yield name, groups.mean("equal"), lambda: ratio_of_weights(groups.value), user[groups.row]
+        yield name, groups.mean("equal"), lambda: part.ratio(groups.value, np.ones(groups.size.size), user[groups.row]), users
     if probability:
-        yield "log_loss", log_loss(labels, scores), lambda: ratio_of_weights(row_log_loss(labels, scores)), user
-        yield "calibration", calibration(labels, scores), lambda: ratio_of_weights(scores, labels), user
-        yield "ece", expected_calibration_error(labels, scores), None, user
+        yield "log_loss", log_loss(labels, scores), lambda: part.ratio(row_log_loss(labels, scores), np.ones(labels.size), user), users
+        yield "calibration", calibration(labels, scores), lambda: part.ratio(scores, labels, user), users
+        yield "ece", expected_calibration_error(labels, scores), None, users
 
 
 # === Baselines ===

@@ -220,7 +220,7 @@ def fit(
         optimizer = optimizer or dense_optimizer(settings.learning_rate, settings.final_learning_rate, steps, settings.weight_decay)
     several = strategy.num_replicas_in_sync > 1
     batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
-    trainer = Trainer(model, loss, weight or _known_labels, optimizer, batches, strategy, settings.clip_norm)
+    trainer = Trainer(model, loss, weight or known_labels(), optimizer, batches, strategy, settings.clip_norm)
     stopping = _Stopping()
     saved: dict[str, Any] = {
         "step": trainer.global_step,
@@ -341,8 +341,9 @@ class _Log:
         self.file.close()
 
 
-def _known_labels(batch: dict) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(batch["labels"] >= 0, tf.float32))
+def known_labels(num_tasks: int | None = None) -> Callable[[dict], tf.Tensor]:
+    """Counts the labels of a batch that are there, in its first `num_tasks` tasks; `None` = all."""
+    return lambda batch: tf.reduce_sum(tf.cast(batch["labels"][..., :num_tasks] >= 0, tf.float32))
 
 
 def _whole_loops(steps: int, loop: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ppm_tf.data.ids import fixed_width, to_integers
+from ppm_tf.data.ids import IdIndex
 from ppm_tf.data.schema import FIRST_ROW, UNKNOWN_ROW
 
 ROW_GROUP = 4096  # items a row group of items.parquet
@@ -49,11 +49,6 @@ class ItemCatalog:
             FileNotFoundError: there is none.
         """
         return cls(folder)
-
-    @property
-    def id_type(self) -> str:
-        """`"int"` or `"string"`."""
-        return "int" if pa.types.is_integer(self.ids.type) else "string"
 
     @cached_property
     def text(self) -> list[str]:
@@ -97,33 +92,12 @@ class ItemCatalog:
         ItemCatalog.read("runs/shop/data/catalog").rows_of([7, -1])  # [9, 1]
         ```
         """
-        ids = ids if isinstance(ids, pa.Array) else pa.array(ids)
-        rows = np.full(len(ids), UNKNOWN_ROW, np.int32)
-        ids = to_integers(ids) if self.id_type == "int" else ids.cast(pa.string())
-        present = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
-        keys = ids.drop_null()
-        if self.id_type == "string":
-            width = self._sorted_keys.dtype.itemsize
-            fits = pa.compute.less_equal(pa.compute.binary_length(keys), width)
-            present = present[fits.to_numpy(zero_copy_only=False)]
-            wanted = fixed_width(keys.filter(fits), width)
-        else:
-            wanted = keys.to_numpy(zero_copy_only=False)
-        place = np.minimum(np.searchsorted(self._sorted_keys, wanted), max(self.num_items - 1, 0))
-        if self.num_items:
-            known = self._sorted_keys[place] == wanted
-            rows[present[known]] = FIRST_ROW + self._order[place[known]]
-        return rows
+        places = self._index.places(ids if isinstance(ids, pa.Array) else pa.array(ids))
+        return np.where(places >= 0, places + FIRST_ROW, UNKNOWN_ROW).astype(np.int32)
 
     @cached_property
-    def _order(self) -> np.ndarray:
-        keys = self.ids.to_numpy(zero_copy_only=False) if self.id_type == "int" else fixed_width(self.ids)
-        return np.argsort(keys, kind="stable").astype(np.int32)
-
-    @cached_property
-    def _sorted_keys(self) -> np.ndarray:
-        keys = self.ids.to_numpy(zero_copy_only=False) if self.id_type == "int" else fixed_width(self.ids)
-        return keys[self._order]
+    def _index(self) -> IdIndex:
+        return IdIndex(self.ids)
 
     def _file(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.folder / "items.parquet")

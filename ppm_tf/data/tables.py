@@ -112,7 +112,7 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
 
     Args:
         folder: folder of the shards.
-        catalog: `ItemCatalog`, or anything with `num_rows` and `rows_of(ids)`.
+        catalog: `ItemCatalog`, or anything with `num_rows`, `id_type` and `rows_of(ids)`.
 
     Raises:
         DamagedData: a shard is not as the manifest says.
@@ -121,7 +121,7 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
     about = manifest.about
     vectors = np.zeros((catalog.num_rows, about["dim"]), about["dtype"])
     present = np.zeros(catalog.num_rows, bool)
-    for item_ids, batch_vectors, batch_present in _batches(folder, manifest, catalog.item_id_type):
+    for item_ids, batch_vectors, batch_present in _batches(folder, manifest, catalog.id_type):
         rows = catalog.rows_of(item_ids)
         known = rows >= 2
         vectors[rows[known]] = batch_vectors[known]

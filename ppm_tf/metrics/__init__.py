@@ -1,6 +1,6 @@
 """Metrics of ranking models: pure functions on NumPy arrays, streams over batches, confidence intervals."""
 
-from ppm_tf.metrics.bootstrap import Difference, Interval, bootstrap_interval, paired_bootstrap, ratio_of_weights
+from ppm_tf.metrics.bootstrap import Difference, Interval, MetricOfWeights, bootstrap_interval, paired_bootstrap, ratio_of_weights
 from ppm_tf.metrics.delong import DeLong, delong_test
 from ppm_tf.metrics.groups import PerGroup
 from ppm_tf.metrics.probability import calibration, expected_calibration_error, log_loss, row_log_loss
@@ -14,6 +14,7 @@ __all__ = [
     "DeLong",
     "Difference",
     "Interval",
+    "MetricOfWeights",
     "PerGroup",
     "StreamingAUC",
     "StreamingCalibration",

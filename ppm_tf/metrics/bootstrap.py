@@ -11,6 +11,8 @@ from typing import Callable, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ppm_tf.metrics.value import inner
+
 MetricOfWeights = Callable[[np.ndarray], float]
 
 
@@ -44,8 +46,8 @@ def ratio_of_weights(numerator: ArrayLike, denominator: ArrayLike | None = None)
     denominator = np.ones(numerator.size) if denominator is None else np.asarray(denominator, dtype=np.float64)
 
     def ratio(weights: np.ndarray) -> float:
-        total = np.dot(weights, denominator)
-        return float(np.dot(weights, numerator) / total) if total > 0 else float("nan")
+        total = inner(weights, denominator)
+        return inner(weights, numerator) / total if total > 0 else float("nan")
 
     return ratio
 

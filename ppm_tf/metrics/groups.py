@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ppm_tf.metrics.value import Value
+from ppm_tf.metrics.value import Value, inner
 
 WEIGHTINGS = ("impressions", "equal")
 
@@ -37,7 +37,7 @@ class PerGroup(NamedTuple):
         weights = group_weights(self.size, weighting)
         if self.reason:
             return Value.undefined(self.reason, 0, groups=0)
-        return Value(np.dot(weights, self.value) / weights.sum(), self.size.sum(), groups=self.size.size)
+        return Value(inner(weights, self.value) / weights.sum(), self.size.sum(), groups=self.size.size)
 
 
 def group_weights(size: np.ndarray, weighting: str) -> np.ndarray:

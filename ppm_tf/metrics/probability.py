@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ppm_tf.metrics.value import Value, as_probabilities, as_weights, why_not_scored
+from ppm_tf.metrics.value import Value, as_probabilities, as_weights, inner, why_not_scored
 
 EPSILON = 1e-7  # float32 has no number between 1 - 6e-8 and 1; a certain, wrong prediction costs -log(1e-7) = 16.1
 
@@ -71,7 +71,7 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray, reason: str) -> Value:
-    total = np.dot(weights, denominator)
+    total = inner(weights, denominator)
     if reason or total == 0:
         return Value.undefined(reason or "the rows that count have no weight", numerator.size)
-    return Value(np.dot(weights, numerator) / total, numerator.size)
+    return Value(inner(weights, numerator) / total, numerator.size)

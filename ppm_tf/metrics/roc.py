@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ppm_tf.metrics.groups import PerGroup, group_codes
-from ppm_tf.metrics.value import Value, as_rows, as_weights, why_not_ranked, why_not_scored
+from ppm_tf.metrics.value import Value, as_rows, as_weights, inner, why_not_ranked, why_not_scored
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Value:
@@ -61,9 +61,9 @@ def auc_of_weights(labels: ArrayLike, scores: ArrayLike) -> Callable[[np.ndarray
         below = weights - above
         if has_ties:
             above, below = np.add.reduceat(above, starts), np.add.reduceat(below, starts)
-        total = above.sum() * below.sum()
+        total = float(above.sum() * below.sum())
         # Each positive beats the negatives of lower runs and half of those in its own.
-        return float(np.dot(above, np.cumsum(below) - below / 2) / total) if total > 0 else float("nan")
+        return inner(above, np.cumsum(below) - below / 2) / total if total > 0 else float("nan")
 
     return area
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ppm_tf.metrics.probability import EPSILON, row_log_loss
-from ppm_tf.metrics.value import Value, as_probabilities
+from ppm_tf.metrics.value import Value, as_probabilities, inner
 
 LOGIT_RANGE = 17.0  # a float32 probability below 1 is at most 1 - 6e-8, whose log-odds are 16.6
 
@@ -64,14 +64,14 @@ class StreamingAUC:
         rows, pairs = int(self.counts.sum()), below.sum() * above.sum()
         if pairs == 0:
             return Value.undefined("no rows" if not rows else "all labels are 0" if not above.any() else "all labels are 1", rows)
-        return Value(np.dot(above, np.cumsum(below) - below / 2) / pairs, rows)
+        return Value(inner(above, np.cumsum(below) - below / 2) / pairs, rows)
 
     @property
     def error_bound(self) -> float:
         """How far `result` can be from the exact AUC of the rows seen."""
         below, above = self.counts.astype(np.float64)
         pairs = below.sum() * above.sum()
-        return float(np.dot(below, above) / (2 * pairs)) if pairs else 0.0
+        return inner(below, above) / (2 * pairs) if pairs else 0.0
 
     def merge(self, other: "StreamingAUC") -> "StreamingAUC":
         """The stream of both streams' rows."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ppm_tf.metrics.groups import PerGroup, group_weights
 from ppm_tf.metrics.ranked import precision_by_group
 from ppm_tf.metrics.roc import auc_by_group
-from ppm_tf.metrics.value import Value, as_rows
+from ppm_tf.metrics.value import Value, as_rows, inner
 
 
 class StreamingPrecisionAt:
@@ -147,7 +147,7 @@ class _GroupSums:
 
     def add(self, groups: PerGroup) -> None:
         weights = group_weights(groups.size, self.weighting)
-        self.total += float(np.dot(weights, groups.value))
+        self.total += inner(weights, groups.value)
         self.weight += float(weights.sum())
         self.groups += groups.size.size
         self.rows += int(groups.size.sum())

@@ -26,6 +26,10 @@ MATERIALS_OF: dict[str, tuple[str, ...]] = {
     "outdoor": ("nylon", "canvas", "steel", "bamboo"),
 }
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "category": {
+        "clothing": ("clothing", "apparel"), "shoes": ("shoes", "footwear"), "bags": ("bags", "luggage"),
+        "living": ("living", "decoration"), "kitchen": ("kitchen", "cooking"), "outdoor": ("outdoor", "camping"),
+    },
     "type": {name: words for group in TYPES.values() for name, words in group.items()},
     "colour": {
         "red": ("red", "crimson", "scarlet"), "orange": ("orange", "apricot"), "yellow": ("yellow", "lemon"),
@@ -65,23 +69,24 @@ _SHOPS = (
 )
 
 _TITLE_RATE = {"style": 0.6, "colour": 0.25, "material": 0.6, "pattern": 0.15, "audience": 0.5, "tier": 0.45, "brand": 0.6}
-_BODY_RATE = {"style": 0.7, "colour": 0.15, "material": 0.7, "pattern": 0.15, "audience": 0.6, "tier": 0.6, "brand": 0.2}
+_BODY_RATE = {"category": 0.7, "style": 0.7, "colour": 0.15, "material": 0.7, "pattern": 0.15, "audience": 0.6, "tier": 0.6, "brand": 0.2}
 _QUERY_RATE = {"type": 0.85, "style": 0.3, "colour": 0.4, "material": 0.3, "pattern": 0.15, "audience": 0.25, "brand": 0.12}
 _QUERY_WORDS = 4
 _OTHER_COLOUR_RATE = 0.08  # share of descriptions that name a colour the item does not have
 
 _SENTENCES = {
-    "style": ("A {} look that is easy to love.", "The {} design goes with almost anything.", "For friends of the {} way of life."),
-    "colour": ("Comes in {}.", "Shown here in {}."),
-    "material": ("Made of {} that lasts.", "We use only {} from certified makers.", "The {} feels good in the hand."),
+    "category": ("More in {}.", "From our {} department."),
+    "style": ("A {} look.", "The design is {}."),
+    "colour": ("Comes in {}.", "Shown in {}."),
+    "material": ("Made of {}.", "We use only {}."),
     "pattern": ("With a {} finish.", "The surface is {}."),
-    "audience": ("Designed for {}.", "A gift idea for {}."),
-    "tier": ("Expect {} workmanship.", "A {} choice.", "Part of our {} line."),
+    "audience": ("Designed for {}.", "A gift for {}."),
+    "tier": ("Expect {} workmanship.", "A {} choice."),
     "brand": ("Another find from {}.", "By the people of {}."),
 }
 _FILLERS = (
-    "Ships within two working days.", "Free returns for a month.", "New arrival of the season.", "Our customers asked for it.",
-    "Limited stock.", "Packed without plastic.", "Tested in daily use.", "Please read the care label.", "Size and weight as pictured.",
+    "Ships in two days.", "Free returns.", "New arrival.", "Our customers asked for it.", "Limited stock.",
+    "Packed without plastic.", "Tested in daily use.", "Read the care label.", "Size as pictured.",
 )  # fmt: skip
 
 
@@ -169,5 +174,5 @@ def _description(words: dict[str, str], rng: np.random.Generator) -> str:
     if rng.random() < _OTHER_COLOUR_RATE:
         colours = list(WORDS["colour"])
         sentences.append(f"Also available in {colours[rng.integers(len(colours))]}.")
-    sentences += [_FILLERS[index] for index in rng.choice(len(_FILLERS), size=1 + rng.integers(2), replace=False)]
+    sentences += [_FILLERS[index] for index in rng.choice(len(_FILLERS), size=rng.integers(2), replace=False)]
     return " ".join(sentences[index] for index in rng.permutation(len(sentences)))

@@ -16,9 +16,9 @@ from ppm_tf.data.sources.shop_world import CATEGORIES, CATEGORY_OF, DAY, EPOCH, 
 DEVICES = ("phone", "desktop", "tablet")
 TASKS = ("click", "order", "cart")
 
-_SESSION_LENGTH = 4.0  # mean requests
+_SESSION_LENGTH = 5.0  # mean requests
 _GAP_SECONDS = (20, 100)  # least and mean further seconds between two requests of a session
-_KEEP_INTEREST = 0.55  # probability that a session takes over the interest of the one before
+_KEEP_INTEREST = 0.4  # probability that a session takes over the interest of the one before
 _HOURS = np.array([1, 0.5, 0.3, 0.2, 0.2, 0.4, 1, 2, 3, 3, 3, 3, 4, 4, 3, 3, 3, 4, 5, 6, 7, 7, 5, 2.5])
 _CHANNELS = {"popular": 0.32, "taste": 0.36, "new": 0.07, "any": 0.25}
 _NEW_DAYS = 3
@@ -96,7 +96,7 @@ class Policy:
         self.items = items
         same = np.ones(len(items.item_id))
         self.by_popularity = Shelf(items.born_day, items.popularity)
-        self.by_category = Shelf(items.born_day, np.sqrt(items.popularity), items.category)
+        self.by_category = Shelf(items.born_day, np.sqrt(items.popularity), items.values["category"])
         self.by_birth = Shelf(items.born_day, same)
 
     def choose(self, users: Users, user: np.ndarray, day: np.ndarray, interest: np.ndarray, slots: int, rng: np.random.Generator) -> np.ndarray:

@@ -34,11 +34,11 @@ class Strengths:
     The weights are set so that content explains most of the variance of the logit: see `logit_variance` in `truth.json`.
     """
 
-    intercept: float = -2.9
-    type: float = 2.2  # weights of a liked value, by attribute, for a user to whom the attribute matters
-    colour: float = 3.0
+    intercept: float = -2.7
+    type: float = 1.8  # weights of a liked value, by attribute, for a user to whom the attribute matters
+    colour: float = 2.8
     material: float = 2.2
-    style: float = 3.0
+    style: float = 2.8
     pattern: float = 2.2
     audience: float = 2.2
     interest: float = 3.0  # the product type of the session; half of it for its category
@@ -95,12 +95,6 @@ class Items:
     has_text: np.ndarray
     has_image: np.ndarray
 
-    @property
-    def category(self) -> np.ndarray:
-        """Row in `CATEGORIES`, int64 [V]."""
-        return CATEGORY_OF[self.values["type"]]
-
-
 @dataclass(frozen=True)
 class Users:
     """A block of users. U = users in the block.
@@ -155,6 +149,7 @@ def make_items(seed: int, count: int, days: int) -> Items:
     material_form = np.minimum(rng.geometric(0.4, size=count) - 1, materials.shape[1] - 1)
     tier = brand_tier[brand] + rng.choice((-1, 0, 1), p=(0.2, 0.6, 0.2), size=count)
     values = {
+        "category": category,
         "type": np.searchsorted(CATEGORY_OF, category) + in_category,
         "colour": rng.choice(len(WORDS["colour"]), p=_falling(len(WORDS["colour"]), rng), size=count),
         "material": materials[category, material_form],
@@ -222,7 +217,7 @@ def make_users(seed: int, first: int, count: int, block: int) -> Users:
 
 def type_taste(users: Users) -> np.ndarray:
     """Log odds with which product types draw the user's interest, [U, types]."""
-    return 1.8*(users.taste[:, : len(WORDS["type"])]>0)
+    return 1.3*(users.taste[:, : len(WORDS["type"])]>0)
 
 
 def _population(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

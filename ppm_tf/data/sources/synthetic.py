@@ -86,7 +86,7 @@ def _write_items(seed: int, items: Items, path: Path) -> None:
                 title=pa.array(titles, mask=~items.has_text[rows]),
                 description=pa.array(descriptions, mask=~items.has_text[rows]),
                 brand=pa.array(items.brand[rows]),
-                category=_names(CATEGORIES, items.category[rows]),
+                category=_names(CATEGORIES, items.values["category"][rows]),
                 shop=pa.array(items.shop[rows]),
                 price=items.price[rows],
                 born_day=items.born_day[rows],

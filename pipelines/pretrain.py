@@ -1,0 +1,159 @@
+"""Pre-trains PPM: an ID-free click model over cached item vectors (PPM, section 3.1).
+
+Reads the samples and the embedding tables; what is missing is made first, by default an embedded synthetic shop. Trains a
+transformer over each user's history and the candidates' title and image vectors under three dense layers, then scores the
+test split once, beside the trivial answers (an item's mean click rate, its popularity) and, where the data is simulated,
+beside the best that any model could do.
+
+Writes <run>/ppm (weights, training log, TensorBoard events) and <run>/reports/ppm (metrics.jsonl, learning_curve.png,
+bucket_auc.png). A run that was killed goes on where its last checkpoint was.
+
+  python -m pipelines.pretrain                                             # the embedded shop
+  python -m pipelines.pretrain configs/movielens.yaml data.path=<folder>   # MovieLens
+  tensorboard --logdir <run>                                               # while it runs
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from ppm_tf.config import Config
+from ppm_tf.workspace import Recipe, Workspace
+from pipelines.stage import Stage, main, peak_memory
+
+logger = logging.getLogger(__name__)
+
+REPORT = "reports/ppm"
+
+
+def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
+    """Trains PPM and commits `ppm/`."""
+    from ppm_tf import training
+    from ppm_tf.data import samples
+    from ppm_tf.evaluation import collect
+    from ppm_tf.losses import binary_cross_entropy
+    from ppm_tf.metrics import auc, log_loss
+    from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.predict import Predictor
+
+    settings = config.train
+    strategy = training.prepare_backend(settings, config.seed)
+    schema, tables = load_inputs(config, workspace)
+    folder = workspace.path("data") / "samples"
+    train = samples.find_shards(folder, config.ppm.splits, settings.verify, settings.max_bad_share)
+    valid = samples.find_shards(folder, ["valid"], settings.verify)
+    dataset = samples.read(train, schema, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
+    with strategy.scope():
+        model = build_pretraining_model(config, schema, tables)
+    logger.info(
+        "PPM: %s trainable weights, tables %s; %s requests with %s candidates to train on, %s requests to validate on",
+        f"{sum(variable.shape.num_elements() for variable in model.trainable_variables):,}",
+        " + ".join(f"{name} {tables[name].dim} ({tables[name].encoder_version})" for name in config.ppm.tables),
+        f"{train.records:,}", f"{train.candidates:,}", f"{valid.records:,}",
+    )  # fmt: skip
+    predictor = Predictor(model, samples.read(valid, schema, settings.batch_size))
+
+    def validate(_) -> dict[str, float]:
+        scores = collect(predictor, schema.tasks)
+        known = scores.labels[:, 0] >= 0
+        labels, probabilities = scores.labels[known, 0], scores.scores[known, 0]
+        return {"auc": float(auc(labels, probabilities)), "log_loss": float(log_loss(labels, probabilities))}
+
+    work = workspace.work("ppm", recipe)
+    result = training.fit(
+        model,
+        lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits),
+        dataset,
+        train.records,
+        validate,
+        settings,
+        work,
+        strategy=strategy,
+        weight=training.known_labels(1),
+        title="pretrain",
+    )
+    logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best_auc, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
+    with workspace.commit("ppm", recipe) as made:
+        model.save_weights(made / "ppm.weights.h5")
+        schema.write(made / "schema.json")
+        shutil.copy(work / training.LOG, made / training.LOG)
+        if (work / "tensorboard").is_dir():
+            shutil.copytree(work / "tensorboard", made / "tensorboard")
+    workspace.clear_work("ppm")
+
+
+def show(config: Config, workspace: Workspace) -> None:
+    """Makes the report, if it is not there for these weights and settings, and prints its table."""
+    from ppm_tf.evaluation import read_metrics
+    from ppm_tf.reports import metrics_table
+
+    recipe = Recipe(settings={"evaluate": config.evaluate.model_dump(mode="json")}, parents={"ppm": workspace.id("ppm")})
+    if not workspace.is_current(REPORT, recipe):
+        with workspace.commit(REPORT, recipe) as folder:
+            _evaluate(config, workspace, folder)
+    path = workspace.path(REPORT)
+    print(metrics_table(read_metrics(path / "metrics.jsonl")))
+    print(f"\nmetrics, plots: {path}")
+
+
+def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
+    """Scores the test split once, with the baselines on the same candidates."""
+    from ppm_tf import training
+    from ppm_tf.data import samples
+    from ppm_tf.data.catalog import ItemCatalog
+    from ppm_tf.evaluation import baselines, collect, compare, evaluate, write_metrics
+    from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.predict import Predictor
+    from ppm_tf.reports import plot_bucket_auc, plot_learning_curve
+
+    training.prepare_backend(config.train, config.seed)
+    schema, tables = load_inputs(config, workspace)
+    model = build_pretraining_model(config, schema, tables)
+    model.load_weights(workspace.path("ppm") / "ppm.weights.h5")
+    test = samples.find_shards(workspace.path("data") / "samples", ["test"], config.train.verify)
+    logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
+    scores = collect(Predictor(model, samples.read(test, schema, config.train.batch_size, with_truth=True)), schema.tasks)
+    counts = ItemCatalog.read(workspace.path("data") / "catalog").counts
+    exposures = sum(counts[f"exposures_{split}"] for split in config.ppm.splits)
+    positives = sum(counts[f"positives_{split}"] for split in config.ppm.splits)
+    others = baselines(scores, exposures, positives)
+    records = []
+    for name, one in {"ppm": scores, **others}.items():
+        found = list(evaluate(one, exposures, config.evaluate, config.seed))
+        if name == "ppm":
+            found += compare(one, others["item_mean"], "item_mean", exposures, config.evaluate, config.seed)
+        write_metrics(found, folder / "metrics.jsonl", name, config.seed)
+        records += found
+    from ppm_tf.evaluation import read_metrics
+
+    plot_bucket_auc(read_metrics(folder / "metrics.jsonl"), folder / "bucket_auc.png")
+    plot_learning_curve(workspace.path("ppm") / training.LOG, folder / "learning_curve.png")
+
+
+def load_inputs(config: Config, workspace: Workspace):
+    """The schema, and the embedding tables that PPM reads, in catalog order."""
+    from ppm_tf.data.catalog import ItemCatalog
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.data.tables import read_table
+
+    schema = Schema.read(workspace.path("data") / "schema.json")
+    catalog = ItemCatalog.read(workspace.path("data") / "catalog")
+    folder = workspace.path("tables")
+    names = [name for name in config.ppm.tables if (folder / name).is_dir()]
+    return schema, {name: read_table(folder / name, catalog) for name in names}
+
+
+STAGE = Stage(
+    module="pipelines.pretrain",
+    makes="ppm",
+    needs=("data", "tables"),
+    sections=("seed", "ppm", "train"),
+    also_uses=("data", "text", "image", "evaluate", "beam"),
+    run=run,
+    show=show,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,183 @@
+"""Builds the item catalog from raw item files, with texts and images that may lie in files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ppm_tf.config import ColumnarData
+from ppm_tf.data import raw_files
+from ppm_tf.data.catalog import ROW_GROUP
+from ppm_tf.data.column_values import Place, numbers, texts
+from ppm_tf.data.ids import IdIndex, typed_ids
+from ppm_tf.data.rejected import Rejected
+from ppm_tf.data.schema import FIRST_ROW, Field
+from ppm_tf.data.spool import Spool
+from ppm_tf.data.vocabulary import FieldBuilder
+
+MISSING_IMAGE = "image file not found"
+
+
+@dataclass
+class CatalogReport:
+    """What a catalog holds: its fields, how many items have a text or an image, and which image files are not there."""
+
+    fields: tuple[Field, ...]
+    num_items: int
+    with_text: int = 0
+    with_image: int = 0
+    missing_images: Rejected = field(default_factory=Rejected)
+
+
+def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows: int = 65536) -> CatalogReport:
+    """Writes `items.parquet`, `fields.npz` and `numbers.npz`.
+
+    The order of the items is that of the item files. Where a file of texts or images names an item twice, the first one
+    that is not empty counts; ids that the item files do not hold are passed over.
+
+    Args:
+        columns: where the columns are.
+        folder: the catalog's folder; made here.
+        id_type: `"int"` or `"string"`.
+        batch_rows: most rows in memory at once.
+
+    Raises:
+        ValueError: an id is missing or given twice, a number is not finite, an image path leads out of `data.path`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    items = columns.items
+    builders = {name: FieldBuilder(column.separator, column.min_count) for name, column in items.fields.items()}
+    ids, values = _read_items(columns, id_type, batch_rows, builders)
+    np.savez(folder / "numbers.npz", **{name: np.concatenate([np.full(FIRST_ROW, np.nan, np.float32), *parts]) for name, parts in values.items()})
+    fields, tables = [], {}
+    for name, builder in builders.items():
+        words, rows = builder.finish()
+        fields.append(Field(name, "item", words, rows.shape[1]))
+        tables[name] = np.concatenate([np.zeros((FIRST_ROW, rows.shape[1]), np.int32), rows])
+    np.savez(folder / "fields.npz", **tables)
+    report = CatalogReport(tuple(fields), len(ids))
+    with ExitStack() as stack:
+        text = stack.enter_context(Spool(folder / "text.spool", len(ids)))
+        image = stack.enter_context(Spool(folder / "image.spool", len(ids)))
+        index = IdIndex(ids)
+        if items.text:
+            _spool_texts(columns, index, text, batch_rows)
+        are_paths = bool(items.image) and _spool_images(columns, index, image, batch_rows)
+
+        def read_images(start: int, stop: int) -> list[bytes | None]:
+            found = image.read(start, stop)
+            return _read_images(columns, start, found, report) if are_paths else found
+
+        _write_items(folder / "items.parquet", ids, text, read_images, report)
+    return report
+
+
+def _read_items(columns: ColumnarData, id_type: str, batch_rows: int, builders: dict[str, FieldBuilder]) -> tuple[pa.Array, dict[str, list[np.ndarray]]]:
+    """Ids of all items, their numbers by column; fills the builders of the fields."""
+    items = columns.items
+    wanted = [items.id, *(column.column for column in items.fields.values()), *items.numbers]
+    ids: list[pa.Array] = []
+    places: list[Place] = []
+    values: dict[str, list[np.ndarray]] = {name: [] for name in items.numbers}
+    for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", wanted, batch_rows):
+        found = typed_ids(batch.column(items.id), id_type)
+        if found.null_count:
+            index = pc.index(found.is_null(), True).as_py()
+            raise ValueError(f"{place.at(index)} must hold an item id. Received: {batch.column(items.id)[index].as_py()!r}. Remedy: drop the row or give it an id.")
+        ids.append(found)
+        places.append(place)
+        for name, column in items.fields.items():
+            builders[name].add(batch.column(column.column))
+        for name in items.numbers:
+            values[name].append(numbers(batch.column(name), Place(place.path, name, "data.items.numbers", place.first_row)).astype(np.float32))
+    if not ids:
+        raise ValueError(f"data.items.files must hold at least one item. Received: none in {columns.items.files} of {columns.path}.")
+    _refuse_duplicates(ids, places)
+    return pa.concat_arrays(ids), values
+
+
+def _refuse_duplicates(ids: Sequence[pa.Array], places: Sequence[Place]) -> None:
+    codes = pa.concat_arrays(ids).dictionary_encode().indices.to_numpy()
+    _, first = np.unique(codes, return_index=True)
+    if len(first) == len(codes):
+        return
+    again = np.setdiff1d(np.arange(len(codes)), first)[0]
+    starts = np.cumsum([0, *map(len, ids)])
+
+    def at(row: int) -> str:
+        batch = int(np.searchsorted(starts, row, side="right")) - 1
+        return places[batch].at(row - starts[batch])
+
+    value = pa.concat_arrays(ids)[int(again)].as_py()
+    raise ValueError(f"Item ids must be unique. Received: {value!r} at {at(first[codes[again]])} and again at {at(again)}. Remedy: keep one row an item.")
+
+
+def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> None:
+    items = columns.items
+    separators = [next((field.separator for field in items.fields.values() if field.column == name), None) for name in items.text]
+    pattern, setting = (items.text_files, "data.items.text_files") if items.text_files else (items.files, "data.items.files")
+    for _, batch in _batches(columns.path, pattern, setting, items.id, "data.items.id", [items.id, *items.text], batch_rows):
+        joined = texts([batch.column(name) for name in items.text], separators)
+        spool.add(index.places(batch.column(items.id)), pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined))
+
+
+def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> bool:
+    """Spools encoded images, or their paths; gives whether they are paths."""
+    items, are_paths = columns.items, False
+    pattern, setting = (items.image_files, "data.items.image_files") if items.image_files else (items.files, "data.items.files")
+    rows = min(batch_rows, ROW_GROUP)  # images are large
+    for place, batch in _batches(columns.path, pattern, setting, items.image, "data.items.image", [items.id, items.image], rows):
+        column = batch.column(items.image)
+        if pa.types.is_string(column.type):
+            are_paths = True
+            _refuse_escapes(column, columns.path, place)
+            column = column.cast(pa.binary())
+        elif pa.types.is_null(column.type):
+            continue
+        spool.add(index.places(batch.column(items.id)), pc.if_else(pc.equal(column, b""), pa.scalar(None, pa.binary()), column))
+    return are_paths
+
+
+def _refuse_escapes(paths: pa.Array, folder: str, place: Place) -> None:
+    root = Path(folder).resolve()
+    for index, path in enumerate(paths.to_pylist()):
+        if path is not None and not (root / path).resolve().is_relative_to(root):
+            raise ValueError(f"{place.at(index)} must be an image path inside data.path ({folder}). Received: {path!r}. Remedy: move the images into data.path and write relative paths.")
+
+
+def _read_images(columns: ColumnarData, start: int, paths: list[bytes | None], report: CatalogReport) -> list[bytes | None]:
+    """The image files of a block of items; one that is not there is reported and left out."""
+    images: list[bytes | None] = []
+    for place, value in enumerate(paths):
+        path = None if value is None else Path(columns.path, value.decode())
+        if path is not None and not path.is_file():
+            report.missing_images.add_case(MISSING_IMAGE, Place(str(path), columns.items.image, "data.items.image", start), place, value.decode())
+            path = None
+        images.append(None if path is None else path.read_bytes())
+    return images
+
+
+def _write_items(path: Path, ids: pa.Array, text: Spool, read_images: Callable[[int, int], list[bytes | None]], report: CatalogReport) -> None:
+    schema = pa.schema({"item_id": ids.type, "text": pa.string(), "image": pa.binary()})
+    with pq.ParquetWriter(path, schema, compression={"item_id": "zstd", "text": "zstd", "image": "none"}) as writer:
+        for start in range(0, len(ids), ROW_GROUP):
+            stop = min(start + ROW_GROUP, len(ids))
+            words, images = text.read(start, stop), read_images(start, stop)
+            report.with_text += sum(word is not None for word in words)
+            report.with_image += sum(image is not None for image in images)
+            strings = pa.array([word or b"" for word in words], pa.binary()).cast(pa.string())
+            table = pa.table([ids.slice(start, stop - start), strings, pa.array(images, pa.binary())], schema=schema)
+            writer.write_table(table, row_group_size=ROW_GROUP)
+
+
+def _batches(folder: str, pattern: str, setting: str, column: str, column_setting: str, wanted: Sequence[str], batch_rows: int) -> Iterator[tuple[Place, pa.RecordBatch]]:
+    for split in raw_files.splits(raw_files.find(folder, pattern, setting)):
+        for first_row, batch in raw_files.batches(split, wanted, batch_rows):
+            yield Place(split.path, column, column_setting, first_row), batch

@@ -1,0 +1,47 @@
+"""Search queries with the catalog row of the item that was clicked for them: `queries.parquet`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ppm_tf.config import ColumnarData
+from ppm_tf.data import raw_files
+from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.column_values import Place, numbers, texts
+from ppm_tf.data.schema import FIRST_ROW
+
+SCHEMA = pa.schema({"query": pa.string(), "item_row": pa.int32()})
+
+
+def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch_rows: int = 131072) -> dict[str, int]:
+    """Writes the queries that led to a click on a known item, in the order of their files.
+
+    Returns:
+        How many rows were read and kept, and why the others were not: `read`, `kept`, `below_grade`, `empty`, `unknown_item`.
+    """
+    queries = columns.queries
+    wanted = [queries.text, queries.item, *([queries.label] if queries.label else [])]
+    counts = dict.fromkeys(("read", "kept", "below_grade", "empty", "unknown_item"), 0)
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for split in raw_files.splits(raw_files.find(columns.path, queries.files, "data.queries.files")):
+            for first_row, batch in raw_files.batches(split, wanted, batch_rows):
+                text, rows = texts([batch.column(queries.text)], [None]), catalog.rows_of(batch.column(queries.item))
+                clicked = np.ones(len(rows), bool)
+                if queries.label:
+                    grades = numbers(batch.column(queries.label), Place(split.path, queries.label, "data.queries.label", first_row))
+                    clicked = grades >= queries.at_least
+                written = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
+                known = rows >= FIRST_ROW
+                kept = clicked & written & known
+                counts["read"] += len(rows)
+                counts["kept"] += int(kept.sum())
+                counts["below_grade"] += int((~clicked).sum())
+                counts["empty"] += int((clicked & ~written).sum())
+                counts["unknown_item"] += int((clicked & written & ~known).sum())
+                writer.write_table(pa.table([text.filter(pa.array(kept)), pa.array(rows[kept])], schema=SCHEMA))
+    return counts

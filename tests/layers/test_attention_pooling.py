@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from ppm_tf.layers.attention_pooling import AttentionPooling
+from tests.battery import check_layer
+from tests.layers.reference import softmax
+
+rng = np.random.default_rng(0)
+QUERIES = rng.normal(size=(3, 2, 4)).astype("float32")
+KEYS = rng.normal(size=(3, 5, 4)).astype("float32")
+MASK = np.array([[1, 1, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
+
+
+@pytest.mark.parametrize(("units", "weights"), [((6,), 6), ((6, 3), 8)])
+def test_contract(units, weights):
+    check_layer(AttentionPooling, {"units": units}, (QUERIES, KEYS, MASK), (3, 2, 4), weights)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_equals_the_equation(normalize):
+    """DIN, section 4.3: an MLP over [q, k, q * k, q - k] scores each pair; written with one kernel of four blocks."""
+    layer = AttentionPooling(units=(6,), normalize=normalize)
+    got = layer(QUERIES, KEYS, MASK).numpy()
+    query, key, product = layer.query_layer.kernel.numpy(), layer.key_layer.kernel.numpy(), layer.product_kernel.numpy()
+    difference = rng.normal(size=query.shape)  # any split of query = Wq + Wd, key = Wk - Wd says the same
+    kernel = np.concatenate([query - difference, key + difference, product, difference])
+    expected = np.zeros_like(got)
+    for r in range(3):
+        for n in range(2):
+            pairs = np.stack([np.concatenate([q, k, q * k, q - k]) for q, k in ((QUERIES[r, n], KEYS[r, t]) for t in range(5))])
+            hidden = 1 / (1 + np.exp(-(pairs @ kernel + layer.query_layer.bias.numpy())))
+            scores = (hidden @ layer.score.kernel.numpy() + layer.score.bias.numpy())[:, 0]
+            if normalize and MASK[r].any():
+                scores = softmax(np.where(MASK[r], scores / 2, -1e9))  # sqrt(D) = 2
+            expected[r, n] = np.where(MASK[r], scores, 0) @ KEYS[r]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_an_empty_history_gives_zeros():
+    assert not AttentionPooling()(QUERIES, KEYS, MASK).numpy()[1].any()
+
+
+def test_wrong_widths_are_refused():
+    with pytest.raises(ValueError, match="one width. Received: 4 and 3"):
+        AttentionPooling()(QUERIES, KEYS[..., :3], MASK)

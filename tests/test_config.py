@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import pytest
+
+from ppm_tf.config import Config, ConfigError, describe, from_dict, load
+
+
+def test_defaults_are_the_embedded_shop():
+    config = load([])
+    assert config.data.source == "synthetic"
+    assert config == Config()
+
+
+def test_file_and_overrides_later_ones_win(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("data: {users: 7, days: 3}\nppm: {mlp_units: [8, 4]}\n")
+    config = load([str(file), "data.users=9", "train.clip_norm=null"])
+    assert (config.data.users, config.data.days, config.ppm.mlp_units, config.train.clip_norm) == (9, 3, (8, 4), None)
+
+
+def test_an_override_inside_a_section_keeps_that_sources_other_defaults():
+    assert load(["data.split.valid=0.2"]).data.split.pretrain == 0.5
+    assert load(["data.source=movielens", "data.path=x", "data.split.test=0.2"]).data.split.by == "user"
+
+
+def test_a_config_survives_being_written():
+    config = load(["data.source=columnar", "data.path=x", "data.log.labels={click: {column: rating, at_least: 4}}", "data.items.fields={brand: maker}"])
+    assert from_dict(config.model_dump(mode="json")) == config
+    assert config.data.items.fields["brand"].column == "maker"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data.userz=3"], r"Setting data\.userz is not known\. Did you mean data\.users\?"),
+        (["zzz=1"], r"Setting zzz is not known\. Allowed here: run, seed"),
+        (["train.batch_size=-1"], r"Setting train\.batch_size: Input should be greater than 0\. Received: -1"),
+        (["ppm.tables=[titel]"], r"Setting ppm\.tables\.0: Input should be 'title' or 'image'"),
+        (["data.source=csv"], r"'synthetic', 'columnar', 'movielens', 'amazon'"),
+        (["data.source=columnar"], r"Setting data\.path must be given"),
+        (["data.split.test=0.95"], r"pretrain \+ valid \+ test must be below 1"),
+        (["data.source=columnar", "data.path=x", "data.log.labels={click: {colum: y}}"], r"data\.log\.labels\.click\.column must be given"),
+        (["missing.yaml"], r"A config file must exist\. Received: missing\.yaml"),
+        (["train.epochs={"], r"The value of train\.epochs must be YAML"),
+    ],
+)
+def test_wrong_settings_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        load(arguments)
+
+
+@pytest.mark.parametrize(("text", "message"), [("- 1\n", "must hold sections"), ("a: [", "must be YAML")])
+def test_wrong_files_are_named(tmp_path, text, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"bad\.yaml {message}"):
+        load([str(file)])
+
+
+def test_every_setting_has_a_meaning():
+    for line in describe(tuple(Config.model_fields)).splitlines():
+        if line.startswith("  "):
+            assert len(line.split(None, 1)) == 2
+            assert line[46:].strip(), line
+
+
+def test_settings_are_checked_without_tensorflow():
+    code = (
+        "import sys, ppm_tf, pipelines.pretrain, pipelines.prepare, pipelines.embed\n"
+        "from ppm_tf.config import load\nload([])\n"
+        "heavy = {'tensorflow', 'keras', 'apache_beam', 'pyarrow', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

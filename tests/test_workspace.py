@@ -1,0 +1,115 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
+
+RECIPE = Recipe({"data": {"users": 100, "split": {"test": 0.1}}}, parents={"raw": "abc"})
+
+
+def write(workspace, text="whole", recipe=RECIPE):
+    with workspace.commit("data", recipe) as folder:
+        (folder / "a.txt").write_text(text)
+
+
+def content(workspace):
+    return (workspace.path("data") / "a.txt").read_text()
+
+
+def test_an_artifact_is_absent_until_its_block_ends(tmp_path):
+    workspace = Workspace(tmp_path)
+    with workspace.commit("data", RECIPE) as folder:
+        (folder / "a.txt").write_text("x")
+        assert not workspace.exists("data")
+    assert workspace.exists("data")
+    assert workspace.made_by("data")["settings"]["data"]["users"] == 100
+    assert workspace.made_by("data")["packages"]["keras"][0] == "3"
+
+
+def test_a_failed_block_leaves_the_old_artifact(tmp_path):
+    workspace = Workspace(tmp_path)
+    write(workspace, "old")
+    with pytest.raises(KeyError), workspace.commit("data", RECIPE) as folder:
+        (folder / "a.txt").write_text("new")
+        raise KeyError
+    assert content(workspace) == "old"
+
+
+@pytest.mark.parametrize("place", ["while writing", "between the renames"])
+def test_a_kill_leaves_a_whole_artifact(tmp_path, place):
+    write(Workspace(tmp_path), "old")
+    code = f"""
+    import os, pathlib, signal
+    from ppm_tf.workspace import Recipe, Workspace
+    kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    if {place!r} == "between the renames":
+        real, calls = pathlib.Path.rename, []
+        def rename(self, target):
+            calls.append(self)
+            return kill() if len(calls) == 2 else real(self, target)
+        pathlib.Path.rename = rename
+    with Workspace({str(tmp_path)!r}).commit("data", Recipe({{}})) as folder:
+        (folder / "a.txt").write_text("half")
+        if {place!r} == "while writing":
+            kill()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    workspace = Workspace(tmp_path)
+    assert workspace.exists("data")
+    assert content(workspace) == "old"
+    write(workspace, "new")  # the killed process holds no lock
+    assert content(workspace) == "new"
+
+
+def test_require_names_the_setting_that_differs(tmp_path):
+    workspace = Workspace(tmp_path)
+    write(workspace)
+    assert workspace.require("data", RECIPE) == workspace.path("data")
+    other = Recipe({"data": {"users": 200, "split": {"test": 0.1}}}, parents=RECIPE.parents)
+    with pytest.raises(StaleArtifact, match=r"data\.users was 100, and 200 is asked for now.*run=<folder>"):
+        workspace.require("data", other)
+
+
+def test_require_of_a_missing_artifact(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must hold the artifact 'data'"):
+        Workspace(tmp_path).require("data", RECIPE)
+
+
+def test_a_changed_raw_file_is_named_and_an_archived_one_is_not(tmp_path):
+    raw = tmp_path / "raw.csv"
+    raw.write_text("a")
+    workspace = Workspace(tmp_path / "run")
+    with workspace.commit("data", Recipe({}, fingerprint([raw]))):
+        pass
+    assert workspace.is_current("data", Recipe({}, fingerprint([raw])))
+    raw.write_text("bb")
+    os.utime(raw, ns=(1, 1))
+    with pytest.raises(StaleArtifact, match=r"the file .*raw\.csv has changed"):
+        workspace.require("data", Recipe({}, fingerprint([raw])))
+    raw.unlink()
+    workspace.require("data", Recipe({}, fingerprint([raw])))
+
+
+def test_new_parents_make_an_artifact_stale(tmp_path):
+    workspace = Workspace(tmp_path)
+    write(workspace)
+    assert workspace.is_current("data", RECIPE)
+    assert not workspace.is_current("data", Recipe(RECIPE.settings, parents={"raw": "other"}))
+
+
+def test_two_processes_cannot_make_one_artifact(tmp_path):
+    workspace = Workspace(tmp_path)
+    with workspace.commit("data", RECIPE), pytest.raises(RuntimeError, match="Another process is making"), Workspace(tmp_path).commit("data", RECIPE):
+        pass
+
+
+def test_work_survives_until_the_recipe_changes(tmp_path):
+    workspace = Workspace(tmp_path)
+    (workspace.work("ppm", RECIPE) / "checkpoint").write_text("x")
+    assert (workspace.work("ppm", RECIPE) / "checkpoint").exists()
+    assert not (workspace.work("ppm", Recipe({"seed": 2})) / "checkpoint").exists()
