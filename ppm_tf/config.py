@@ -276,6 +276,15 @@ class EvaluateSettings(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
     bucket_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open")
 
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> "EvaluateSettings":
+        edges = self.bucket_edges
+        if edges[:1] != (0,) or any(right <= left for left, right in zip(edges, edges[1:])):
+            raise ValueError(f"bucket_edges must start at 0 and rise. Received: {list(edges)}")
+        if self.bootstrap == 1:
+            raise ValueError("bootstrap must be 0 or at least 2, to have a spread. Received: 1")
+        return self
+
 
 class BeamSettings(Section):
     """Where batch jobs run."""

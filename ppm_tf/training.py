@@ -132,10 +132,12 @@ class Trainer(orbit.StandardTrainer):
             logits = self.model(batch, training=True)
             loss = self.loss(batch, logits)
             share = loss * weight / tf.maximum(total, 1.0)
-        self._refuse_non_finite(batch, logits, loss)
+        checked = self._refuse_non_finite(batch, logits, loss)
         variables = [variable.value for variable in self.model.trainable_variables]
         # Small tables (positions, recencies) give sliced gradients; as dense ones their norm counts repeated rows rightly.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+        with tf.control_dependencies([checked]):  # no update before the loss is known to be finite
+            gradients = [tf.identity(gradient) for gradient in gradients]
         if replicas > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self.clip_norm:
@@ -146,11 +148,11 @@ class Trainer(orbit.StandardTrainer):
         self.label_sum.assign_add(weight)
 
     def _refuse_non_finite(self, batch, logits, loss):
-        """Stops inside the graph, before the update, so that no weight ever turns NaN."""
+        """The check that stops the graph; the update waits for it, so that no weight ever turns NaN."""
         axes = list(range(1, len(logits.shape)))
         bad = tf.reduce_any(~tf.math.is_finite(tf.cast(logits, tf.float32)), axis=axes) | tf.reduce_any(tf.math.is_nan(batch["labels"]), axis=[1, 2])
         named = tf.cond(tf.reduce_any(bad), lambda: tf.boolean_mask(batch["request"], bad), lambda: batch["request"])
-        tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "requests", named], summarize=16)
+        return tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "requests", named], summarize=16)
 
 
 class ProgressBar:

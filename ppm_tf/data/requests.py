@@ -33,6 +33,19 @@ class Requests:
     def __len__(self) -> int:
         return len(self.start)
 
+    def keep(self, kept: np.ndarray) -> "Requests":
+        """Some of the requests; the others' candidates stay in `rows`, unused."""
+        return Requests(self.rows, self.start[kept], self.size[kept], self.first[kept], self.split[kept], self.spans_cut[kept])
+
+    def candidates(self, chosen: np.ndarray) -> np.ndarray:
+        """Places, among the sorted rows, of the candidates of some requests.
+
+        Args:
+            chosen: bool, which requests.
+        """
+        start, size = self.start[chosen], self.size[chosen]
+        return self.rows[np.repeat(start - (np.cumsum(size) - size), size) + np.arange(size.sum())]
+
 
 def sort_rows(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Rows by user, time, order, and last their place in the raw files, so that any order of arrival gives the same result."""

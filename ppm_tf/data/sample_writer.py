@@ -129,7 +129,7 @@ def item_counts(rows: dict[str, np.ndarray], requests: Requests, tasks: tuple[st
     Returns:
         Item rows, each once, and int64 `[items, 1 + K]`: exposures, then positives of each task.
     """
-    candidates = requests.rows[np.repeat(requests.split == split, requests.size)]
+    candidates = requests.candidates(requests.split == split)
     items, place = np.unique(rows["item"][candidates], return_inverse=True)
     positives = [np.bincount(place[rows[f"label/{task}"][candidates] == 1], minlength=len(items)) for task in tasks]
     return items, np.stack([np.bincount(place, minlength=len(items)), *positives], axis=1).astype(np.int64)

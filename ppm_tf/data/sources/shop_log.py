@@ -115,12 +115,12 @@ class Policy:
         return rng.permuted(self._distinct(drawn, day, slots, rng), axis=1)
 
     def _to_taste(self, users: Users, user: np.ndarray, day: np.ndarray, interest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Of two items of the session's category, or of one that the user likes, the one more to the user's taste."""
+        """Of three items of the session's category, or of one that the user likes, the one more to the user's taste."""
         categories = _sample(_category_odds(users)[user], rng)
         category = np.where(rng.random(len(user)) < 0.6, CATEGORY_OF[interest], categories)
-        pair = [self.by_category.draw(rng.random(len(user)), day, category) for _ in range(2)]
+        pair = [self.by_category.draw(rng.random(len(user)), day, category) for _ in range(3)]
         scores = [np.where(item >= 0, affinity(users, user[:, None], self.items, item[:, None])[:, 0], -np.inf) for item in pair]
-        return np.where(scores[0] >= scores[1], *pair)
+        return np.choose(np.argmax(scores, axis=0), pair)
 
     def _distinct(self, drawn: np.ndarray, day: np.ndarray, slots: int, rng: np.random.Generator) -> np.ndarray:
         """The first `slots` different items of each row; a row with fewer is filled from all items in stock."""

@@ -34,23 +34,23 @@ class Strengths:
     The weights are set so that content explains most of the variance of the logit: see `logit_variance` in `truth.json`.
     """
 
-    intercept: float = -2.7
+    intercept: float = -3.0
     type: float = 1.8  # weights of a liked value, by attribute, for a user to whom the attribute matters
-    colour: float = 2.8
-    material: float = 2.2
-    style: float = 2.8
-    pattern: float = 2.2
-    audience: float = 2.2
-    interest: float = 3.0  # the product type of the session; half of it for its category
-    collaborative: float = 0.8  # hidden user vector . hidden item vector
-    told_quality: float = 0.6  # the quality tier, which texts mention
-    hidden_quality: float = 0.55
-    price: float = 0.5  # distance of the price level from the user's budget
-    user: float = 0.30  # how readily the user clicks at all
+    colour: float = 3.0
+    material: float = 2.4
+    style: float = 3.0
+    pattern: float = 2.4
+    audience: float = 2.4
+    interest: float = 2.8  # the product type of the session; half of it for its category
+    collaborative: float = 0.85  # hidden user vector . hidden item vector
+    told_quality: float = 0.45  # the quality tier, which texts mention
+    hidden_quality: float = 0.65
+    price: float = 0.4  # distance of the price level from the user's budget
+    user: float = 0.20  # how readily the user clicks at all
     context: float = 0.15  # hour and device
 
     examine_first: float = 0.95  # probability that the first slot is looked at
-    examine_last: float = 0.5  # and the last one; geometric in between
+    examine_last: float = 0.45  # and the last one; geometric in between
 
     cart: float = -1.80  # logit of putting a clicked item into the cart
     order_with_cart: float = -0.60  # logit of ordering a clicked item that is in the cart
@@ -117,8 +117,8 @@ class Users:
     hidden: np.ndarray
 
 
-HIDDEN_DIM = 3
-HIDDEN_AGE_SHARE = 0.3  # share of the hidden user vector's variance that the age group explains
+HIDDEN_DIM = 2
+HIDDEN_AGE_SHARE = 0.4  # share of the hidden user vector's variance that the age group explains
 MISSING_SHARE = 0.03  # items without text, and items without image
 _MAIN_STYLE_SHARE = 0.65  # items of a brand in the brand's main style
 _MAIN_SHOP_SHARE = 0.7  # items of a brand sold by its main shop

@@ -1,0 +1,186 @@
+"""From raw files to the artifact `data/`: schema, catalog, users, queries, samples, statistics."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from ppm_tf.config import BeamSettings, ColumnarData
+from ppm_tf.data import raw_files
+from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.catalog_builder import CatalogReport, build_catalog
+from ppm_tf.data.column_values import Place
+from ppm_tf.data.manifest import Manifest, Shard
+from ppm_tf.data.preparation_jobs import SampleJob, survey_log, write_samples
+from ppm_tf.data.queries import write_queries
+from ppm_tf.data.rejected import Rejected
+from ppm_tf.data.schema import Field, Schema
+from ppm_tf.data.sources import columnar
+from ppm_tf.data.splits import SPLITS, time_cuts
+from ppm_tf.data.survey import Survey
+from ppm_tf.data.user_features import write_users
+from ppm_tf.data.vocabulary import vocabulary
+
+logger = logging.getLogger(__name__)
+
+SPANS_CUT = "a request on both sides of a cut in time"
+
+
+def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str, Any]:
+    """Writes a prepared data set.
+
+    The log is read twice: a survey that checks every row and finds the cuts in time, then the samples. Equal files and
+    settings give equal bytes, whatever the batch size or the number of workers.
+
+    Args:
+        columns: where the columns are, and how the log becomes requests.
+        beam: where the jobs run.
+        folder: empty or new folder; on a remote runner one that all workers share. The caller moves it into place.
+
+    Returns:
+        The content of `statistics.json`.
+
+    Raises:
+        FileNotFoundError: a setting names files that are not there.
+        ValueError: files, columns, cells or settings are not as they must be; the message says where and what to do.
+    """
+    started = time.monotonic()
+    columnar.check(columns)
+    item_id_type, user_id_type = columnar.id_type(columns, "item"), columnar.id_type(columns, "user")
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / ".work"
+    work.mkdir(exist_ok=True)
+    catalog_report = build_catalog(columns, folder / "catalog", item_id_type)
+    logger.info("catalog: %d items, %d with text, %d with image", catalog_report.num_items, catalog_report.with_text, catalog_report.with_image)
+    catalog = ItemCatalog.read(folder / "catalog")
+    pieces = raw_files.splits(raw_files.find(columns.path, columns.log.files, "data.log.files"))
+    survey = survey_log(columns, pieces, folder / "catalog", user_id_type, beam, work)
+    _check_survey(survey, columns)
+    user_id_type = user_id_type or ("int" if survey.integer_users else "string")
+    user_fields = write_users(columns, folder, user_id_type) if columns.users else ()
+    schema = _schema(columns, item_id_type, user_id_type, (*catalog_report.fields, *user_fields, *_context_fields(columns, survey)))
+    schema.write(folder / "schema.json")
+    queries = write_queries(columns, catalog, folder / "queries.parquet") if columns.queries else None
+    cuts = time_cuts(survey.histogram, columns.split) if columns.split.by == "time" else None
+    job = SampleJob(columns, schema, str(folder), cuts, beam.batch_rows)
+    partitions = write_samples(job, pieces, beam, work)
+    _set_aside_spanning(partitions, pieces, survey, columns)
+    statistics = _statistics(catalog_report, survey, partitions, schema, cuts, queries)
+    _check_splits(statistics, columns, schema, cuts)
+    _write_manifests(folder / "samples", partitions, columns.compression)
+    survey.rejected.update(catalog_report.missing_images)
+    survey.rejected.write(folder / "rejected.jsonl")
+    (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+    shutil.rmtree(work)
+    counts = ", ".join(f"{found['requests']} {split}" for split, found in statistics["splits"].items() if found["requests"])
+    logger.info("prepared %d rows: %s requests in %.1f s: %s", survey.rows, counts, time.monotonic() - started, folder)
+    return statistics
+
+
+def _check_survey(survey: Survey, columns: ColumnarData) -> None:
+    if survey.problem is not None:
+        raise ValueError(survey.problem[2])
+    if survey.rows == 0:
+        raise ValueError(f"data.log.files must hold at least one row. Received: none in {columns.log.files} of {columns.path}.")
+    survey.rejected.refuse_above(columns.max_rejected, survey.rows)
+    if survey.rows == survey.rejected.total:
+        raise ValueError(f"At least one log row must have a user and a known item. Received: none of {survey.rows}.")
+    logger.info("survey: %d rows, %d set aside", survey.rows, survey.rejected.total)
+
+
+def _context_fields(columns: ColumnarData, survey: Survey) -> tuple[Field, ...]:
+    return tuple(
+        Field(name, "context", vocabulary(survey.context.get(name, {}), column.min_count), survey.context_values.get(name, 1))
+        for name, column in columns.log.context.items()
+    )
+
+
+def _schema(columns: ColumnarData, item_id_type: str, user_id_type: str, fields: tuple[Field, ...]) -> Schema:
+    tasks = tuple(columns.log.labels)
+    return Schema(
+        fields=fields,
+        numbers=columns.items.numbers,
+        tasks=tasks,
+        history_task=columns.history_task or tasks[0],
+        history_length=columns.history_length,
+        num_candidates=1 if columns.requests == "single" else columns.candidates,
+        item_id_type=item_id_type,
+        user_id_type=user_id_type,
+        has_time=columns.log.time is not None,
+        has_slot=columns.log.slot is not None,
+        has_truth=bool(columns.log.truth),
+    )
+
+
+def _set_aside_spanning(partitions: list[dict], pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:
+    """Counts the requests that were left out because training on them would look past a cut."""
+    affected = [found["spanning"] for found in partitions if found["spanning"]["rows"]]
+    if not affected:
+        return
+    file, row = divmod(min(found["origin"] for found in affected), 1 << 40)
+    path = next(piece.path for piece in pieces if piece.file == file)
+    spanning = Rejected()
+    spanning.add_case(SPANS_CUT, Place(path, columns.log.request, "data.log.request"), row, None)
+    spanning.counts[SPANS_CUT] = sum(found["rows"] for found in affected)
+    survey.rejected.update(spanning)
+    survey.rejected.refuse_above(columns.max_rejected, survey.rows)
+
+
+def _statistics(report: CatalogReport, survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None, queries: dict | None) -> dict[str, Any]:
+    splits = {}
+    for split in SPLITS:
+        parts = [found["splits"][split] for found in partitions if split in found["splits"]]
+        labels = {task: [sum(part["labels"][task][place] for part in parts) for place in range(3)] for task in schema.tasks}
+        splits[split] = {
+            "requests": sum(part["shard"]["records"] for part in parts),
+            "candidates": sum(part["shard"]["candidates"] for part in parts),
+            "positives": {task: counts[2] for task, counts in labels.items()},
+            "negatives": {task: counts[1] for task, counts in labels.items()},
+            "missing": {task: counts[0] for task, counts in labels.items()},
+        }
+        if schema.has_time and parts:
+            splits[split] |= {"first_time": min(part["first_time"] for part in parts), "last_time": max(part["last_time"] for part in parts)}
+    return {
+        "items": report.num_items,
+        "items_with_text": report.with_text,
+        "items_with_image": report.with_image,
+        "image_files_not_found": report.missing_images.total,
+        "users": sum(found["users"] for found in partitions),
+        "rows_read": survey.rows,
+        "rows_rejected": dict(sorted(survey.rejected.counts.items())),
+        "splits": splits,
+        "cut_times": dict(zip(SPLITS[1:], cuts, strict=True)) if cuts else None,
+        "queries": queries,
+    }
+
+
+def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Schema, cuts: tuple[int, int, int] | None) -> None:
+    """Refuses splits that cannot be trained on or scored, and verifies that none reaches past its cut."""
+    settings, found = columns.split, statistics["splits"]
+    for split, share in zip(SPLITS, (settings.pretrain, 1.0, settings.valid, settings.test), strict=True):
+        if share and not found[split]["requests"]:
+            sizes = ", ".join(f"{name} {counts['requests']}" for name, counts in found.items())
+            raise ValueError(f"The {split} split must hold at least one request. Received: {sizes} requests. Remedy: change data.split.{'valid' if split == 'train' else split}, or bring more data.")
+    for split, tasks in (("train", schema.tasks), ("pretrain", schema.tasks[:1] if settings.pretrain else ())):
+        for task in tasks:
+            positives, negatives = found[split]["positives"][task], found[split]["negatives"][task]
+            if not positives or not negatives:
+                label = columns.log.labels[task]
+                raise ValueError(
+                    f"The {split} split must hold both positives and negatives of the task {task}. Received: {positives} positives and {negatives} negatives "
+                    f"in column {label.column} of {columns.log.files}. Remedy: check data.log.labels.{task} (at_least: {label.at_least}) and data.split."
+                )
+    for split, cut in zip(SPLITS[:3], cuts or (), strict=False):
+        if found[split]["requests"] and found[split]["last_time"] >= cut:
+            raise RuntimeError(f"The {split} split must end before its cut at {cut}. Received: a row at {found[split]['last_time']}. This is a fault of the program.")
+
+
+def _write_manifests(folder: Path, partitions: list[dict], compression: str) -> None:
+    for split in SPLITS:
+        shards = tuple(Shard(**found["splits"][split]["shard"]) for found in partitions if split in found["splits"])
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        Manifest(shards, compression, {"split": split}).write(folder / split)

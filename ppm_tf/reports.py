@@ -1,0 +1,253 @@
+"""From `metrics.jsonl` and the training log to a table for the terminal and plots (PNG)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ppm_tf.evaluation import ALL, BUCKET, Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+REFERENCE = "item_mean"  # what a ranking model has to beat
+BASELINES = (REFERENCE, "popularity", "bayes")  # in the order of a table, after the models
+# Colours of Okabe and Ito 2008, which colour-blind readers can tell apart. A baseline looks the same in every plot.
+TRAIN_COLOR, VALID_COLOR = "#0072B2", "#D55E00"
+MODEL_STYLES = (("#0072B2", "o"), ("#009E73", "v"), ("#CC79A7", "P"), ("#56B4E9", "X"))
+BASELINE_STYLES = {REFERENCE: ("#D55E00", "s"), "popularity": ("#E69F00", "D"), "bayes": ("#4D4D4D", "^")}
+UNDEFINED = "-"
+
+# === Tables ===
+
+
+def metrics_table(records: Iterable[Record]) -> str:
+    """The figures of a run as Markdown tables that are aligned in a terminal too.
+
+    A task at a time: a row a model with the metrics of all candidates, then a row a bucket of items by train frequency with the AUC of
+    each model and its gain over the item mean. Square brackets hold intervals. Where a model has records of several seeds, a figure is
+    their mean and standard deviation.
+
+    Args:
+        records: of any number of models, tasks and seeds, with the slice `all`.
+    """
+    book = _Book(records)
+    return "\n\n".join(part for task in book.tasks for part in (_overall(book, task), _by_bucket(book, task)) if part)
+
+
+def _overall(book: "_Book", task: str) -> str:
+    depth = next((metric for metric in book.metrics if metric.startswith("precision_at_")), "precision_at_2")
+    columns = {"AUC": "auc", "group AUC": "group_auc", f"P@{depth.rsplit('_', 1)[1]}": depth, "log loss": "log_loss", "calibration": "calibration"}
+    rows = [[model, *(_cell(book.figure(model, task, ALL, metric)) for metric in columns.values())] for model in book.models]
+    return f"Task {task}, {book.count(task, ALL):,} candidates\n\n" + _markdown(["model", *columns], rows)
+
+
+def _by_bucket(book: "_Book", task: str) -> str:
+    slices = book.buckets(task)
+    if not slices:
+        return ""
+    gaining = [model for model in book.models if model not in BASELINES] if REFERENCE in book.models else []
+    total, rows = book.count(task, ALL), []
+    for name in (*slices, ALL):
+        count = book.count(task, name)
+        figures = [book.figure(model, task, name, "auc") for model in book.models]
+        gains = [_cell(book.gain(model, task, name), sign="+") for model in gaining]
+        rows.append([name.removeprefix(BUCKET), f"{count:,}", f"{count / max(total, 1):.1%}", *(_cell(figure, interval=False) for figure in figures), *gains])
+    header = ["train frequency", "candidates", "share", *(f"AUC {model}" for model in book.models), *(f"{model} - {REFERENCE}" for model in gaining)]
+    return f"Task {task}, by how often the training data holds the item\n\n" + _markdown(header, rows)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with its first column left-aligned, the others right-aligned."""
+    widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [[cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))] for row in (header, *rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _cell(figure: "_Figure", sign: str = "", interval: bool = True) -> str:
+    if math.isnan(figure.value):
+        return UNDEFINED
+    text = f"{figure.value:{sign}.4f}"
+    if figure.num_seeds > 1:
+        return f"{text} ± {figure.value - figure.low:.4f}"
+    return f"{text} [{figure.low:{sign}.4f}, {figure.high:{sign}.4f}]" if interval and not math.isnan(figure.low) else text
+
+
+# === Plots ===
+
+
+def plot_learning_curve(rows: Iterable[Mapping[str, Any]], path: str | Path, title: str = "") -> None:
+    """Draws training loss, validation log loss and validation AUC over the steps.
+
+    Args:
+        rows: the training log, whose rows hold `step` and either `loss` or `valid_auc` and `valid_log_loss`. Where a step comes twice, as
+            after a resumed run, the later row counts.
+        path: PNG file.
+        title: data set and model. Defaults to `""`.
+    """
+    curves: dict[str, dict[int, float]] = {"loss": {}, "valid_log_loss": {}, "valid_auc": {}}
+    for row in rows:
+        for name, curve in curves.items():
+            if row.get(name) is not None:
+                curve[int(row["step"])] = float(row[name])
+    if not curves["loss"]:
+        raise ValueError("A learning curve needs rows with step and loss. Received: none.")
+    loss, valid_loss, valid_auc = (tuple(np.array(sorted(curve.items()), dtype=float).reshape(-1, 2).T) for curve in curves.values())
+
+    figure, (top, *below) = _figure((8, 6.5), heights=(1, 1)) if valid_auc[0].size else _figure((8, 3.8), heights=(1,))
+    top.set_title(title or "Learning curve", loc="left")
+    smooth = loss[0].size >= 20
+    top.plot(*loss, color=TRAIN_COLOR, linewidth=1 if smooth else 2, alpha=0.35 if smooth else 1.0, label=None if smooth else "train")
+    if smooth:
+        top.plot(loss[0], _running_mean(loss[1], loss[0].size // 40 + 1), color=TRAIN_COLOR, linewidth=2, label="train, running mean")
+    if valid_loss[0].size:
+        top.plot(*valid_loss, color=VALID_COLOR, marker="o", markersize=5, linewidth=1.5, label="validation")
+    top.set_ylabel("log loss a label")
+    top.legend(frameon=False)
+    for bottom in below:
+        best = int(np.argmax(valid_auc[1]))
+        bottom.plot(*valid_auc, color=VALID_COLOR, marker="o", markersize=5, linewidth=1.5)
+        label = f"best: {valid_auc[1][best]:.4f} at step {valid_auc[0][best]:,.0f}"
+        bottom.plot(valid_auc[0][best], valid_auc[1][best], "o", markersize=12, markerfacecolor="none", markeredgecolor="black", label=label)
+        bottom.margins(y=0.15)
+        bottom.set_ylabel("validation AUC")
+        bottom.legend(frameon=False, loc="lower right")
+    last = [top, *below][-1]
+    last.set_xlabel("training step")
+    last.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    _save(figure, path)
+
+
+def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = "", task: str | None = None) -> None:
+    """Draws the AUC of each model by train frequency of the item, with intervals, over the share of candidates in each bucket.
+
+    Args:
+        records: as in `metrics_table`; bars are intervals, or standard deviations where there are several seeds.
+        path: PNG file.
+        title: data set and models. Defaults to `""`.
+        task: the label. Defaults to the first task of the records.
+    """
+    book = _Book(records)
+    task = task or next(iter(book.tasks), "")
+    slices = book.buckets(task)
+    if not slices:
+        raise ValueError(f"The plot needs records of buckets by train frequency. Received: tasks {book.tasks}, none with buckets for task {task!r}.")
+
+    figure, (top, bottom) = _figure((9, 6), heights=(3, 1))
+    places, step = np.arange(len(slices)), 0.7 / max(len(book.models), 2)
+    styles = {**dict(zip((name for name in book.models if name not in BASELINES), cycle(MODEL_STYLES))), **BASELINE_STYLES}
+    bars = several = False
+    for number, model in enumerate(book.models):
+        figures = [book.figure(model, task, name, "auc") for name in slices]
+        value, low, high = (np.array([getattr(one, end) for one in figures]) for end in ("value", "low", "high"))
+        spread = np.nan_to_num(np.stack([value - low, high - value]))  # no bar where there is no interval
+        bars, several = bars or bool(spread.any()), several or any(one.num_seeds > 1 for one in figures)
+        top.errorbar(
+            places + (number - (len(book.models) - 1) / 2) * step, value, yerr=spread, label=model,
+            color=styles[model][0], fmt=styles[model][1], markersize=6, capsize=3, linewidth=1.5,
+        )  # fmt: skip
+    top.axhline(0.5, color="black", linewidth=1, linestyle=":", zorder=0)
+    top.annotate("chance", (1, 0.5), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=9)
+    top.set_title(title or f"AUC of task {task} by train frequency of the item", loc="left")
+    kind = "standard deviation over seeds" if several else "interval over resampled users"
+    top.set_ylabel(f"AUC ({task})" + (f"\nbars: {kind}" if bars else ""))
+    for left in places[:-1]:
+        top.axvline(left + 0.5, color="0.9", linewidth=1, zorder=0)
+    # Beside the axes: inside, some bucket's bars would lie under the names.
+    top.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    shares = np.array([book.count(task, name) for name in slices]) / max(book.count(task, ALL), 1)
+    for bar, share in zip(bottom.bar(places, shares, width=0.7, color="0.7"), shares):
+        bottom.annotate(f"{share:.1%}", (bar.get_x() + bar.get_width() / 2, share), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=9)
+    bottom.set_ylim(0, max(shares.max() * 1.25, 1e-3))
+    bottom.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    bottom.set_ylabel("share of\ncandidates")
+    bottom.set_xlabel("times the training data holds the item")
+    bottom.set_xticks(places, [name.removeprefix(BUCKET).replace("-", "–") for name in slices])
+    _save(figure, path)
+
+
+def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple["Figure", Sequence["Axes"]]:
+    """A figure of panels above each other, `size` in inches, that share their x axis."""
+    # A Figure of its own draws with Agg and leaves pyplot's global state, and so any notebook's, alone.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(axis="y", color="0.9")
+        one.set_axisbelow(True)
+    figure.align_ylabels(axes)
+    return figure, axes
+
+
+def _save(figure: "Figure", path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130, format="png")
+
+
+def _running_mean(values: np.ndarray, reach: int) -> np.ndarray:
+    """Mean of each value and of up to `reach` on either side, as many on the one as on the other."""
+    sums = np.cumsum(np.r_[0.0, values])
+    place = np.arange(values.size)
+    reach = np.minimum(reach, np.minimum(place, values.size - 1 - place))
+    return (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1)
+
+
+# === Records, looked up ===
+
+
+class _Figure(NamedTuple):
+    value: float
+    low: float
+    high: float
+    num_seeds: int
+
+
+class _Book:
+    """Records by model, task, slice and metric, in the order of a table."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.records: dict[tuple[str, str, str, str], list[Record]] = {}
+        for record in records:
+            self.records.setdefault((record.model, record.task, record.slice, record.metric), []).append(record)
+        models, tasks, _, metrics = (list(dict.fromkeys(names)) for names in zip(*self.records)) if self.records else ([], [], [], [])
+        self.models = [name for name in models if name not in BASELINES] + [name for name in BASELINES if name in models]
+        self.tasks, self.metrics = tasks, metrics
+
+    def figure(self, model: str, task: str, slice_name: str, metric: str) -> _Figure:
+        """The value and its interval; of several seeds, the mean and one standard deviation to each side."""
+        records = self.records.get((model, task, slice_name, metric), [])
+        values = np.array([record.value for record in records if not math.isnan(record.value)])
+        if values.size > 1:
+            mean, deviation = float(values.mean()), float(values.std(ddof=1))
+            return _Figure(mean, mean - deviation, mean + deviation, values.size)
+        record = next((one for one in records if not math.isnan(one.value)), None)
+        return _Figure(record.value, record.low, record.high, 1) if record else _Figure(math.nan, math.nan, math.nan, 0)
+
+    def gain(self, model: str, task: str, slice_name: str) -> _Figure:
+        """AUC over the reference's: with its paired interval where it was measured, else the plain difference."""
+        measured = self.figure(model, task, slice_name, f"auc_gain_over_{REFERENCE}")
+        if not math.isnan(measured.value):
+            return measured
+        first, second = (self.figure(name, task, slice_name, "auc").value for name in (model, REFERENCE))
+        return _Figure(first - second, math.nan, math.nan, 1)
+
+    def count(self, task: str, slice_name: str) -> int:
+        """Candidates in the slice."""
+        return max((record.count for model in self.models for record in self.records.get((model, task, slice_name, "auc"), [])), default=0)
+
+    def buckets(self, task: str) -> list[str]:
+        """The buckets, by rising train frequency."""
+        names = {name for _, one, name, _ in self.records if one == task and name.startswith(BUCKET)}
+        return sorted(names, key=lambda name: int(name.removeprefix(BUCKET).rstrip("+").split("-")[0]))

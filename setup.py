@@ -1,0 +1,36 @@
+"""Packaging of ppm_tf."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="ppm-tf",
+    version="0.1.0",
+    description="Ranking models that see what an item is: PPM and CELA on TensorFlow 2 / Keras",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*"]),
+    install_requires=[
+        "apache-beam>=2.77,<2.78",
+        "keras>=3.15,<3.16",
+        "keras-nlp>=0.32,<0.33",
+        "matplotlib>=3.9",
+        "numpy>=2.1",
+        "pillow>=11",
+        "pyarrow>=18",
+        "pydantic>=2.10,<3",
+        "pyyaml>=6",
+        "scikit-learn>=1.6",
+        # tensorflow-hub, which tf-models-official brings, still imports pkg_resources
+        "setuptools<81",
+        # 2.21 makes the resolver fall back to tf-models-official 2.7
+        "tensorflow>=2.20,<2.21",
+        "tensorflow-recommenders>=0.7.7,<0.8",
+        "tensorflow-text>=2.20,<2.21",
+        "tf-models-official>=2.20,<2.21",
+        "tqdm>=4.66",
+    ],
+    extras_require={"test": ["pytest>=8.3"]},
+)
