@@ -95,7 +95,7 @@ def plot_learning_curve(rows: Iterable[Mapping[str, Any]], path: str | Path, tit
     curves: dict[str, dict[int, float]] = {"loss": {}, "valid_log_loss": {}, "valid_auc": {}}
     for row in rows:
         for name, curve in curves.items():
-            if row.get(name) is not None:
+            if row.get(name) is not None and math.isfinite(row[name]):
                 curve[int(row["step"])] = float(row[name])
     if not curves["loss"]:
         raise ValueError("A learning curve needs rows with step and loss. Received: none.")

@@ -65,7 +65,11 @@ def mrr(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: Array
 def precision_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> PerGroup:
     """`precision_at` of each group that has one."""
     _check_depth(n)
-    return _by_group(labels, scores, groups, identity, lambda positive, rank, starts: np.add.reduceat(positive & (rank <= n), starts, dtype=np.int64) / n)
+
+    def precision(positive: np.ndarray, rank: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(positive & (rank <= n), starts, dtype=np.int64) / n
+
+    return _by_group(labels, scores, groups, identity, precision)
 
 
 def ndcg_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int | None = None, identity: ArrayLike | None = None) -> PerGroup:
@@ -102,10 +106,11 @@ def rank_in_group(scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | No
     return ranks
 
 
-def _by_group(
-    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None, metric: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-) -> PerGroup:
-    """Applies `metric(positive [n], rank [n], starts [G]) -> [G]` to the rows in order of group and rank."""
+# (positive [n], rank [n], starts [G]) -> [G], of rows in order of group and rank
+GroupMetric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None, metric: GroupMetric) -> PerGroup:
     positive, scores = as_rows(labels, scores)
     codes = _whole_groups(groups, positive.size)
     if reason := why_not_scored(scores):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from ppm_tf.data.sources import columnar
 
 logger = logging.getLogger(__name__)
 
-_LAYOUTS = {"dat": ("ratings.dat", "movies.dat"), "csv": ("ratings.csv", "movies.csv"), "parquet": ("interactions.parquet", "items.parquet")}
+_LAYOUTS = {"parquet": ("interactions.parquet", "items.parquet"), "dat": ("ratings.dat", "movies.dat"), "csv": ("ratings.csv", "movies.csv")}
 _NO_GENRES = "(no genres listed)"
 _USER_FIELDS = ("gender", "age", "occupation")
 
@@ -123,20 +123,20 @@ def _best_text(available: dict) -> tuple[str, ...]:
 def _convert(path: Path, layout: str, folder: Path) -> None:
     if layout == "dat":
         items = _item_table(_records(path / "movies.dat", 3), path / "movies.dat")
-        _convert_ratings(path / "ratings.dat", pa.csv.ParseOptions(delimiter=":"), ["user_id", "", "item_id", " ", "rating", "  ", "timestamp"], folder)
+        # To a reader of ':'-separated values, '::' is an empty column between two others.
+        names, skip, parse = ["user_id", "", "item_id", " ", "rating", "  ", "timestamp"], 0, pa.csv.ParseOptions(delimiter=":")
         if (path / "users.dat").is_file():
-            _, gender, age, occupation, _ = users = list(zip(*(fields for _, fields in _records(path / "users.dat", 5)), strict=True))
-            pq.write_table(pa.table({"user_id": _integers(users[0], path / "users.dat"), "gender": gender, "age": age, "occupation": occupation}), folder / "users.parquet")
+            pq.write_table(_user_table(path / "users.dat"), folder / "users.parquet")
     else:
-        table = pa.csv.read_csv(path / "movies.csv", parse_options=pa.csv.ParseOptions(newlines_in_values=True))
-        items = _item_table(((row + 2, [str(value) for value in fields.values()]) for row, fields in enumerate(table.select(["movieId", "title", "genres"]).to_pylist())), path / "movies.csv")
-        _convert_ratings(path / "ratings.csv", pa.csv.ParseOptions(), ["user_id", "item_id", "rating", "timestamp"], folder, skip=1)
+        items = _item_table(_csv_records(path / "movies.csv"), path / "movies.csv")
+        names, skip, parse = ["user_id", "item_id", "rating", "timestamp"], 1, pa.csv.ParseOptions()
     pq.write_table(items, folder / "items.parquet")
+    _convert_ratings(path / f"ratings.{layout}", names, skip, parse, folder / "interactions.parquet")
     logger.info("converted %d items and their ratings: %s", items.num_rows, folder)
 
 
-def _records(path: Path, width: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each line of a `.dat` file. MovieLens-1M is in Latin-1, later ones are in UTF-8."""
+def _records(path: Path, width: int) -> Iterator[list[str]]:
+    """The fields of each line of a `.dat` file. MovieLens-1M is in Latin-1, later ones are in UTF-8."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -148,12 +148,21 @@ def _records(path: Path, width: int) -> Iterator[tuple[int, list[str]]]:
         fields = line.rstrip("\r").split("::")
         if len(fields) != width:
             raise ValueError(f"{path}:{number} must hold {width} fields separated by '::'. Received: {line[:100]!r}. Mend the line or fetch the file again.")
-        yield number, fields
+        yield fields
 
 
-def _item_table(records: Iterator[tuple[int, list[str]]], path: Path) -> pa.Table:
+def _csv_records(path: Path) -> Iterator[list[str]]:
+    """Id, title and genres of each row of movies.csv."""
+    names = ["movieId", "title", "genres"]
+    for split in raw_files.splits([path]):
+        for _, batch in raw_files.batches(split, names, 65536):
+            for row in batch.to_pylist():
+                yield [row[name] or "" for name in names]
+
+
+def _item_table(records: Iterable[list[str]], path: Path) -> pa.Table:
     ids, titles, genres, years = [], [], [], []
-    for _, (item, title, genre) in records:
+    for item, title, genre in records:
         year = re.search(r"\((\d{4})\)\s*$", title)
         ids.append(item)
         titles.append(title.strip())
@@ -162,28 +171,32 @@ def _item_table(records: Iterator[tuple[int, list[str]]], path: Path) -> pa.Tabl
     return pa.table({"item_id": _integers(ids, path), "title": pa.array(titles, pa.string()), "genres": pa.array(genres, pa.string()), "year": pa.array(years, pa.int16())})
 
 
-def _integers(values: list[str] | tuple[str, ...], path: Path) -> pa.Array:
-    wrong = [value for value in values if not value.isdigit()]
-    if wrong:
+def _user_table(path: Path) -> pa.Table:
+    users = list(_records(path, 5))  # id, gender, age, occupation, zip code
+    columns = {name: pa.array([user[place] for user in users], pa.string()) for place, name in enumerate(_USER_FIELDS, 1)}
+    return pa.table({"user_id": _integers([user[0] for user in users], path), **columns})
+
+
+def _integers(values: list[str], path: Path) -> pa.Array:
+    if wrong := [value for value in values if not value.isdigit()]:
         raise ValueError(f"The ids of {path} must be whole numbers. Received: {wrong[0]!r}. Mend the line or fetch the file again.")
     return pa.array([int(value) for value in values], pa.int64())
 
 
-def _convert_ratings(path: Path, parse: pa.csv.ParseOptions, names: list[str], folder: Path, skip: int = 0) -> None:
-    """Streams the ratings into Parquet. To a reader of ':'-separated values, '::' is an empty column between two others."""
+def _convert_ratings(path: Path, names: list[str], skip: int, parse: pa.csv.ParseOptions, target: Path) -> None:
+    """Streams the ratings into Parquet."""
     types = {"user_id": pa.int32(), "item_id": pa.int32(), "rating": pa.float32(), "timestamp": pa.int64()}
-    schema = pa.schema(types)
     try:
         reader = pa.csv.open_csv(
             path,
-            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=skip, use_threads=False),
+            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=skip, use_threads=False),  # without threads errors name the row
             parse_options=parse,
             convert_options=pa.csv.ConvertOptions(column_types=types, include_columns=list(types)),
         )
-        with pq.ParquetWriter(folder / "interactions.parquet", schema) as writer:
+        with pq.ParquetWriter(target, pa.schema(types)) as writer:
             for batch in reader:
                 writer.write_batch(batch)
     except pa.ArrowInvalid as error:
-        line = re.search(r"Row #(\d+)", str(error))
-        place = f"{path}:{line[1]}" if line else str(path)
+        row = re.search(r"Row #(\d+)", str(error))
+        place = f"{path}:{row[1]}" if row else str(path)
         raise ValueError(f"{place} must hold user, item, rating and time. Received: {error}. Mend the line or fetch the file again.") from error
