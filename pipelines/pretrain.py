@@ -103,7 +103,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     from ppm_tf import training
     from ppm_tf.data import samples
     from ppm_tf.data.catalog import ItemCatalog
-    from ppm_tf.evaluation import baselines, collect, compare, evaluate, write_metrics
+    from ppm_tf.evaluation import baselines, collect, compare, evaluate, read_metrics, write_metrics
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.predict import Predictor
     from ppm_tf.reports import plot_bucket_auc, plot_learning_curve
@@ -119,17 +119,14 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     exposures = sum(counts[f"exposures_{split}"] for split in config.ppm.splits)
     positives = sum(counts[f"positives_{split}"] for split in config.ppm.splits)
     others = baselines(scores, exposures, positives)
-    records = []
     for name, one in {"ppm": scores, **others}.items():
         found = list(evaluate(one, exposures, config.evaluate, config.seed))
         if name == "ppm":
             found += compare(one, others["item_mean"], "item_mean", exposures, config.evaluate, config.seed)
         write_metrics(found, folder / "metrics.jsonl", name, config.seed)
-        records += found
-    from ppm_tf.evaluation import read_metrics
-
-    plot_bucket_auc(read_metrics(folder / "metrics.jsonl"), folder / "bucket_auc.png")
-    plot_learning_curve(workspace.path("ppm") / training.LOG, folder / "learning_curve.png")
+    title = f"PPM on {config.data.source} data ({workspace.folder})"
+    plot_bucket_auc(read_metrics(folder / "metrics.jsonl"), folder / "bucket_auc.png", title)
+    plot_learning_curve(training.read_log(workspace.path("ppm") / training.LOG), folder / "learning_curve.png", title)
 
 
 def load_inputs(config: Config, workspace: Workspace):

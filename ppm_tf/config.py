@@ -279,7 +279,7 @@ class EvaluateSettings(Section):
     @model_validator(mode="after")
     def _can_be_computed(self) -> "EvaluateSettings":
         edges = self.bucket_edges
-        if edges[:1] != (0,) or any(right <= left for left, right in zip(edges, edges[1:])):
+        if edges[:1] != (0,) or any(right <= left for left, right in zip(edges, edges[1:], strict=False)):
             raise ValueError(f"bucket_edges must start at 0 and rise. Received: {list(edges)}")
         if self.bootstrap == 1:
             raise ValueError("bootstrap must be 0 or at least 2, to have a spread. Received: 1")

@@ -7,6 +7,8 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -202,9 +204,9 @@ def bucket_names(edges: Iterable[int]) -> tuple[str, ...]:
     ('train_frequency=0', 'train_frequency=1-4', 'train_frequency=5-499', 'train_frequency=500+')
     """
     edges = tuple(edges)
-    if not edges or edges[0] != 0 or any(right <= left for left, right in zip(edges, edges[1:])):
+    if not edges or edges[0] != 0 or any(right <= left for left, right in pairwise(edges)):
         raise ValueError(f"bucket_edges must start at 0 and rise. Received: {edges}.")
-    closed = [f"{left}" if right == left + 1 else f"{left}-{right - 1}" for left, right in zip(edges, edges[1:])]
+    closed = [f"{left}" if right == left + 1 else f"{left}-{right - 1}" for left, right in pairwise(edges)]
     return tuple(BUCKET + name for name in (*closed, f"{edges[-1]}+"))
 
 
@@ -251,7 +253,7 @@ def _metrics(part: _Part, n: int, probability: bool) -> Iterator[tuple[str, Valu
         "mrr": reciprocal_rank_by_group(labels, scores, part.request, part.item_row),
     }
     for name, groups in by_request.items():
-        yield name, groups.mean("equal"), lambda: part.ratio(groups.value, np.ones(groups.size.size), user[groups.row]), users
+        yield name, groups.mean("equal"), partial(part.ratio, groups.value, np.ones(groups.size.size), user[groups.row]), users
     if probability:
         yield "log_loss", log_loss(labels, scores), lambda: part.ratio(row_log_loss(labels, scores), np.ones(labels.size), user), users
         yield "calibration", calibration(labels, scores), lambda: part.ratio(scores, labels, user), users

@@ -41,14 +41,14 @@ def metrics_table(records: Iterable[Record]) -> str:
     return "\n\n".join(part for task in book.tasks for part in (_overall(book, task), _by_bucket(book, task)) if part)
 
 
-def _overall(book: "_Book", task: str) -> str:
+def _overall(book: _Book, task: str) -> str:
     depth = next((metric for metric in book.metrics if metric.startswith("precision_at_")), "precision_at_2")
     columns = {"AUC": "auc", "group AUC": "group_auc", f"P@{depth.rsplit('_', 1)[1]}": depth, "log loss": "log_loss", "calibration": "calibration"}
     rows = [[model, *(_cell(book.figure(model, task, ALL, metric)) for metric in columns.values())] for model in book.models]
     return f"Task {task}, {book.count(task, ALL):,} candidates\n\n" + _markdown(["model", *columns], rows)
 
 
-def _by_bucket(book: "_Book", task: str) -> str:
+def _by_bucket(book: _Book, task: str) -> str:
     slices = book.buckets(task)
     if not slices:
         return ""
@@ -67,11 +67,11 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with its first column left-aligned, the others right-aligned."""
     widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [[cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))] for row in (header, *rows)]
+    lines = [[cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in (header, *rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
-def _cell(figure: "_Figure", sign: str = "", interval: bool = True) -> str:
+def _cell(figure: _Figure, sign: str = "", interval: bool = True) -> str:
     if math.isnan(figure.value):
         return UNDEFINED
     text = f"{figure.value:{sign}.4f}"
@@ -142,7 +142,7 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
 
     figure, (top, bottom) = _figure((9, 6), heights=(3, 1))
     places, step = np.arange(len(slices)), 0.7 / max(len(book.models), 2)
-    styles = {**dict(zip((name for name in book.models if name not in BASELINES), cycle(MODEL_STYLES))), **BASELINE_STYLES}
+    styles = {**dict(zip((name for name in book.models if name not in BASELINES), cycle(MODEL_STYLES), strict=False)), **BASELINE_STYLES}
     bars = several = False
     for number, model in enumerate(book.models):
         figures = [book.figure(model, task, name, "auc") for name in slices]
@@ -164,7 +164,7 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
     top.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
     shares = np.array([book.count(task, name) for name in slices]) / max(book.count(task, ALL), 1)
-    for bar, share in zip(bottom.bar(places, shares, width=0.7, color="0.7"), shares):
+    for bar, share in zip(bottom.bar(places, shares, width=0.7, color="0.7"), shares, strict=True):
         bottom.annotate(f"{share:.1%}", (bar.get_x() + bar.get_width() / 2, share), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=9)
     bottom.set_ylim(0, max(shares.max() * 1.25, 1e-3))
     bottom.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -174,7 +174,7 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
     _save(figure, path)
 
 
-def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple["Figure", Sequence["Axes"]]:
+def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple[Figure, Sequence[Axes]]:
     """A figure of panels above each other, `size` in inches, that share their x axis."""
     # A Figure of its own draws with Agg and leaves pyplot's global state, and so any notebook's, alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -191,7 +191,7 @@ def _figure(size: tuple[float, float], heights: Sequence[float]) -> tuple["Figur
     return figure, axes
 
 
-def _save(figure: "Figure", path: str | Path) -> None:
+def _save(figure: Figure, path: str | Path) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130, format="png")
 
@@ -221,7 +221,7 @@ class _Book:
         self.records: dict[tuple[str, str, str, str], list[Record]] = {}
         for record in records:
             self.records.setdefault((record.model, record.task, record.slice, record.metric), []).append(record)
-        models, tasks, _, metrics = (list(dict.fromkeys(names)) for names in zip(*self.records)) if self.records else ([], [], [], [])
+        models, tasks, _, metrics = (list(dict.fromkeys(names)) for names in zip(*self.records, strict=True)) if self.records else ([], [], [], [])
         self.models = [name for name in models if name not in BASELINES] + [name for name in BASELINES if name in models]
         self.tasks, self.metrics = tasks, metrics
 

@@ -319,18 +319,22 @@ class _Stopping:
         return better
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a training log, in order; a last line that a kill cut off is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
 class _Log:
     """Metrics as one JSON object a line. On a restart, lines after the restored step are dropped."""
 
     def __init__(self, path: Path, step: int):
-        lines = []
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    if json.loads(line)["step"] <= step:
-                        lines.append(line)
-                except (json.JSONDecodeError, KeyError):
-                    break  # the line a kill cut off
+        lines = [json.dumps(line) for line in read_log(path) if line["step"] <= step]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         self.file = path.open("a", encoding="utf-8")

@@ -119,7 +119,7 @@ def test_auc_by_group_points_at_a_row_of_each_group(rows):
     labels, scores, groups = rows
     result = metrics.auc_by_group(labels, scores, groups)
     assert np.unique(groups[result.row]).size == result.row.size
-    for row, value in zip(result.row, result.value):
+    for row, value in zip(result.row, result.value, strict=True):
         inside = groups == groups[row]
         assert value == pytest.approx(brute_auc(labels[inside], scores[inside]), abs=1e-12)
 
@@ -167,9 +167,22 @@ def test_ties_follow_neither_position_nor_identity():
             assert value == pytest.approx(1 / size, abs=4 * np.sqrt(3 / 16 / requests))  # four standard errors
 
 
-def test_ties_are_broken_alike_in_every_run():
-    ranks = metrics.rank_in_group(np.zeros(6), [1, 1, 1, 2, 2, 2], identity=[10, 11, 12, 10, 11, 12])
-    np.testing.assert_array_equal(ranks, [3, 2, 1, 1, 3, 2])
+def splitmix(value):
+    """The published generator's output for a state, in Python's own integers."""
+    mask = (1 << 64) - 1
+    value = (value + 0x9E3779B97F4A7C15) & mask
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+    return value ^ (value >> 31)
+
+
+def test_ties_are_broken_alike_on_every_machine():
+    assert splitmix(0) == 0xE220A8397B1DCDAF  # the generator's published first output
+    identity = [10, 11, 12, 13]
+    for group in (0, 5, -5, 3 << 40):
+        order = sorted(range(4), key=lambda i: splitmix(splitmix(group % (1 << 64)) ^ identity[i]))
+        ranks = metrics.rank_in_group(np.zeros(4), np.full(4, group), identity)
+        np.testing.assert_array_equal(np.argsort(ranks), order)
 
 
 def test_ties_of_a_request_do_not_depend_on_other_requests():

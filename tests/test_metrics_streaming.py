@@ -20,7 +20,7 @@ def rows():
 def cuts(size, pieces, seed):
     """Slices that cover `size` rows, some of them empty."""
     edges = np.sort(np.random.default_rng(seed).integers(0, size + 1, pieces - 1))
-    return [slice(start, stop) for start, stop in zip(np.r_[0, edges], np.r_[edges, size])]
+    return [slice(start, stop) for start, stop in zip(np.r_[0, edges], np.r_[edges, size], strict=True)]
 
 
 def check_stream(make, whole, columns, slices, tolerance=1e-12):
@@ -93,7 +93,7 @@ def test_streaming_precision_equals_the_whole_with_ties(rows):
     labels, probabilities, groups = rows
     scores = probabilities.round(1)  # ties, broken by each row's place in its group
     edges = np.flatnonzero(np.diff(groups))[::37] + 1
-    slices = [slice(start, stop) for start, stop in zip(np.r_[0, edges], np.r_[edges, labels.size])]
+    slices = [slice(start, stop) for start, stop in zip(np.r_[0, edges], np.r_[edges, labels.size], strict=True)]
     check_stream(metrics.StreamingPrecisionAt, metrics.precision_at(labels, scores, groups), (labels, scores, groups), slices)
 
 

@@ -192,10 +192,10 @@ def texts(columns: Sequence[pa.Array], separators: Sequence[str | None]) -> pa.A
         else:
             part = _texts(column)
             part = pc.replace_substring(part, separator, ", ") if separator else part
-        part = pc.utf8_trim_whitespace(part)
-        parts.append(pc.if_else(pc.equal(part, ""), pa.scalar(None, pa.string()), part))
-    joined = pc.binary_join_element_wise(*parts, " ", null_handling="skip")
-    return pc.fill_null(joined, "")
+        part = pc.fill_null(pc.utf8_trim_whitespace(part), "")
+        # The space comes with the part: Arrow's own null_handling="skip" drops rows in which every part is null.
+        parts.append(pc.if_else(pc.equal(part, ""), "", pc.binary_join_element_wise("", part, " ")))
+    return pc.utf8_ltrim_whitespace(pc.binary_join_element_wise(*parts, ""))
 
 
 def _texts(values: pa.Array) -> pa.Array:

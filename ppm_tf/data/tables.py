@@ -66,7 +66,7 @@ def write_table(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shards, writer, path, count, dim = [], None, None, 0, None
+    shards, writer, path, count, dim, integers = [], None, None, 0, None, True
     version = encoder_version.encode()
     for batch in batches:
         vectors = np.asarray(batch.vectors).astype(dtype)
@@ -100,7 +100,7 @@ def write_table(
     if writer is not None:
         writer.close()
         shards.append(describe_shard(path, count))
-    manifest = Manifest(tuple(shards), "none", {"table": name, "dim": dim or 0, "dtype": dtype, "encoder_version": encoder_version})
+    manifest = Manifest(tuple(shards), "none", {"table": name, "dim": dim or 0, "dtype": dtype, "item_id_type": "int" if integers else "string", "encoder_version": encoder_version})
     manifest.write(folder)
     return manifest
 
@@ -112,7 +112,7 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
 
     Args:
         folder: folder of the shards.
-        catalog: `ItemCatalog`, or anything with `num_rows`, `id_type` and `rows_of(ids)`.
+        catalog: `ItemCatalog`, or anything with `num_rows` and `rows_of(ids)`.
 
     Raises:
         DamagedData: a shard is not as the manifest says.
@@ -121,7 +121,7 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
     about = manifest.about
     vectors = np.zeros((catalog.num_rows, about["dim"]), about["dtype"])
     present = np.zeros(catalog.num_rows, bool)
-    for item_ids, batch_vectors, batch_present in _batches(folder, manifest, catalog.id_type):
+    for item_ids, batch_vectors, batch_present in _batches(folder, manifest):
         rows = catalog.rows_of(item_ids)
         known = rows >= 2
         vectors[rows[known]] = batch_vectors[known]
@@ -129,12 +129,13 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
     return EmbeddingTable(about["table"], vectors, present, about["encoder_version"])
 
 
-def _batches(folder: str | Path, manifest: Manifest, item_id_type: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _batches(folder: str | Path, manifest: Manifest) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     import tensorflow as tf
 
     shards = whole_shards(folder, manifest)
     if not shards:
         return
+    item_id_type = manifest.about["item_id_type"]
     id_dtype = tf.int64 if item_id_type == "int" else tf.string
     spec = {"item_id": tf.io.FixedLenFeature([], id_dtype), "vector": tf.io.FixedLenFeature([], tf.string), "present": tf.io.FixedLenFeature([], tf.int64)}
     dataset = tf.data.TFRecordDataset(paths(folder, shards), compression_type=manifest.tf_compression).batch(_READ_BATCH)

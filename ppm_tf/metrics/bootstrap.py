@@ -6,7 +6,8 @@ resample is then one vector of weights, and nothing is sorted or copied again.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike

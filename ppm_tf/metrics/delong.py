@@ -59,7 +59,7 @@ def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> 
     if reason:
         return DeLong(*[np.nan] * 2, np.full((2, 2), np.nan), *[np.nan] * 4, reason=reason)
 
-    of_positives, of_negatives = zip(*(_placements(positive, scores) for scores in (first, second)))
+    of_positives, of_negatives = zip(*(_placements(positive, scores) for scores in (first, second)), strict=True)
     covariance = np.cov(of_positives) / num_positives + np.cov(of_negatives) / num_negatives
     auc_a, auc_b = (float(placements.mean()) for placements in of_positives)
     difference = auc_a - auc_b

@@ -28,7 +28,7 @@ class PerGroup(NamedTuple):
     reason: str = ""
 
     @classmethod
-    def empty(cls, reason: str) -> "PerGroup":
+    def empty(cls, reason: str) -> PerGroup:
         """No group, for this reason."""
         return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64), reason)
 

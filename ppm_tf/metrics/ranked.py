@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,7 +27,7 @@ def precision_at(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int
         groups: `[n]`, whole numbers: the request of each row, in any order.
         n: int. Candidates looked at. Defaults to 2.
         identity: `[n]`, whole numbers that tell the candidates of a group apart, such as item rows; with it, no order of the rows
-            changes the value. Defaults to the row's place within its group.
+            changes the value (but rows alike in group, score and identity keep theirs). Defaults to the row's place within its group.
 
     Returns:
         The value, with `.groups` and `.rows` that entered it.

@@ -73,7 +73,7 @@ class StreamingAUC:
         pairs = below.sum() * above.sum()
         return inner(below, above) / (2 * pairs) if pairs else 0.0
 
-    def merge(self, other: "StreamingAUC") -> "StreamingAUC":
+    def merge(self, other: StreamingAUC) -> StreamingAUC:
         """The stream of both streams' rows."""
         if self.counts.shape != other.counts.shape:
             raise ValueError(f"Streams to merge must have as many bins. Received: {self.counts.shape[1]} and {other.counts.shape[1]}.")
@@ -110,7 +110,7 @@ class StreamingMean:
             return Value.undefined(reason if self.rows else "no rows", self.rows)
         return Value(self.numerator / self.denominator, self.rows)
 
-    def merge(self, other: "StreamingMean") -> "StreamingMean":
+    def merge(self, other: StreamingMean) -> StreamingMean:
         """The stream of both streams' rows."""
         merged = StreamingMean()
         merged.numerator, merged.denominator = self.numerator + other.numerator, self.denominator + other.denominator
@@ -140,7 +140,7 @@ class StreamingLogLoss:
         """The log loss so far."""
         return self.mean.result()
 
-    def merge(self, other: "StreamingLogLoss") -> "StreamingLogLoss":
+    def merge(self, other: StreamingLogLoss) -> StreamingLogLoss:
         """The stream of both streams' rows."""
         merged = StreamingLogLoss(self.epsilon)
         merged.mean = self.mean.merge(other.mean)
@@ -170,7 +170,7 @@ class StreamingCalibration:
         """The ratio so far."""
         return self.mean.result("all labels are 0")
 
-    def merge(self, other: "StreamingCalibration") -> "StreamingCalibration":
+    def merge(self, other: StreamingCalibration) -> StreamingCalibration:
         """The stream of both streams' rows."""
         merged = StreamingCalibration()
         merged.mean = self.mean.merge(other.mean)

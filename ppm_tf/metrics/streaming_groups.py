@@ -43,7 +43,7 @@ class StreamingPrecisionAt:
         """The value so far, with `.groups` and `.rows` that entered it."""
         return self.sums.result("no group of two or more candidates holds a positive")
 
-    def merge(self, other: "StreamingPrecisionAt") -> "StreamingPrecisionAt":
+    def merge(self, other: StreamingPrecisionAt) -> StreamingPrecisionAt:
         """The stream of both streams' groups."""
         if self.n != other.n:
             raise ValueError(f"Streams to merge must have one n. Received: {self.n} and {other.n}.")
@@ -87,7 +87,7 @@ class StreamingGroupAUC:
             raise ValueError("scores must be numbers. Received: nan.")
         self._append(_Rows(positive, scores, groups))
 
-    def _append(self, rows: "_Rows") -> None:
+    def _append(self, rows: _Rows) -> None:
         if not rows.groups.size:
             return
         if self.edges:
@@ -110,7 +110,7 @@ class StreamingGroupAUC:
             sums.add(rows.auc())
         return sums.result("no group holds both labels")
 
-    def merge(self, other: "StreamingGroupAUC") -> "StreamingGroupAUC":
+    def merge(self, other: StreamingGroupAUC) -> StreamingGroupAUC:
         """This stream followed by the other; a group cut between the two is joined."""
         merged = StreamingGroupAUC(self.sums.weighting)
         merged.sums, merged.edges = self.sums.merge(other.sums), list(self.edges)
@@ -128,10 +128,10 @@ class _Rows:
     def __init__(self, positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> None:
         self.positive, self.scores, self.groups = positive, scores, groups
 
-    def then(self, other: "_Rows") -> "_Rows":
-        return _Rows(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values())))
+    def then(self, other: _Rows) -> _Rows:
+        return _Rows(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
 
-    def part(self, start: int, stop: int) -> "_Rows":
+    def part(self, start: int, stop: int) -> _Rows:
         return _Rows(*(column[start:stop].copy() for column in vars(self).values()))  # a view would keep the whole batch alive
 
     def auc(self) -> PerGroup:
@@ -157,7 +157,7 @@ class _GroupSums:
             return Value.undefined(reason, 0, groups=0)
         return Value(self.total / self.weight, self.rows, self.groups)
 
-    def merge(self, other: "_GroupSums") -> "_GroupSums":
+    def merge(self, other: _GroupSums) -> _GroupSums:
         if self.weighting != other.weighting:
             raise ValueError(f"Streams to merge must have one weighting. Received: {self.weighting} and {other.weighting}.")
         merged = copy.copy(self)

@@ -28,7 +28,7 @@ class Value(float):
     groups: int | None
     reason: str
 
-    def __new__(cls, value: float, rows: int, groups: int | None = None, reason: str = "") -> "Value":
+    def __new__(cls, value: float, rows: int, groups: int | None = None, reason: str = "") -> Value:
         self = super().__new__(cls, value)
         self.rows, self.groups, self.reason = int(rows), None if groups is None else int(groups), reason
         return self
@@ -37,7 +37,7 @@ class Value(float):
         return float(self), self.rows, self.groups, self.reason
 
     @classmethod
-    def undefined(cls, reason: str, rows: int, groups: int | None = None) -> "Value":
+    def undefined(cls, reason: str, rows: int, groups: int | None = None) -> Value:
         """A nan with its reason."""
         return cls(np.nan, rows, groups, reason)
 

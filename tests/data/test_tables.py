@@ -12,7 +12,6 @@ class Catalog:
     num_rows = 5
 
     def __init__(self, id_type="int"):
-        self.id_type = id_type
         self.rows = {30: 2, 10: 3, 20: 4} if id_type == "int" else {"30": 2, "ä": 3, "20": 4}
 
     def rows_of(self, ids):

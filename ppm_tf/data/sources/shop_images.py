@@ -1,4 +1,4 @@
-"""The pictures of the embedded shop: a silhouette of the product type, in its colour and pattern, on a pale background.
+"""The pictures of the embedded shop: a silhouette of the product type, in its colour and pattern, on a light grey background.
 
 A picture shows type, colour and pattern. It does not show material, style, audience or quality, which are left to the text.
 """
@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw
 from ppm_tf.data.sources.shop_language import WORDS
 
 SIZE = 48  # pixels a side
-_SCALES = (40, 44, 48)  # side of the silhouette in pixels
+_SCALES = (42, 45, 48)  # side of the silhouette in pixels
 _JPEG_QUALITY = 88
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (200, 30, 40), "orange": (240, 130, 30), "yellow": (240, 215, 60), "green": (50, 140, 60), "teal": (30, 160, 160), "blue": (40, 70, 180),
-    "purple": (120, 50, 160), "pink": (240, 120, 180), "brown": (120, 75, 40), "black": (30, 30, 32), "white": (245, 245, 245), "grey": (130, 130, 135),
+    "red": (205, 30, 40), "yellow": (240, 215, 50), "green": (40, 150, 60), "teal": (30, 190, 190),
+    "blue": (40, 60, 200), "pink": (240, 90, 190), "black": (28, 28, 30), "white": (250, 250, 250),
 }  # fmt: skip
 
 # type -> shapes on a 48 x 48 canvas: "p" a polygon x0 y0 x1 y1 ..., "e" an ellipse and "r" a rectangle left top right bottom.
@@ -66,9 +66,9 @@ def draw_images(values: dict[str, np.ndarray], rng: np.random.Generator) -> list
 
     palette = np.array([COLOURS[name] for name in WORDS["colour"]], np.float32)
     main = palette[values["colour"]] + rng.normal(0, 10, size=(count, 3))
-    # The second colour of a pattern is the first one, moved towards the far end of its brightness.
-    second = np.where(main.mean(axis=1, keepdims=True) > 140, main * 0.55, main * 0.5 + 120)
-    background = rng.uniform(205, 240, size=(count, 1)) + rng.normal(0, 4, size=(count, 3))
+    # The second colour of a pattern is a darker shade of a light colour, or a lighter shade of a dark one.
+    second = np.where(main.mean(axis=1, keepdims=True) > 140, main * 0.6, main * 0.6 + 100)
+    background = rng.uniform(165, 200, size=(count, 1)) + rng.normal(0, 4, size=(count, 3))
     ink = _patterns()[values["pattern"]]
     pixels = np.where(ink[..., None], second[:, None, None], main[:, None, None])
     pixels = np.where(shapes[..., None], pixels, background[:, None, None])

@@ -1,14 +1,14 @@
 """The words of the embedded shop: its attributes, and how titles, descriptions and search queries speak of them.
 
-Every attribute value has synonyms, and a text mentions only some of an item's attributes: material, style, audience and
-quality often, colour and pattern seldom, because those are left to the image.
+Every attribute value has synonyms, the first of which is the most frequent, and a text mentions only some of an item's attributes:
+material, style, audience and quality often, colour and pattern seldom, because those are left to the image.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# category -> type -> words. Synonyms are single words and belong to one value only.
+# category -> type -> words. Every word in this file's tables is a single one and belongs to one value only.
 TYPES: dict[str, dict[str, tuple[str, ...]]] = {
     "clothing": {"dress": ("dress", "gown"), "shirt": ("shirt", "blouse"), "jacket": ("jacket", "blazer"), "trousers": ("trousers", "slacks")},
     "shoes": {"sneakers": ("sneakers", "trainers"), "boots": ("boots", "bootees"), "sandals": ("sandals", "slides"), "slippers": ("slippers", "mules")},
@@ -32,10 +32,8 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "type": {name: words for group in TYPES.values() for name, words in group.items()},
     "colour": {
-        "red": ("red", "crimson", "scarlet"), "orange": ("orange", "apricot"), "yellow": ("yellow", "lemon"),
-        "green": ("green", "emerald"), "teal": ("teal", "turquoise"), "blue": ("blue", "navy", "azure"),
-        "purple": ("purple", "violet"), "pink": ("pink", "fuchsia"), "brown": ("brown", "chestnut"),
-        "black": ("black", "ebony"), "white": ("white", "ivory"), "grey": ("grey", "charcoal"),
+        "red": ("red", "crimson", "scarlet"), "yellow": ("yellow", "lemon"), "green": ("green", "emerald"), "teal": ("teal", "turquoise"),
+        "blue": ("blue", "navy", "azure"), "pink": ("pink", "fuchsia"), "black": ("black", "ebony"), "white": ("white", "ivory"),
     },
     "material": {
         "cotton": ("cotton", "jersey"), "linen": ("linen", "flax"), "wool": ("wool", "merino"), "denim": ("denim",),
@@ -46,10 +44,10 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "style": {
         "minimalist": ("minimalist", "understated", "sleek"), "vintage": ("vintage", "retro", "nostalgic"),
         "sporty": ("sporty", "athletic"), "bohemian": ("bohemian", "boho"), "elegant": ("elegant", "refined", "graceful"),
-        "rustic": ("rustic", "farmhouse"), "playful": ("playful", "whimsical", "quirky"), "urban": ("urban", "street", "edgy"),
+        "rustic": ("rustic", "farmhouse"), "playful": ("playful", "whimsical", "quirky"), "urban": ("urban", "metropolitan", "edgy"),
     },
     "pattern": {
-        "plain": ("plain", "unicolour"), "striped": ("striped", "stripes"), "dotted": ("dotted", "polka"),
+        "plain": ("plain", "unicolour"), "striped": ("striped", "stripy"), "dotted": ("dotted", "spotted"),
         "checked": ("checked", "plaid", "gingham"), "zigzag": ("zigzag", "chevron"),
     },
     "audience": {"women": ("women", "ladies"), "men": ("men", "gentlemen"), "kids": ("kids", "children"), "everyone": ("everyone", "unisex")},
@@ -76,12 +74,12 @@ _OTHER_COLOUR_RATE = 0.08  # share of descriptions that name a colour the item d
 
 _SENTENCES = {
     "category": ("More in {}.", "From our {} department."),
-    "style": ("A {} look.", "The design is {}."),
+    "style": ("The look is {}.", "The design is {}."),
     "colour": ("Comes in {}.", "Shown in {}."),
     "material": ("Made of {}.", "We use only {}."),
     "pattern": ("With a {} finish.", "The surface is {}."),
     "audience": ("Designed for {}.", "A gift for {}."),
-    "tier": ("Expect {} workmanship.", "A {} choice."),
+    "tier": ("Expect {} workmanship.", "Our {} line."),
     "brand": ("Another find from {}.", "By the people of {}."),
 }
 _FILLERS = (
@@ -140,8 +138,8 @@ def _choose_words(values: dict[str, np.ndarray], brands: np.ndarray, rng: np.ran
     chosen = {"brand": brands}
     for attribute, synonyms in WORDS.items():
         table = list(synonyms.values())
-        draws = rng.random(len(brands))
-        chosen[attribute] = np.array([table[value][int(draw**2 * len(table[value]))] for value, draw in zip(values[attribute], draws)], dtype=object)
+        draws = rng.random(len(brands)) ** 2  # favours the first synonym
+        chosen[attribute] = np.array([table[value][int(draw * len(table[value]))] for value, draw in zip(values[attribute], draws)], dtype=object)
     return chosen
 
 

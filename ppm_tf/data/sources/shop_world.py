@@ -23,6 +23,12 @@ CATEGORY_OF = np.array([row for row, names in enumerate(TYPES.values()) for _ in
 _LIKED_VALUES = {"type": 5, "colour": 2, "material": 3, "style": 2, "pattern": 1, "audience": 1}  # values of each that a user likes
 TASTE_ATTRIBUTES = tuple(_LIKED_VALUES)
 
+HIDDEN_DIM = 2
+HIDDEN_AGE_SHARE = 0.5  # share of the hidden user vector's variance that the age group explains
+MISSING_SHARE = 0.03  # items without text, and items without image
+_MAIN_STYLE_SHARE = 0.65  # items of a brand in the brand's main style
+_MAIN_SHOP_SHARE = 0.7  # items of a brand sold by its main shop
+_HOME_SHARE = 0.85  # items of a brand in one of its two categories
 _FIRST_ITEM, _FIRST_USER = 1_000_001, 500_001
 _STREAMS = ("attributes", "texts", "images", "population", "users", "log", "queries")
 
@@ -103,6 +109,7 @@ class Users:
         user_id: int64 [U].
         gender, age_group: int64 [U], rows of `GENDERS` and `AGE_GROUPS`.
         taste: float64 [U, sum of the attributes' values], what a value adds to the click logit.
+        favourites: bool [U, types], the product types that the user likes.
         budget: float64 [U], the price level the user looks for.
         eagerness: float64 [U], what the user adds to every click logit.
         hidden: float64 [U, H], the hidden vector.
@@ -112,16 +119,10 @@ class Users:
     gender: np.ndarray
     age_group: np.ndarray
     taste: np.ndarray
+    favourites: np.ndarray
     budget: np.ndarray
     eagerness: np.ndarray
     hidden: np.ndarray
-
-
-HIDDEN_DIM = 2
-HIDDEN_AGE_SHARE = 0.4  # share of the hidden user vector's variance that the age group explains
-MISSING_SHARE = 0.03  # items without text, and items without image
-_MAIN_STYLE_SHARE = 0.65  # items of a brand in the brand's main style
-_MAIN_SHOP_SHARE = 0.7  # items of a brand sold by its main shop
 
 
 def generator(seed: int, stream: str, block: int = 0) -> np.random.Generator:
@@ -142,7 +143,7 @@ def make_items(seed: int, count: int, days: int) -> Items:
     brand_share = rng.gamma(1.0, size=num_brands) + 0.1
 
     brand = rng.choice(num_brands, p=brand_share / brand_share.sum(), size=count)
-    at_home = rng.random(count) < 0.85
+    at_home = rng.random(count) < _HOME_SHARE
     category = np.where(at_home, brand_categories[brand, rng.integers(2, size=count)], rng.integers(len(CATEGORIES), size=count))
     in_category = rng.integers(len(TYPES[CATEGORIES[0]]), size=count)
     materials = np.array([[list(WORDS["material"]).index(name) for name in MATERIALS_OF[name_of]] for name_of in CATEGORIES])
@@ -163,7 +164,7 @@ def make_items(seed: int, count: int, days: int) -> Items:
     level = 0.45 * (values["tier"] - 1) + rng.normal(0, 0.3, size=count)
     type_price = np.exp(rng.normal(3.3, 0.5, size=len(WORDS["type"])))
     hidden_quality = rng.normal(size=count)
-    # A brand with a long tail: rank in a noisy order that quality helps, then a power of the rank.
+    # A long tail: a power of the rank in an order that is random, but in which quality helps.
     rank = np.argsort(np.argsort(-(0.5 * hidden_quality + rng.normal(size=count))))
     born_day = rng.integers(min(1, days - 1), days, size=count)
     born_day[rng.permutation(count)[: (count + 1) // 2]] = 0
@@ -185,7 +186,7 @@ def make_items(seed: int, count: int, days: int) -> Items:
 
 
 def make_users(seed: int, first: int, count: int, block: int) -> Users:
-    """Draws users `first` to `first + count`, who are the users of one block."""
+    """Draws `count` users, the first of whom is user number `first`: the users of one block."""
     fashions, age_vectors = _population(seed)
     rng = generator(seed, "users", block)
     gender = rng.choice(len(GENDERS), p=(0.48, 0.42, 0.1), size=count)
@@ -201,7 +202,7 @@ def make_users(seed: int, first: int, count: int, block: int) -> Users:
             liking[:, men] += np.choose(gender, (-2.0, 2.0, 0.0))
         rank = np.argsort(np.argsort(-liking, axis=1), axis=1)
         liked = (rank < num_liked) * rng.uniform(0.7, 1.3, size=liking.shape)
-        importance = rng.beta(0.5, 0.5, size=(count, 1))
+        importance = rng.beta(0.5, 0.5, size=(count, 1))  # to most users an attribute matters fully or hardly at all
         tastes.append(getattr(STRENGTHS, attribute) * importance * (liked - num_liked / liking.shape[1]))
     own = rng.normal(size=(count, HIDDEN_DIM))
     return Users(
@@ -209,15 +210,11 @@ def make_users(seed: int, first: int, count: int, block: int) -> Users:
         gender=gender,
         age_group=age_group,
         taste=np.concatenate(tastes, axis=1),
+        favourites=tastes[TASTE_ATTRIBUTES.index("type")] > 0,
         budget=0.35 * (age_group - 1.6) + rng.normal(0, 0.8, size=count),
         eagerness=STRENGTHS.user * rng.normal(size=count),
         hidden=np.sqrt(HIDDEN_AGE_SHARE) * age_vectors[age_group] + np.sqrt(1 - HIDDEN_AGE_SHARE) * own,
     )
-
-
-def type_taste(users: Users) -> np.ndarray:
-    """Log odds with which product types draw the user's interest, [U, types]."""
-    return 1.3*(users.taste[:, : len(WORDS["type"])]>0)
 
 
 def _population(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -42,6 +42,7 @@ def write(settings: SyntheticData, folder: Path) -> None:
         raise ValueError(f"data.items must be at least twice data.candidates, because half of the items are there on day 0. Received: {settings.items} items, {settings.candidates} candidates.")
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "truth.json").unlink(missing_ok=True)
     items = make_items(settings.seed, settings.items, settings.days)
     _write_items(settings.seed, items, folder / "items.parquet")
     statistics = _write_log(settings, items, folder)
