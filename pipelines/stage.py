@@ -118,7 +118,7 @@ def main(stage: Stage, arguments: list[str] | None = None) -> None:
 
 def configure_logging() -> None:
     """One line a message on standard error; TensorFlow's own start-up chatter is left out."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     for name in ("absl", "apache_beam", "tensorflow", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)

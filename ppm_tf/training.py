@@ -19,6 +19,7 @@ import keras
 import orbit
 import tensorflow as tf
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppm_tf.config import TrainSettings
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
@@ -255,7 +256,10 @@ def fit(
         summary_dir=str(folder / "tensorboard"),
         train_actions=[after_loop],
     )
-    try:
+    with contextlib.ExitStack() as closing:
+        closing.callback(bar.bar.close)
+        closing.callback(log.close)
+        closing.enter_context(logging_redirect_tqdm())
         while True:
             step = int(trainer.global_step)
             if step and step > stopping.validated and (step % every == 0 or step >= steps):
@@ -274,12 +278,10 @@ def fit(
                 manager.save()
             bar.restart_clock()
             with contextlib.redirect_stdout(io.StringIO()):  # Orbit prints two lines a loop; the bar and the log say more
-                controller.train(min(step + loop, steps), checkpoint_at_completion=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise _explain(error) from None
-    finally:
-        bar.bar.close()
-        log.close()
+                try:
+                    controller.train(min(step + loop, steps), checkpoint_at_completion=False)
+                except tf.errors.InvalidArgumentError as error:
+                    raise _explain(error) from None
     model.load_weights(folder / BEST_WEIGHTS)
     return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best_auc, int(trainer.global_step) < steps)
 
