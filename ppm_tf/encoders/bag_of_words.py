@@ -44,8 +44,9 @@ class BagOfWords:
         """Learns the rarity of words and the directions of the projection."""
         from sklearn.decomposition import TruncatedSVD
 
-        counts = self._hashing.transform([text for text in texts if text])
-        if counts.shape[0] == 0 or counts.nnz == 0:
+        known = [text for text in texts if text]
+        counts = self._hashing.transform(known) if known else None
+        if counts is None or counts.nnz == 0:
             raise ValueError("The catalog must hold at least one text with a word in it. Received: none. Look at the text columns of the item file.")
         weights = self._weights.fit_transform(counts)
         rank = min(self.dim, *(size - 1 for size in weights.shape))

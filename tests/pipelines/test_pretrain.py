@@ -1,0 +1,123 @@
+"""From nothing to a pre-trained PPM and its report, on a small shop, through the command line."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from pipelines import pretrain
+from pipelines.stage import main
+from ppm_tf.data.manifest import Manifest
+from ppm_tf.evaluation import read_metrics
+from ppm_tf.workspace import Workspace
+
+SETTINGS = [
+    "data.users=150", "data.items=300", "data.days=10", "data.requests_per_user=10", "data.history_length=8", "data.candidates=6", "data.shards=3",
+    "text.dim=16", "image.dim=16", "ppm.heads=2", "ppm.mlp_units=[32,16,8]", "ppm.encoder_layers=1", "ppm.decoder_layers=1",
+    "train.batch_size=32", "train.learning_rate=3e-3", "train.final_learning_rate=1e-3", "train.steps_per_loop=10", "train.epochs=3", "evaluate.bootstrap=20",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "shop"
+    main(pretrain.STAGE, [f"run={folder}", *SETTINGS])
+    return Workspace(folder)
+
+
+def figures(run):
+    return {(record.model, record.slice, record.metric): record for record in read_metrics(run.path("reports/ppm") / "metrics.jsonl") if record.task == "click"}
+
+
+def test_every_artifact_is_there_and_nothing_half_made(run):
+    for name in ("raw", "data", "tables", "ppm", "reports/ppm"):
+        assert run.exists(name), name
+    left = [path.name for path in (run.folder / ".state").iterdir() if not path.name.startswith("lock-")]
+    assert left == []
+
+
+def test_the_report_has_the_models_slices_and_metrics(run):
+    found = figures(run)
+    for model in ("ppm", "item_mean", "popularity", "bayes"):
+        for metric in ("auc", "group_auc", "precision_at_2"):
+            assert (model, "all", metric) in found
+    assert ("ppm", "all", "log_loss") in found
+    assert ("ppm", "train_frequency=0", "auc") in found
+    line = json.loads((run.path("reports/ppm") / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"model", "task", "slice", "metric", "value", "low", "high", "count", "seed"} <= set(line)
+    test = Manifest.read(run.path("data") / "samples" / "test")
+    assert found["ppm", "all", "auc"].count == test.candidates
+    buckets = [record.count for (model, piece, metric), record in found.items() if model == "ppm" and metric == "auc" and piece != "all"]
+    assert sum(buckets) == test.candidates
+
+
+def test_ppm_learns_from_content_alone(run):
+    """On a shop this small it must beat the trivial answers and stay below the truth."""
+    found = figures(run)
+    auc = {model: found[model, "all", "auc"].value for model in ("ppm", "item_mean", "popularity", "bayes")}
+    assert auc["ppm"] > max(auc["item_mean"], auc["popularity"])
+    assert auc["ppm"] < auc["bayes"]
+
+
+def test_the_plots_are_pictures(run):
+    from PIL import Image
+
+    for name in ("learning_curve.png", "bucket_auc.png"):
+        with Image.open(run.path("reports/ppm") / name) as picture:
+            assert len(picture.convert("L").getcolors(1 << 16)) > 10
+
+
+def test_a_second_run_makes_nothing_and_shows_the_table(run, capsys):
+    before = (run.path("ppm") / "ppm.weights.h5").stat().st_mtime_ns
+    main(pretrain.STAGE, [f"run={run.folder}", *SETTINGS])
+    assert (run.path("ppm") / "ppm.weights.h5").stat().st_mtime_ns == before
+    assert "item_mean" in capsys.readouterr().out
+
+
+def test_other_evaluation_settings_make_the_report_alone(run, capsys):
+    before = (run.path("ppm") / "ppm.weights.h5").stat().st_mtime_ns
+    main(pretrain.STAGE, [f"run={run.folder}", *SETTINGS[:-1], "evaluate.bootstrap=0", "evaluate.precision_at=1"])
+    assert (run.path("ppm") / "ppm.weights.h5").stat().st_mtime_ns == before
+    assert ("ppm", "all", "precision_at_1") in figures(run)
+    main(pretrain.STAGE, [f"run={run.folder}", *SETTINGS])
+
+
+def test_other_data_settings_are_refused_in_the_same_run_folder(run, capsys):
+    with pytest.raises(SystemExit):
+        main(pretrain.STAGE, [f"run={run.folder}", *SETTINGS, "data.users=151"])
+    assert "data.users was 150, and 151 is asked for now" in capsys.readouterr().err
+
+
+def test_a_damaged_shard_stops_the_run_with_its_name(run, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    shard = next((copy / "data" / "samples" / "train").glob("part-*"))
+    shard.write_bytes(shard.read_bytes()[:-7])
+    with pytest.raises(SystemExit):
+        main(pretrain.STAGE, [f"run={copy}", *SETTINGS, "train.epochs=1"])
+    error = capsys.readouterr().err
+    assert shard.name in error
+    assert "damaged" in error
+
+
+def test_the_saved_weights_score_as_the_report_says(run):
+    """Weights, schema and tables on disk are all that a later stage needs."""
+    from ppm_tf.config import load
+    from ppm_tf.data import samples
+    from ppm_tf.evaluation import collect
+    from ppm_tf.metrics import auc
+    from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.predict import Predictor
+
+    config = load(SETTINGS)
+    keras.utils.set_random_seed(99)
+    schema, tables = pretrain.load_inputs(config, run)
+    model = build_pretraining_model(config, schema, tables)
+    model.load_weights(run.path("ppm") / "ppm.weights.h5")
+    files = samples.find_shards(run.path("data") / "samples", ["test"])
+    scores = collect(Predictor(model, samples.read(files, schema, 7)), schema.tasks)
+    assert float(auc(scores.labels[:, 0], scores.scores[:, 0])) == pytest.approx(figures(run)["ppm", "all", "auc"].value, abs=1e-6)
+    assert np.isfinite(scores.scores).all()

@@ -1,0 +1,107 @@
+"""The command line and the making of what is missing, with stages that write a line instead of a model."""
+
+import sys
+import types
+
+import pytest
+
+import pipelines.stage as stages
+from pipelines.stage import Stage, main, make
+from ppm_tf.config import load
+from ppm_tf.workspace import StaleArtifact, Workspace
+
+made = []
+
+
+def writer(name):
+    def run(config, workspace, recipe):
+        made.append(name)
+        with workspace.commit(name, recipe) as folder:
+            (folder / "a.txt").write_text(name)
+
+    return run
+
+
+DATA = Stage(module="fake.prepare", makes="data", needs=(), sections=("text",), run=writer("data"))
+TABLES = Stage(module="fake.embed", makes="tables", needs=("data",), sections=("image",), run=writer("tables"), also_uses=("beam",))
+
+
+@pytest.fixture(autouse=True)
+def fake_stages(monkeypatch):
+    made.clear()
+    for stage in (DATA, TABLES):
+        module = types.ModuleType(stage.module, "Says what it does.\n\nAnd how.")
+        module.STAGE = stage
+        monkeypatch.setitem(sys.modules, stage.module, module)
+    monkeypatch.setattr(stages, "STAGES", {"data": "fake.prepare", "tables": "fake.embed"})
+
+
+def test_what_is_missing_is_made_first_and_once(tmp_path):
+    for _ in range(2):
+        make(TABLES, load([]), Workspace(tmp_path))
+    assert made == ["data", "tables"]
+
+
+def test_a_stage_asked_for_with_other_settings_is_made_again_and_so_is_what_hangs_on_it(tmp_path):
+    workspace = Workspace(tmp_path)
+    make(TABLES, load([]), workspace)
+    make(DATA, load(["text.dim=32"]), workspace)
+    make(TABLES, load(["text.dim=32"]), workspace)
+    assert made == ["data", "tables", "data", "tables"]
+
+
+def test_a_needed_artifact_of_other_settings_is_refused_with_the_remedy(tmp_path):
+    workspace = Workspace(tmp_path)
+    make(TABLES, load([]), workspace)
+    with pytest.raises(StaleArtifact, match=r"text\.dim was 64, and 32 is asked for now\. Run `python -m fake\.prepare`"):
+        make(TABLES, load(["text.dim=32"]), workspace)
+    assert made == ["data", "tables"]
+
+
+def test_settings_that_do_not_shape_the_artifact_do_not_matter(tmp_path):
+    workspace = Workspace(tmp_path)
+    make(TABLES, load([]), workspace)
+    make(TABLES, load(["beam.batch_rows=7"]), workspace)
+    assert made == ["data", "tables"]
+
+
+def test_help_teaches(capsys):
+    main(TABLES, ["--help"])
+    text = capsys.readouterr().out
+    assert "python -m fake.embed [file.yaml] [section.key=value ...]" in text
+    assert "Says what it does." in text
+    assert "reads: data; writes: <run>/tables" in text
+    assert "image.dim = 64" in text
+    assert "beam.runner = FnApiRunner" in text
+
+
+def test_a_wrong_setting_exits_with_2_before_anything_is_made(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(TABLES, [f"run={tmp_path}", "image.dims=3"])
+    assert stopped.value.code == 2
+    assert "Did you mean image.dim?" in capsys.readouterr().err
+    assert made == []
+
+
+def test_a_failure_exits_with_1_and_its_message(tmp_path, capsys, monkeypatch):
+    def fail(config, workspace, recipe):
+        raise ValueError("the file a.csv, row 3, column price: must be a number")
+
+    main_stage = Stage(module="fake.embed", makes="tables", needs=(), sections=(), run=fail)
+    with pytest.raises(SystemExit) as stopped:
+        main(main_stage, [f"run={tmp_path}"])
+    assert stopped.value.code == 1
+    assert "fake.embed: the file a.csv, row 3, column price" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["prepare", "embed", "pretrain", "benchmark"])
+def test_each_command_answers_help_and_refuses_a_wrong_setting_without_tensorflow(name):
+    import importlib
+
+    module = importlib.import_module(f"pipelines.{name}")
+    first = ["reader"] if name == "benchmark" else []
+    run = module.main if name == "benchmark" else lambda arguments: main(module.STAGE, arguments)
+    run([*first, "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        run([*first, "no.such=1"])
+    assert stopped.value.code == 2
