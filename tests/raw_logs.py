@@ -81,7 +81,9 @@ def read_samples(folder: Path) -> list[dict]:
     for path in sorted(folder.glob("part-*")):
         for record in tf.data.TFRecordDataset(str(path), compression_type="GZIP" if path.suffix == ".gz" else "").as_numpy_iterator():
             features = tf.train.Example.FromString(record).features.feature
-            sample = {name: list(getattr(value, value.WhichOneof("kind")).value) if value.WhichOneof("kind") else [] for name, value in features.items()}
+            sample = {
+                name: list(getattr(value, value.WhichOneof("kind")).value) if value.WhichOneof("kind") else [] for name, value in features.items()
+            }
             samples.append({name: values[0] if name in ("request", "user_id", "time") else values for name, values in sample.items()})
     return sorted(samples, key=lambda sample: (sample["user_id"], sample["request"]))
 

@@ -30,7 +30,9 @@ def run_job(name: str, build: Callable[[beam.Pipeline], None], settings: BeamSet
         RuntimeError: the job failed.
     """
     if settings.runner == "DirectRunner":
-        raise ValueError("beam.runner must name the runner that does the work. Received: DirectRunner, which picks one by what it finds and may download it. Remedy: set beam.runner=FnApiRunner.")
+        raise ValueError(
+            "beam.runner must name the runner that does the work. Received: DirectRunner, which picks one by what it finds and may download it. Remedy: set beam.runner=FnApiRunner."
+        )
     started = time.monotonic()
     logger.info("%s: started on %s", name, settings.runner)
     # An explicit list keeps Beam from reading this process's own command line.
@@ -42,7 +44,9 @@ def run_job(name: str, build: Callable[[beam.Pipeline], None], settings: BeamSet
     state = result.wait_until_finish() if local or settings.timeout is None else result.wait_until_finish(duration=int(settings.timeout * 1000))
     if state is None or not PipelineState.is_terminal(state):
         result.cancel()
-        raise TimeoutError(f"The job '{name}' must end within beam.timeout={settings.timeout:g} seconds. Received: state {state} on {settings.runner}; it was cancelled. Remedy: look at the runner's workers (is the package installed there?) or raise beam.timeout.")
+        raise TimeoutError(
+            f"The job '{name}' must end within beam.timeout={settings.timeout:g} seconds. Received: state {state} on {settings.runner}; it was cancelled. Remedy: look at the runner's workers (is the package installed there?) or raise beam.timeout."
+        )
     if state != PipelineState.DONE:
         raise RuntimeError(f"The job '{name}' must end in state DONE. Received: {state} on {settings.runner}. Look at the runner's log.")
     logger.info("%s: done in %.1f s", name, time.monotonic() - started)

@@ -42,7 +42,7 @@ class ItemCatalog:
         self.num_rows = self.num_items + FIRST_ROW
 
     @classmethod
-    def read(cls, folder: str | Path) -> "ItemCatalog":
+    def read(cls, folder: str | Path) -> ItemCatalog:
         """Opens the catalog written into `folder`.
 
         Raises:
@@ -56,7 +56,7 @@ class ItemCatalog:
         return self._file().read(columns=["text"]).column("text").to_pylist()
 
     @property
-    def images(self) -> "Images":
+    def images(self) -> Images:
         """Encoded images, `[num_items]`, read when they are asked for; `None` where an item has none."""
         return Images(self._file())
 

@@ -79,7 +79,9 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
     return report
 
 
-def _read_items(columns: ColumnarData, id_type: str, batch_rows: int, builders: dict[str, FieldBuilder]) -> tuple[pa.Array, dict[str, list[np.ndarray]]]:
+def _read_items(
+    columns: ColumnarData, id_type: str, batch_rows: int, builders: dict[str, FieldBuilder]
+) -> tuple[pa.Array, dict[str, list[np.ndarray]]]:
     """Ids of all items, their numbers by column; fills the builders of the fields."""
     items = columns.items
     wanted = [items.id, *(column.column for column in items.fields.values()), *items.numbers]
@@ -90,7 +92,9 @@ def _read_items(columns: ColumnarData, id_type: str, batch_rows: int, builders: 
         found = typed_ids(batch.column(items.id), id_type)
         if found.null_count:
             index = pc.index(found.is_null(), True).as_py()
-            raise ValueError(f"{place.at(index)} must hold an item id. Received: {batch.column(items.id)[index].as_py()!r}. Remedy: drop the row or give it an id.")
+            raise ValueError(
+                f"{place.at(index)} must hold an item id. Received: {batch.column(items.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
+            )
         ids.append(found)
         places.append(place)
         for name, column in items.fields.items():
@@ -116,7 +120,9 @@ def _refuse_duplicates(ids: Sequence[pa.Array], places: Sequence[Place]) -> None
         return places[batch].at(row - starts[batch])
 
     value = pa.concat_arrays(ids)[int(again)].as_py()
-    raise ValueError(f"Item ids must be unique. Received: {value!r} at {at(first[codes[again]])} and again at {at(again)}. Remedy: keep one row an item.")
+    raise ValueError(
+        f"Item ids must be unique. Received: {value!r} at {at(first[codes[again]])} and again at {at(again)}. Remedy: keep one row an item."
+    )
 
 
 def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> None:
@@ -149,7 +155,9 @@ def _refuse_escapes(paths: pa.Array, folder: str, place: Place) -> None:
     root = Path(folder).resolve()
     for index, path in enumerate(paths.to_pylist()):
         if path is not None and not (root / path).resolve().is_relative_to(root):
-            raise ValueError(f"{place.at(index)} must be an image path inside data.path ({folder}). Received: {path!r}. Remedy: move the images into data.path and write relative paths.")
+            raise ValueError(
+                f"{place.at(index)} must be an image path inside data.path ({folder}). Received: {path!r}. Remedy: move the images into data.path and write relative paths."
+            )
 
 
 def _read_images(columns: ColumnarData, start: int, paths: list[bytes | None], report: CatalogReport) -> list[bytes | None]:
@@ -177,7 +185,9 @@ def _write_items(path: Path, ids: pa.Array, text: Spool, read_images: Callable[[
             writer.write_table(table, row_group_size=ROW_GROUP)
 
 
-def _batches(folder: str, pattern: str, setting: str, column: str, column_setting: str, wanted: Sequence[str], batch_rows: int) -> Iterator[tuple[Place, pa.RecordBatch]]:
+def _batches(
+    folder: str, pattern: str, setting: str, column: str, column_setting: str, wanted: Sequence[str], batch_rows: int
+) -> Iterator[tuple[Place, pa.RecordBatch]]:
     for split in raw_files.splits(raw_files.find(folder, pattern, setting)):
         for first_row, batch in raw_files.batches(split, wanted, batch_rows):
             yield Place(split.path, column, column_setting, first_row), batch

@@ -80,7 +80,9 @@ def check_type(kind: str, found: pa.DataType | None, place: Place) -> None:
         return
     allowed, words, remedy = KINDS[kind]
     if not allowed(plain_type(found)):
-        raise ValueError(f"{place.setting} must name a column of {words}. Received: column {place.column} of {place.path}, of type {found}. Remedy: {remedy}.")
+        raise ValueError(
+            f"{place.setting} must name a column of {words}. Received: column {place.column} of {place.path}, of type {found}. Remedy: {remedy}."
+        )
 
 
 def seconds(column: pa.Array, unit: str, place: Place) -> np.ndarray:
@@ -103,9 +105,13 @@ def seconds(column: pa.Array, unit: str, place: Place) -> np.ndarray:
             raise ValueError(f"{place.at(bad[0])} must hold a time. Received: {values[bad[0]]}. Remedy: drop the row or give it a time.")
         values = np.floor_divide(values, 1000 if unit == "ms" else 1).astype(np.int64)
     if (bad := np.flatnonzero(values < 0)).size:
-        raise ValueError(f"{place.at(bad[0])} must hold a time from 1970 on. Received: {column[int(bad[0])]}. Remedy: drop the row or give it a time.")
+        raise ValueError(
+            f"{place.at(bad[0])} must hold a time from 1970 on. Received: {column[int(bad[0])]}. Remedy: drop the row or give it a time."
+        )
     if (bad := np.flatnonzero(values > LATEST)).size:
-        raise ValueError(f"{place.at(bad[0])} must hold a time before the year 2100. Received: {column[int(bad[0])]}. Remedy: for milliseconds set data.log.time_unit=ms.")
+        raise ValueError(
+            f"{place.at(bad[0])} must hold a time before the year 2100. Received: {column[int(bad[0])]}. Remedy: for milliseconds set data.log.time_unit=ms."
+        )
     return values
 
 
@@ -136,7 +142,9 @@ def labels(column: pa.Array, at_least: float | None, place: Place) -> np.ndarray
     known = ~np.isnan(values)
     if at_least is None:
         if (bad := np.flatnonzero(known & (values != 0) & (values != 1))).size:
-            raise ValueError(f"{place.at(bad[0])} must hold 0, 1 or nothing. Received: {values[bad[0]]:g}. Remedy: set {place.setting}.at_least to the first value that is positive.")
+            raise ValueError(
+                f"{place.at(bad[0])} must hold 0, 1 or nothing. Received: {values[bad[0]]:g}. Remedy: set {place.setting}.at_least to the first value that is positive."
+            )
         at_least = 1.0
     return np.where(known, values >= at_least, -1).astype(np.int8)
 
@@ -149,7 +157,9 @@ def numbers(column: pa.Array, place: Place) -> np.ndarray:
         column = _parsed_numbers(column, place)
     values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if (bad := np.flatnonzero(np.isinf(values))).size:
-        raise ValueError(f"{place.at(bad[0])} must hold a finite number. Received: {values[bad[0]]}. Remedy: leave the cell empty where there is no value.")
+        raise ValueError(
+            f"{place.at(bad[0])} must hold a finite number. Received: {values[bad[0]]}. Remedy: leave the cell empty where there is no value."
+        )
     return values
 
 
@@ -216,7 +226,9 @@ def _parsed_numbers(column: pa.Array, place: Place) -> pa.Array:
         except pa.ArrowInvalid:
             continue
     index = _first_failure(column, pa.float64())
-    raise ValueError(f"{place.at(index)} must hold a number. Received: {column[index].as_py()!r}. Remedy: mend the cell, or check the column named by {place.setting}.")
+    raise ValueError(
+        f"{place.at(index)} must hold a number. Received: {column[index].as_py()!r}. Remedy: mend the cell, or check the column named by {place.setting}."
+    )
 
 
 def _parsed_times(column: pa.Array, place: Place) -> pa.Array:
@@ -227,7 +239,9 @@ def _parsed_times(column: pa.Array, place: Place) -> pa.Array:
         except pa.ArrowInvalid:
             continue
     index = max(_first_failure(column, kind) for kind in (pa.float64(), pa.timestamp("ns"), pa.timestamp("ns", "UTC")))
-    raise ValueError(f"{place.at(index)} must hold a time. Received: {column[index].as_py()!r}. Remedy: write seconds since 1970 or 2020-12-31T23:59:59.")
+    raise ValueError(
+        f"{place.at(index)} must hold a time. Received: {column[index].as_py()!r}. Remedy: write seconds since 1970 or 2020-12-31T23:59:59."
+    )
 
 
 def _first_failure(column: pa.Array, kind: pa.DataType) -> int:

@@ -66,7 +66,17 @@ class LogReader:
         """
         log = self.columns.log
         fields = [field.column for field in log.context.values()]
-        names = [log.user, log.item, log.time, log.order, log.request, log.slot, *(label.column for label in log.labels.values()), *fields, *log.truth.values()]
+        names = [
+            log.user,
+            log.item,
+            log.time,
+            log.order,
+            log.request,
+            log.slot,
+            *(label.column for label in log.labels.values()),
+            *fields,
+            *log.truth.values(),
+        ]
         for first_row, batch in raw_files.batches(split, [name for name in names if name], self.batch_rows, times=[log.time]):
             yield self._batch(split, first_row, batch)
 
@@ -136,7 +146,9 @@ def to_arrays(batch: LogBatch, user_id_type: str, vocabularies: Mapping[str, tup
 def _slots(column: pa.Array, place: Place) -> np.ndarray:
     values = numbers(column, place)
     if (bad := np.flatnonzero(~np.isnan(values) & ((values < 0) | (values != np.floor(values)) | (values >= 2**31)))).size:
-        raise ValueError(f"{place.at(bad[0])} must hold a display position from 0 on. Received: {values[bad[0]]:g}. Remedy: count positions from 0, and leave unknown ones empty.")
+        raise ValueError(
+            f"{place.at(bad[0])} must hold a display position from 0 on. Received: {values[bad[0]]:g}. Remedy: count positions from 0, and leave unknown ones empty."
+        )
     return np.where(np.isnan(values), -1, values).astype(np.int32)
 
 
@@ -149,7 +161,10 @@ def _flags(mask: pa.Array) -> np.ndarray:
 
 def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Arrays of equal length as one Arrow IPC message."""
-    columns = {name: pa.array(values) if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1]) for name, values in arrays.items()}
+    columns = {
+        name: pa.array(values) if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+        for name, values in arrays.items()
+    }
     batch = pa.record_batch(columns)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:

@@ -51,6 +51,7 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
     started = time.monotonic()
     columnar.check(columns)
     item_id_type, user_id_type = columnar.id_type(columns, "item"), columnar.id_type(columns, "user")
+    folder = folder.absolute()  # workers may run in another folder
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / ".work"
     work.mkdir(exist_ok=True)
@@ -130,7 +131,9 @@ def _set_aside_spanning(partitions: list[dict], pieces: list[raw_files.FileSplit
     survey.rejected.refuse_above(columns.max_rejected, survey.rows)
 
 
-def _statistics(report: CatalogReport, survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None, queries: dict | None) -> dict[str, Any]:
+def _statistics(
+    report: CatalogReport, survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None, queries: dict | None
+) -> dict[str, Any]:
     splits = {}
     for split in SPLITS:
         parts = [found["splits"][split] for found in partitions if split in found["splits"]]
@@ -164,7 +167,9 @@ def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Sch
     for split, share in zip(SPLITS, (settings.pretrain, 1.0, settings.valid, settings.test), strict=True):
         if share and not found[split]["requests"]:
             sizes = ", ".join(f"{name} {counts['requests']}" for name, counts in found.items())
-            raise ValueError(f"The {split} split must hold at least one request. Received: {sizes} requests. Remedy: change data.split.{'valid' if split == 'train' else split}, or bring more data.")
+            raise ValueError(
+                f"The {split} split must hold at least one request. Received: {sizes} requests. Remedy: change data.split.{'valid' if split == 'train' else split}, or bring more data."
+            )
     for split, tasks in (("train", schema.tasks), ("pretrain", schema.tasks[:1] if settings.pretrain else ())):
         for task in tasks:
             positives, negatives = found[split]["positives"][task], found[split]["negatives"][task]
@@ -176,7 +181,9 @@ def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Sch
                 )
     for split, cut in zip(SPLITS[:3], cuts or (), strict=False):
         if found[split]["requests"] and found[split]["last_time"] >= cut:
-            raise RuntimeError(f"The {split} split must end before its cut at {cut}. Received: a row at {found[split]['last_time']}. This is a fault of the program.")
+            raise RuntimeError(
+                f"The {split} split must end before its cut at {cut}. Received: a row at {found[split]['last_time']}. This is a fault of the program."
+            )
 
 
 def _write_manifests(folder: Path, partitions: list[dict], compression: str) -> None:

@@ -209,7 +209,10 @@ class _WritePartition(beam.DoFn):
     def _write(self, partition: int, rows: dict[str, np.ndarray], requests: Requests) -> dict[str, dict]:
         settings = self.job.columns
         present = np.unique(requests.split).tolist()
-        writers = {number: ShardWriter(Path(self.job.folder, "samples", SPLITS[number]), partition, settings.shards, settings.compression) for number in present}
+        writers = {
+            number: ShardWriter(Path(self.job.folder, "samples", SPLITS[number]), partition, settings.shards, settings.compression)
+            for number in present
+        }
         split = requests.split.tolist()
         user = self.users.of(rows["user_id"][requests.first]) if self.users else None
         for index, record in encode(rows, requests, self.columns, user, partition):

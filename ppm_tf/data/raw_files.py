@@ -58,7 +58,9 @@ def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
     found = [folder / pattern] if (folder / pattern).is_file() else sorted(path for path in folder.glob(pattern) if path.is_file())
     if not found:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:20]) if folder.is_dir() else "no such folder"
-        raise FileNotFoundError(f"{setting} must name files in {folder}. Received: {pattern}, which matches none. The folder holds: {present or 'nothing'}.")
+        raise FileNotFoundError(
+            f"{setting} must name files in {folder}. Received: {pattern}, which matches none. The folder holds: {present or 'nothing'}."
+        )
     for path in found:
         format_of(path)
     return found
@@ -90,17 +92,17 @@ def column_types(path: str | Path) -> dict[str, pa.DataType | None]:
 
 
 def splits(files: Sequence[Path]) -> list[FileSplit]:
-    """The pieces of some files, in row order. A gzip, CSV or JSON file is one piece."""
+    """The pieces of some files, in row order, by absolute path. A CSV or JSON file is one piece."""
     pieces = []
     for number, path in enumerate(files):
         if format_of(path) != "parquet":
-            pieces.append(FileSplit(str(path), number))
+            pieces.append(FileSplit(str(path.absolute()), number))
             continue
         metadata = _open_parquet(path).metadata
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         for first in range(0, len(rows), _ROW_GROUPS_A_SPLIT):
             groups = tuple(range(first, min(first + _ROW_GROUPS_A_SPLIT, len(rows))))
-            pieces.append(FileSplit(str(path), number, sum(rows[:first]), groups))
+            pieces.append(FileSplit(str(path.absolute()), number, sum(rows[:first]), groups))
     return pieces
 
 
@@ -146,7 +148,9 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 def _parquet_tables(split: FileSplit, columns: Sequence[str], batch_rows: int) -> Iterator[tuple[int, pa.Table]]:
     file, row = _open_parquet(split.path), split.first_row
     with _refusing(split.path):
-        for batch in file.iter_batches(batch_rows, row_groups=list(split.row_groups) if split.row_groups is not None else None, columns=list(columns)):
+        for batch in file.iter_batches(
+            batch_rows, row_groups=list(split.row_groups) if split.row_groups is not None else None, columns=list(columns)
+        ):
             yield row, pa.Table.from_batches([batch])
             row += batch.num_rows
 
@@ -176,7 +180,11 @@ def _json_tables(path: str, columns: Sequence[str], times: Collection[str]) -> I
         except pa.ArrowInvalid as error:
             raise ValueError(_locate(path, first_line, block, error)) from error
         # Types found once spare inferring them again; a column that was null so far must still be looked for.
-        types = {name: table.schema.field(name).type for name in columns if name in table.schema.names and not _has_null_type(table.schema.field(name).type)}
+        types = {
+            name: table.schema.field(name).type
+            for name in columns
+            if name in table.schema.names and not _has_null_type(table.schema.field(name).type)
+        }
         types = types if len(types) == len(columns) else {}
         for name in columns:
             if name not in table.schema.names:
@@ -219,7 +227,9 @@ def _locate(path: str, first_line: int, block: bytes, error: Exception) -> str:
         try:
             values = json.loads(line)
         except ValueError as reason:
-            return f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r} ({reason}). Mend or remove the line."
+            return (
+                f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r} ({reason}). Mend or remove the line."
+            )
         if not isinstance(values, dict):
             return f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r}. Write one object a line, without a list around them."
         for name, value in values.items():
@@ -251,7 +261,10 @@ class _refusing:
         if isinstance(error, FileNotFoundError) or not isinstance(error, (pa.ArrowException, OSError)):
             return
         size = os.path.getsize(self.path) if os.path.exists(self.path) else 0
-        raise ValueError(f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {error}. Restore or mend the file.") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(
+            f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. Restore or mend the file."
+        ) from error
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -53,7 +53,7 @@ class Rejected:
         if len(self.cases) < MAX_CASES:
             self.cases.append({"file": place.path, "row": place.first_row + row + 1, "column": place.column, "value": value, "reason": reason})
 
-    def update(self, other: "Rejected") -> None:
+    def update(self, other: Rejected) -> None:
         """Adds other rows; the cases kept are the first ones by file and row, whatever the order of arrival."""
         self.counts.update(other.counts)
         self.cases = sorted([*self.cases, *other.cases], key=lambda case: (case["file"], case["row"], case["reason"]))[:MAX_CASES]

@@ -33,7 +33,7 @@ class Requests:
     def __len__(self) -> int:
         return len(self.start)
 
-    def keep(self, kept: np.ndarray) -> "Requests":
+    def keep(self, kept: np.ndarray) -> Requests:
         """Some of the requests; the others' candidates stay in `rows`, unused."""
         return Requests(self.rows, self.start[kept], self.size[kept], self.first[kept], self.split[kept], self.spans_cut[kept])
 

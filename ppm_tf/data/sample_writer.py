@@ -33,7 +33,9 @@ class SampleColumns:
     has_truth: bool
 
 
-def encode(rows: dict[str, np.ndarray], requests: Requests, columns: SampleColumns, user: np.ndarray | None, partition: int) -> Iterator[tuple[int, bytes]]:
+def encode(
+    rows: dict[str, np.ndarray], requests: Requests, columns: SampleColumns, user: np.ndarray | None, partition: int
+) -> Iterator[tuple[int, bytes]]:
     """Serializes requests.
 
     Args:

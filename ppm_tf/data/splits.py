@@ -43,7 +43,7 @@ class TimeHistogram:
         bins, counts = np.unique(times >> self.shift, return_counts=True)
         self._merge(bins, counts)
 
-    def update(self, other: "TimeHistogram") -> None:
+    def update(self, other: TimeHistogram) -> None:
         """Adds what another histogram counted."""
         shift = max(self.shift, other.shift)
         self._coarsen(shift)

@@ -35,7 +35,7 @@ class Spool:
         self._offsets = np.zeros(num_items, np.int64)
         self._lengths = np.full(num_items, -1, np.int64)
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> Spool:
         return self
 
     def __exit__(self, *error: object) -> None:

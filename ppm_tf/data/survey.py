@@ -62,7 +62,7 @@ class Survey:
         if self.problem is None or [file, row] < self.problem[:2]:
             self.problem = [file, row, message]
 
-    def update(self, other: "Survey") -> None:
+    def update(self, other: Survey) -> None:
         """Adds what was counted elsewhere."""
         self.rows += other.rows
         self.rejected.update(other.rejected)
@@ -90,7 +90,7 @@ class Survey:
         path.write_text(json.dumps(content, default=str), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: Path) -> "Survey":
+    def read(cls, path: Path) -> Survey:
         """Reads what `write` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         rejected, histogram = content.pop("rejected"), content.pop("histogram")

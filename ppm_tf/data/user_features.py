@@ -33,7 +33,9 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
             found = typed_ids(batch.column(users.id), id_type)
             if found.null_count:
                 index = pc.index(found.is_null(), True).as_py()
-                raise ValueError(f"{place.at(index)} must hold a user id. Received: {batch.column(users.id)[index].as_py()!r}. Remedy: drop the row or give it an id.")
+                raise ValueError(
+                    f"{place.at(index)} must hold a user id. Received: {batch.column(users.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
+                )
             ids.append(stored_ids(found, id_type))
             for name, column in users.fields.items():
                 builders[name].add(batch.column(column.column))
@@ -41,7 +43,9 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
     order = np.argsort(user_id, kind="stable")
     if (again := np.flatnonzero(np.diff(user_id[order]) == 0)).size:
         first, second = order[again[0]], order[again[0] + 1]
-        raise ValueError(f"User ids must be unique. Received: the user of row {first + 1} again in row {second + 1} of {users.files} (data.users.files). Remedy: keep one row a user.")
+        raise ValueError(
+            f"User ids must be unique. Received: the user of row {first + 1} again in row {second + 1} of {users.files} (data.users.files). Remedy: keep one row a user."
+        )
     fields, tables = [], {}
     for name, builder in builders.items():
         words, rows = builder.finish()

@@ -31,7 +31,12 @@ class RemotePipeline:
 
 def test_runs_on_the_local_runner(tmp_path):
     def build(pipeline):
-        _ = pipeline | "Make" >> beam.Create([1, 2]) | "Sum" >> beam.CombineGlobally(sum) | "Write" >> beam.Map(lambda total: (tmp_path / "total").write_text(str(total)))
+        _ = (
+            pipeline
+            | "Make" >> beam.Create([1, 2])
+            | "Sum" >> beam.CombineGlobally(sum)
+            | "Write" >> beam.Map(lambda total: (tmp_path / "total").write_text(str(total)))
+        )
 
     run_job("sum", build, BeamSettings())
     assert (tmp_path / "total").read_text() == "3"
@@ -48,7 +53,9 @@ def test_a_failing_step_fails_the_job():
 def test_a_remote_job_is_cancelled_when_its_time_is_over(monkeypatch):
     remote = RemotePipeline(PipelineState.RUNNING)
     monkeypatch.setattr(batch_job.beam, "Pipeline", remote)
-    with pytest.raises(TimeoutError, match=r"The job 'sum' must end within beam.timeout=2.5 seconds. Received: state RUNNING on FlinkRunner; it was cancelled"):
+    with pytest.raises(
+        TimeoutError, match=r"The job 'sum' must end within beam.timeout=2.5 seconds. Received: state RUNNING on FlinkRunner; it was cancelled"
+    ):
         run_job("sum", lambda pipeline: None, BeamSettings(runner="FlinkRunner", timeout=2.5))
     assert (remote.runner, remote.duration, remote.cancelled) == ("FlinkRunner", 2500, True)
 

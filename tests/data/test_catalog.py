@@ -14,14 +14,19 @@ def built(tmp_path, id_type="int", items=None, **files):
     write_raw(tmp_path, items={**ITEMS, **(items or {})})
     for name, columns in files.items():
         write_file(tmp_path / f"{name}.parquet", columns)
-    return lambda **settings: (build_catalog(mapping(tmp_path, items=settings), tmp_path / "catalog", id_type, batch_rows=2), ItemCatalog.read(tmp_path / "catalog"))
+    return lambda **settings: (
+        build_catalog(mapping(tmp_path, items=settings), tmp_path / "catalog", id_type, batch_rows=2),
+        ItemCatalog.read(tmp_path / "catalog"),
+    )
 
 
 # === Values by hand ===
 
 
 def test_attributes_by_hand(tmp_path):
-    report, catalog = built(tmp_path)(text=("brand", "title"), fields={"brand": "brand", "tags": {"column": "tags", "separator": "|", "min_count": 2}}, numbers=("price",))
+    report, catalog = built(tmp_path)(
+        text=("brand", "title"), fields={"brand": "brand", "tags": {"column": "tags", "separator": "|", "min_count": 2}}, numbers=("price",)
+    )
     assert (catalog.num_items, catalog.num_rows, catalog.ids.to_pylist()) == (5, 7, [10, 20, 30, 40, 50])
     assert catalog.text == ["ace red shoe", "bolt blue shoe", "ace", "green hat", "bolt hat, wide"]
     # brand: ace 2, bolt 2, so ace is row 2; tags: b 3, a 2 are rows 2 and 3, c is too rare and unknown
@@ -57,7 +62,9 @@ def test_images_by_path(tmp_path):
     (tmp_path / "pictures" / "1.jpg").write_bytes(b"one")
     report, catalog = built(tmp_path, items={"picture": ["pictures/1.jpg", "pictures/2.jpg", None, "", None]})(image="picture")
     assert list(catalog.images) == [b"one", None, None, None, None]
-    assert report.missing_images.cases == [{"file": str(tmp_path / "pictures" / "2.jpg"), "row": 2, "column": "picture", "value": "pictures/2.jpg", "reason": "image file not found"}]
+    assert report.missing_images.cases == [
+        {"file": str(tmp_path / "pictures" / "2.jpg"), "row": 2, "column": "picture", "value": "pictures/2.jpg", "reason": "image file not found"}
+    ]
     assert report.with_image == 1
 
 

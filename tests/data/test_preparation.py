@@ -17,7 +17,11 @@ from tests.raw_logs import LOG, SINGLE, mapping, prepared, read_samples, sample,
 
 
 def digests(folder):
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file() and path.suffix != ".npz"}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".npz"
+    }
 
 
 # === Values by hand ===
@@ -77,7 +81,14 @@ def test_requests_by_column(tmp_path):
         tmp_path,
         candidates=3,
         split={"by": "time", "valid": 0.0, "test": 0.1},
-        log={"time": "time", "request": "request", "slot": "slot", "labels": {"click": "click", "order": "order"}, "context": {"device": "device"}, "truth": {"click": "p"}},
+        log={
+            "time": "time",
+            "request": "request",
+            "slot": "slot",
+            "labels": {"click": "click", "order": "order"},
+            "context": {"device": "device"},
+            "truth": {"click": "p"},
+        },
         users={"fields": {"age": "age"}},
     )
     samples = prepared(columns, tmp_path / "out")
@@ -100,14 +111,22 @@ def test_requests_by_column(tmp_path):
 
 def test_history_of_another_task(tmp_path):
     write_raw(tmp_path, log={**LOG, "order": [0, 0, 1, 0, 0, 0, 1, 0, 0, 1]})
-    samples = prepared(mapping(tmp_path, history_task="order", **{**SINGLE, "log": {"time": "time", "labels": {"click": "click", "order": "order"}}}), tmp_path / "out")
+    samples = prepared(
+        mapping(tmp_path, history_task="order", **{**SINGLE, "log": {"time": "time", "labels": {"click": "click", "order": "order"}}}),
+        tmp_path / "out",
+    )
     assert samples["valid"] == [sample(1, 400, [4], [6], [0, 0], [300])]
 
 
 def test_without_times_the_order_decides_and_ties_are_left_out(tmp_path):
     log = {"user_id": [1] * 6, "item_id": [50, 40, 30, 20, 10, 10], "place": [5, 4, 2, 2, 1, 0], "rating": [5, 1, 4, 5, 1, 4]}
     write_raw(tmp_path, log=log)
-    columns = mapping(tmp_path, requests="single", split={"by": "user", "test": 0.2, "valid": 0.2}, log={"order": "place", "labels": {"click": {"column": "rating", "at_least": 4}}})
+    columns = mapping(
+        tmp_path,
+        requests="single",
+        split={"by": "user", "test": 0.2, "valid": 0.2},
+        log={"order": "place", "labels": {"click": {"column": "rating", "at_least": 4}}},
+    )
     samples = prepared(columns, tmp_path / "out")
     assert samples["train"] == [
         sample(1, 0, [], [2], [1]),
@@ -125,7 +144,12 @@ def test_without_times_and_order_the_log_decides(tmp_path):
 
 
 def test_user_split_leaves_short_users_in_train_and_takes_the_oldest_for_pretraining(tmp_path):
-    log = {"user_id": [1] * 10 + [2] * 3, "item_id": [10, 20] * 5 + [10, 20, 30], "time": list(range(13)), "click": [0, 1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 1, 0]}
+    log = {
+        "user_id": [1] * 10 + [2] * 3,
+        "item_id": [10, 20] * 5 + [10, 20, 30],
+        "time": list(range(13)),
+        "click": [0, 1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 1, 0],
+    }
     write_raw(tmp_path, log=log)
     samples = prepared(mapping(tmp_path, **{**SINGLE, "split": {"by": "user", "pretrain": 0.3, "valid": 0.1, "test": 0.2}}), tmp_path / "out")
     times = {split: [found["time"] for found in samples[split]] for split in SPLITS}
@@ -153,7 +177,10 @@ def test_one_whole_request_is_the_unit_of_a_user_split(tmp_path):
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json.gz"])
 def test_formats_give_equal_data(tmp_path, ending):
-    settings = {**SINGLE, "items": {"text": ("title",), "fields": {"brand": "brand", "tags": {"column": "tags", "separator": "|"}}, "numbers": ("price",)}}
+    settings = {
+        **SINGLE,
+        "items": {"text": ("title",), "fields": {"brand": "brand", "tags": {"column": "tags", "separator": "|"}}, "numbers": ("price",)},
+    }
     users = {"user_id": [3, 1], "age": [30, None]}
     for kind in (".parquet", ending):
         write_raw(tmp_path / kind, ending=kind, users=users)
@@ -164,7 +191,11 @@ def test_formats_give_equal_data(tmp_path, ending):
         for key in first.files:
             np.testing.assert_array_equal(first[key], second[key])
     first, second = (np.load(tmp_path / kind / "out" / "users.npz") for kind in (".parquet", ending))
-    assert {key: first[key].tolist() for key in first.files} == {key: second[key].tolist() for key in second.files} == {"user_id": [1, 3], "age": [[0], [2]]}
+    assert (
+        {key: first[key].tolist() for key in first.files}
+        == {key: second[key].tolist() for key in second.files}
+        == {"user_id": [1, 3], "age": [[0], [2]]}
+    )
 
 
 @pytest.mark.parametrize("batch_rows", [1, 4])
@@ -252,86 +283,6 @@ def test_queries_keep_clicks_on_known_items(tmp_path):
     assert statistics["queries"] == {"read": 5, "kept": 2, "below_grade": 1, "empty": 1, "unknown_item": 1}
 
 
-# === Rows set aside ===
-
-
-def test_unusable_rows_are_set_aside_and_counted(tmp_path):
-    log = {name: [*values, *more] for (name, values), more in zip(LOG.items(), ([None, 7, 7], [10, 99, None], [130, 140, 150], [1, 1, 1]), strict=True)}
-    write_raw(tmp_path, log=log)
-    samples = prepared(mapping(tmp_path, max_rejected=0.3, **SINGLE), tmp_path / "out")
-    assert sum(len(found) for found in samples.values()) == 10
-    statistics = json.loads((tmp_path / "out" / "statistics.json").read_text())
-    assert statistics["rows_rejected"] == {"no item id": 1, "no user id": 1, "unknown item": 1}
-    path = str(tmp_path / "interactions.parquet")
-    assert [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()] == [
-        {"file": path, "row": 11, "column": "user_id", "value": None, "reason": "no user id"},
-        {"file": path, "row": 12, "column": "item_id", "value": 99, "reason": "unknown item"},
-        {"file": path, "row": 13, "column": "item_id", "value": None, "reason": "no item id"},
-    ]
-    with pytest.raises(ValueError, match=r"share of 0.1 .*data.max_rejected.* 3 of 13 rows: 1 with no item id, 1 with no user id, 1 with unknown item.*row 11, column user_id.*raise data.max_rejected"):
-        prepare(mapping(tmp_path, max_rejected=0.1, **SINGLE), BeamSettings(), tmp_path / "again")
-
-
-def test_a_request_on_both_sides_of_a_cut_is_set_aside(tmp_path):
-    log = {"user_id": [1] * 10, "item_id": [10, 20] * 5, "time": [1, 1, 2, 2, 3, 9, 4, 4, 8, 9], "request": [1, 1, 2, 2, 3, 3, 4, 4, 5, 5], "click": [0, 1] * 5}
-    write_raw(tmp_path, log=log)
-    settings = {"candidates": 2, "split": {"by": "time", "valid": 0.0, "test": 0.3}, "log": {"time": "time", "request": "request"}}
-    samples = prepared(mapping(tmp_path, max_rejected=0.2, **settings), tmp_path / "out")
-    assert [found["time"] for found in samples["train"]] == [1, 2, 4]
-    assert json.loads((tmp_path / "out" / "statistics.json").read_text())["rows_rejected"] == {"a request on both sides of a cut in time": 2}
-    with pytest.raises(ValueError, match=r"2 of 10 rows: 2 with a request on both sides of a cut in time.*row 5, column request"):
-        prepare(mapping(tmp_path, **settings), BeamSettings(), tmp_path / "again")
-
-
-# === Refusals ===
-
-
-def refused(tmp_path, match, log=None, settings=None, **others):
-    write_raw(tmp_path, log={**LOG, **(log or {})}, **others)
-    with pytest.raises(ValueError, match=match):
-        prepare(mapping(tmp_path, **{**SINGLE, **(settings or {})}), BeamSettings(), tmp_path / "out")
-    assert not (tmp_path / "out" / "statistics.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("log", "settings", "match"),
-    [
-        ({"click": [1] * 10}, {}, r"train split must hold both positives and negatives of the task click. Received: 7 positives and 0 negatives in column click.*data.log.labels.click"),
-        ({"click": [0] * 10}, {}, r"Received: 0 positives and 7 negatives"),
-        ({"click": [1, 0, 2, 1, 0, 1, 1, 0, 0, 1]}, {}, r"interactions.parquet, row 3, column click must hold 0, 1 or nothing. Received: 2. .*data.log.labels.click.at_least"),
-        ({"time": [100.0, 200, float("nan"), 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 3, column time must hold a time. Received: nan"),
-        ({"time": [100, -200, 300, 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 2, column time must hold a time from 1970 on. Received: -200"),
-        ({"time": [100, None, 300, 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 2, column time must hold a time. Received: nothing"),
-        ({"time": [time * 10**10 for time in LOG["time"]]}, {}, r"row 1, column time must hold a time before the year 2100. Received: 1000000000000.*data.log.time_unit=ms"),
-        ({"user_id": [None] * 10}, {"max_rejected": 0.9}, r"At most a share of 0.9"),
-        ({}, {"split": {"by": "user", "test": 0.1, "valid": 0.1}}, r"test split must hold at least one request. Received: pretrain 0, train 9, valid 1, test 0 requests. Remedy: change data.split.test"),
-        ({}, {"split": {"by": "time", "test": 0.01, "valid": 0.95}}, r"train split must hold at least one request"),
-    ],
-)  # fmt: skip
-def test_refused_logs(tmp_path, log, settings, match):
-    refused(tmp_path, match, log, settings)
-
-
-def test_refuses_a_slot_that_is_no_position(tmp_path):
-    refused(tmp_path, r"row 1, column slot must hold a display position from 0 on. Received: -1", {"slot": [-1] * 10}, {"log": {"time": "time", "slot": "slot"}})
-
-
-def test_refuses_an_empty_log(tmp_path):
-    import pyarrow as pa
-
-    refused(tmp_path, "must hold at least one row. Received: none in interactions.parquet", {name: pa.array([], pa.int64()) for name in LOG})
-
-
-def test_refuses_duplicate_users(tmp_path):
-    refused(tmp_path, r"User ids must be unique. Received: the user of row 1 again in row 3", settings={"users": {"fields": {}}}, users={"user_id": [4, 5, 4]})
-
-
-def test_refuses_the_runner_that_picks_another_one(tmp_path):
-    write_raw(tmp_path)
-    with pytest.raises(ValueError, match="Received: DirectRunner.*beam.runner=FnApiRunner"):
-        prepare(mapping(tmp_path, **SINGLE), BeamSettings(runner="DirectRunner"), tmp_path / "out")
-
-
 # === Properties ===
 
 
@@ -357,7 +308,16 @@ def reference(log, requests, candidates, length):
         recent = before[::-1][:length]
         for start in range(0, len(group), candidates):
             part = group[start : start + candidates]
-            samples.append(sample(user, time, [log[place][1] for place in recent], [log[place][1] for place in part], [log[place][3] for place in part], [log[place][2] for place in recent]))
+            samples.append(
+                sample(
+                    user,
+                    time,
+                    [log[place][1] for place in recent],
+                    [log[place][1] for place in part],
+                    [log[place][3] for place in part],
+                    [log[place][2] for place in recent],
+                )
+            )
     return samples
 
 
@@ -377,7 +337,14 @@ def test_random_logs_equal_the_definition(tmp_path, requests, seed):
     # With a share this small only user 9 is long enough for a test part, so the reference need not know of splits.
     long = [(9, 10, time, time % 2, time) for time in range(200)]
     write_raw(tmp_path, log={name: [*values, *more] for (name, values), more in zip(log.items(), zip(*long, strict=True), strict=True)})
-    settings = {"requests": requests, "candidates": candidates, "history_length": 4, "shards": 3, "split": {"by": "user", "valid": 0.0, "test": 0.01}, "log": {"time": "time", "request": "request"}}
+    settings = {
+        "requests": requests,
+        "candidates": candidates,
+        "history_length": 4,
+        "shards": 3,
+        "split": {"by": "user", "valid": 0.0, "test": 0.01},
+        "log": {"time": "time", "request": "request"},
+    }
     samples = prepared(mapping(tmp_path, **settings), tmp_path / "out", batch_rows=100)
     found = [found for found in samples["train"] if found["user_id"] != 9]
     assert found == reference(rows, requests, candidates, 4)

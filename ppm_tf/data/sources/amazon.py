@@ -27,7 +27,9 @@ _LINES_A_CHUNK = 131072
 _ITEMS_A_CHUNK = 8192
 _MAX_BAD_LINES = 0.001  # share of unreadable lines that are passed over
 _PRICE = re.compile(r"\$\s*(\d[\d,]*(?:\.\d+)?)")
-_LOG_SCHEMA = pa.schema({"user_id": pa.string(), "item_id": pa.string(), "time": pa.int64(), "position": pa.int32(), "request_id": pa.string(), "click": pa.int8()})
+_LOG_SCHEMA = pa.schema(
+    {"user_id": pa.string(), "item_id": pa.string(), "time": pa.int64(), "position": pa.int32(), "request_id": pa.string(), "click": pa.int8()}
+)
 _ITEM_SCHEMA = pa.schema(
     {
         "item_id": pa.string(),
@@ -72,7 +74,9 @@ def write(settings: AmazonData, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     interactions = keep_core(_read_reviews(reviews), settings.core)
     if not len(interactions.user):
-        raise ValueError(f"{reviews} must leave users and items with data.core={settings.core} interactions each. Received: none. Remedy: lower data.core.")
+        raise ValueError(
+            f"{reviews} must leave users and items with data.core={settings.core} interactions each. Received: none. Remedy: lower data.core."
+        )
     pq.write_table(_log_table(interactions, settings), folder / "interactions.parquet", row_group_size=_LINES_A_CHUNK)
     described = _write_items(settings, metadata, interactions.items, folder / "items.parquet")
     logger.info(
@@ -119,7 +123,9 @@ def _read_reviews(path: Path) -> Interactions:
         try:
             chunk.append((str(review["reviewerID"]), str(review["asin"]), int(review["unixReviewTime"])))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}:{line} must hold reviewerID, asin and unixReviewTime. Received: {str(review)[:200]} ({error!r}). Remedy: is this the review file of the 2018 data?") from error
+            raise ValueError(
+                f"{path}:{line} must hold reviewerID, asin and unixReviewTime. Received: {str(review)[:200]} ({error!r}). Remedy: is this the review file of the 2018 data?"
+            ) from error
         if len(chunk) == _LINES_A_CHUNK:
             flush()
     if chunk:
@@ -127,7 +133,9 @@ def _read_reviews(path: Path) -> Interactions:
     if not users:
         raise ValueError(f"{path} must hold at least one review. Received: none.")
     user_codes, item_codes = (pa.chunked_array(parts).combine_chunks().dictionary_encode() for parts in (users, items))
-    return Interactions(user_codes.indices.to_numpy(), item_codes.indices.to_numpy(), np.concatenate(times), user_codes.dictionary, item_codes.dictionary)
+    return Interactions(
+        user_codes.indices.to_numpy(), item_codes.indices.to_numpy(), np.concatenate(times), user_codes.dictionary, item_codes.dictionary
+    )
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -150,17 +158,25 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path} must be a whole file. Received: {error} after line {number}. Remedy: fetch it again.") from error
     if bad > _MAX_BAD_LINES * number:
-        raise ValueError(f"{path} must hold one JSON object a line. Received: {bad} of {number} lines that are none; the first is {first}. Remedy: fetch it again; the data of 2014 has another form.")
+        raise ValueError(
+            f"{path} must hold one JSON object a line. Received: {bad} of {number} lines that are none; the first is {first}. Remedy: fetch it again; the data of 2014 has another form."
+        )
     if bad:
         logger.warning("%d of %d lines passed over; the first is %s", bad, number, first)
 
 
 def _log_table(interactions: Interactions, settings: AmazonData) -> pa.Table:
     log = sample_log(interactions, settings.split, settings.negatives, settings.seed)
-    users, items = (pa.DictionaryArray.from_arrays(pa.array(codes), words).cast(pa.string()) for codes, words in ((log.user, interactions.users), (log.item, interactions.items)))
+    users, items = (
+        pa.DictionaryArray.from_arrays(pa.array(codes), words).cast(pa.string())
+        for codes, words in ((log.user, interactions.users), (log.item, interactions.items))
+    )
     request = pc.binary_join_element_wise(users, pa.array(log.position).cast(pa.string()), "/")
     request = pc.if_else(pa.array(log.position > 0), request, pa.scalar(None, pa.string()))
-    return pa.table({"user_id": users, "item_id": items, "time": log.time, "position": log.position, "request_id": request, "click": log.click}, schema=_LOG_SCHEMA)
+    return pa.table(
+        {"user_id": users, "item_id": items, "time": log.time, "position": log.position, "request_id": request, "click": log.click},
+        schema=_LOG_SCHEMA,
+    )
 
 
 # === Metadata ===
@@ -172,7 +188,7 @@ def _write_items(settings: AmazonData, path: Path, kept: pa.Array, target: Path)
     described = 0
     chunk: list[dict[str, Any]] = []
     with pq.ParquetWriter(target, _ITEM_SCHEMA) as writer:
-        for line, item in _objects(path):
+        for _, item in _objects(path):
             if item.get("asin") not in missing:
                 continue
             del missing[item["asin"]]

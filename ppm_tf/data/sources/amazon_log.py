@@ -92,7 +92,9 @@ def _is_train(time: np.ndarray, position: np.ndarray, total: np.ndarray, split: 
     return split_by_time(time, time_cuts(histogram, split)) <= SPLITS.index("train")
 
 
-def _draw(user: np.ndarray, positive: np.ndarray, forbidden: np.ndarray, weights: np.ndarray, rng: np.random.Generator, interactions: Interactions) -> np.ndarray:
+def _draw(
+    user: np.ndarray, positive: np.ndarray, forbidden: np.ndarray, weights: np.ndarray, rng: np.random.Generator, interactions: Interactions
+) -> np.ndarray:
     """One item for each positive, drawn by weight from those allowed.
 
     Args:
@@ -123,6 +125,8 @@ def _draw(user: np.ndarray, positive: np.ndarray, forbidden: np.ndarray, weights
         allowed[positive[place]] = 0
         if not allowed.sum():
             name = interactions.users[int(user[place])].as_py()
-            raise ValueError(f"Each user must leave an item to draw as a negative. Received: user {name}, who has all {num_items} items. Remedy: raise data.core or set data.negatives=uniform.")
+            raise ValueError(
+                f"Each user must leave an item to draw as a negative. Received: user {name}, who has all {num_items} items. Remedy: raise data.core or set data.negatives=uniform."
+            )
         drawn[place] = rng.choice(num_items, p=allowed / allowed.sum())
     return drawn

@@ -56,7 +56,9 @@ def check(settings: ColumnarData) -> None:
                 types[path] = raw_files.column_types(path)
             found = types[path]
             if column.name not in found:
-                raise ValueError(f"{column.setting} must name a column of {path}. Received: {column.name}. Its columns are: {', '.join(found) or 'none'}.")
+                raise ValueError(
+                    f"{column.setting} must name a column of {path}. Received: {column.name}. Its columns are: {', '.join(found) or 'none'}."
+                )
             check_type(column.kind, found[column.name], Place(str(path), column.name, column.setting))
 
 
@@ -82,10 +84,16 @@ def id_type(settings: ColumnarData, side: str) -> str | None:
                 if kind is not None and not pa.types.is_null(kind):
                     known.setdefault("int" if pa.types.is_integer(kind) else "string", f"column {column.name} of {path}")
     if len(known) > 1:
-        raise ValueError(f"The {side} ids must be of one type in all files. Received: integers in {known['int']}, strings in {known['string']}. Remedy: store them alike.")
+        raise ValueError(
+            f"The {side} ids must be of one type in all files. Received: integers in {known['int']}, strings in {known['string']}. Remedy: store them alike."
+        )
     if known or side == "user":
         return next(iter(known), None)
-    batches = (batch for split in raw_files.splits(raw_files.find(settings.path, settings.items.files, "data.items.files")) for _, batch in raw_files.batches(split, [settings.items.id], 131072))
+    batches = (
+        batch
+        for split in raw_files.splits(raw_files.find(settings.path, settings.items.files, "data.items.files"))
+        for _, batch in raw_files.batches(split, [settings.items.id], 131072)
+    )
     return "int" if all(are_integers(batch.column(0)) for batch in batches) else "string"
 
 
@@ -96,12 +104,18 @@ def _check_settings(settings: ColumnarData) -> None:
     if unknown := set(log.truth) - set(log.labels):
         raise ValueError(f"data.log.truth must name tasks of data.log.labels ({', '.join(log.labels)}). Received: {', '.join(sorted(unknown))}.")
     if settings.requests == "column" and log.request is None:
-        raise ValueError("data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set data.requests=bursts or data.requests=single.")
+        raise ValueError(
+            "data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set data.requests=bursts or data.requests=single."
+        )
     if settings.split.by == "time" and log.time is None:
-        raise ValueError("data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user to cut each user's own sequence.")
+        raise ValueError(
+            "data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user to cut each user's own sequence."
+        )
     names = [*settings.items.fields, *(settings.users.fields if settings.users else ()), *log.context]
     if repeated := [name for name, count in Counter([*names, "user_id"]).items() if count > 1]:
-        raise ValueError(f"The fields of items, users and requests must have names of their own, and none may be called user_id. Received: {', '.join(repeated)} more than once. Remedy: rename one of them in the mapping.")
+        raise ValueError(
+            f"The fields of items, users and requests must have names of their own, and none may be called user_id. Received: {', '.join(repeated)} more than once. Remedy: rename one of them in the mapping."
+        )
 
 
 def _columns(settings: ColumnarData) -> Iterator[_Column]:
@@ -113,7 +127,10 @@ def _columns(settings: ColumnarData) -> Iterator[_Column]:
         yield _Column(f"data.items.fields.{name}", field.column, "field", *files)
     for name in items.numbers:
         yield _Column("data.items.numbers", name, "number", *files)
-    for names, own, setting, kind in ((items.text, items.text_files, "data.items.text", "text"), ((items.image,) if items.image else (), items.image_files, "data.items.image", "image")):
+    for names, own, setting, kind in (
+        (items.text, items.text_files, "data.items.text", "text"),
+        ((items.image,) if items.image else (), items.image_files, "data.items.image", "image"),
+    ):
         place = (f"{setting}_files", own) if own else files
         if own and names:
             yield _Column("data.items.id", items.id, "id", *place)
@@ -125,7 +142,14 @@ def _columns(settings: ColumnarData) -> Iterator[_Column]:
         for name, field in users.fields.items():
             yield _Column(f"data.users.fields.{name}", field.column, "field", *files)
     files = ("data.log.files", log.files)
-    for setting, name, kind in (("user", log.user, "id"), ("item", log.item, "id"), ("time", log.time, "time"), ("order", log.order, "order"), ("request", log.request, "id"), ("slot", log.slot, "number")):
+    for setting, name, kind in (
+        ("user", log.user, "id"),
+        ("item", log.item, "id"),
+        ("time", log.time, "time"),
+        ("order", log.order, "order"),
+        ("request", log.request, "id"),
+        ("slot", log.slot, "number"),
+    ):
         if name is not None:
             yield _Column(f"data.log.{setting}", name, kind, *files)
     for task, label in log.labels.items():

@@ -147,7 +147,9 @@ def _records(path: Path, width: int) -> Iterator[list[str]]:
             continue
         fields = line.rstrip("\r").split("::")
         if len(fields) != width:
-            raise ValueError(f"{path}:{number} must hold {width} fields separated by '::'. Received: {line[:100]!r}. Mend the line or fetch the file again.")
+            raise ValueError(
+                f"{path}:{number} must hold {width} fields separated by '::'. Received: {line[:100]!r}. Mend the line or fetch the file again."
+            )
         yield fields
 
 
@@ -168,7 +170,14 @@ def _item_table(records: Iterable[list[str]], path: Path) -> pa.Table:
         titles.append(title.strip())
         genres.append(None if genre == _NO_GENRES else genre)
         years.append(int(year[1]) if year else None)
-    return pa.table({"item_id": _integers(ids, path), "title": pa.array(titles, pa.string()), "genres": pa.array(genres, pa.string()), "year": pa.array(years, pa.int16())})
+    return pa.table(
+        {
+            "item_id": _integers(ids, path),
+            "title": pa.array(titles, pa.string()),
+            "genres": pa.array(genres, pa.string()),
+            "year": pa.array(years, pa.int16()),
+        }
+    )
 
 
 def _user_table(path: Path) -> pa.Table:

@@ -60,19 +60,19 @@ def draw_images(values: dict[str, np.ndarray], rng: np.random.Generator) -> list
     """
     count = len(values["type"])
     shapes = _shapes()[values["type"], rng.integers(len(_SCALES), size=count)]  # [B, S, S]
-    rows = (np.arange(SIZE) + rng.integers(-3, 4, size=(count, 1))) % SIZE
-    columns = (np.arange(SIZE) + rng.integers(-3, 4, size=(count, 1))) % SIZE
+    rows = np.clip(np.arange(SIZE) + rng.integers(-3, 4, size=(count, 1)), 0, SIZE - 1)
+    columns = np.clip(np.arange(SIZE) + rng.integers(-3, 4, size=(count, 1)), 0, SIZE - 1)
     shapes = np.take_along_axis(np.take_along_axis(shapes, rows[:, :, None], axis=1), columns[:, None, :], axis=2)
 
     palette = np.array([COLOURS[name] for name in WORDS["colour"]], np.float32)
-    main = palette[values["colour"]] + rng.normal(0, 10, size=(count, 3))
+    main = palette[values["colour"]] + 10.0 * rng.standard_normal((count, 3), dtype=np.float32)
     # The second colour of a pattern is a darker shade of a light colour, or a lighter shade of a dark one.
     second = np.where(main.mean(axis=1, keepdims=True) > 140, main * 0.6, main * 0.6 + 100)
-    background = rng.uniform(165, 200, size=(count, 1)) + rng.normal(0, 4, size=(count, 3))
+    background = rng.uniform(165, 200, size=(count, 1)).astype(np.float32) + 4.0 * rng.standard_normal((count, 3), dtype=np.float32)
     ink = _patterns()[values["pattern"]]
     pixels = np.where(ink[..., None], second[:, None, None], main[:, None, None])
     pixels = np.where(shapes[..., None], pixels, background[:, None, None])
-    pixels += rng.normal(0, 5, size=(count, SIZE, SIZE, 1))
+    pixels = pixels + 5.0 * rng.standard_normal((count, SIZE, SIZE, 1), dtype=np.float32)
     return [_encode(image) for image in np.clip(pixels, 0, 255).astype(np.uint8)]
 
 

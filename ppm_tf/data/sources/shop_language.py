@@ -11,12 +11,16 @@ import numpy as np
 # category -> type -> words. Every word in this file's tables is a single one and belongs to one value only.
 TYPES: dict[str, dict[str, tuple[str, ...]]] = {
     "clothing": {"dress": ("dress", "gown"), "shirt": ("shirt", "blouse"), "jacket": ("jacket", "blazer"), "trousers": ("trousers", "slacks")},
-    "shoes": {"sneakers": ("sneakers", "trainers"), "boots": ("boots", "bootees"), "sandals": ("sandals", "slides"), "slippers": ("slippers", "mules")},
-    "bags": {"backpack": ("backpack", "rucksack"), "handbag": ("handbag", "tote"), "suitcase": ("suitcase", "trolley"), "wallet": ("wallet", "purse")},
+    "shoes": {
+        "sneakers": ("sneakers", "trainers"), "boots": ("boots", "bootees"), "sandals": ("sandals", "slides"), "slippers": ("slippers", "mules"),
+    },
+    "bags": {
+        "backpack": ("backpack", "rucksack"), "handbag": ("handbag", "tote"), "suitcase": ("suitcase", "trolley"), "wallet": ("wallet", "purse"),
+    },
     "living": {"lamp": ("lamp", "light"), "rug": ("rug", "carpet"), "cushion": ("cushion", "pillow"), "vase": ("vase", "urn")},
     "kitchen": {"mug": ("mug", "cup"), "kettle": ("kettle", "teapot"), "pan": ("pan", "skillet"), "bowl": ("bowl", "dish")},
     "outdoor": {"tent": ("tent", "shelter"), "bottle": ("bottle", "flask"), "umbrella": ("umbrella", "parasol"), "hammock": ("hammock", "swing")},
-}
+}  # fmt: skip
 MATERIALS_OF: dict[str, tuple[str, ...]] = {
     "clothing": ("cotton", "linen", "wool", "denim"),
     "shoes": ("leather", "canvas", "suede", "rubber"),
@@ -111,7 +115,7 @@ def write_texts(values: dict[str, np.ndarray], brands: np.ndarray, rng: np.rando
     words = _choose_words(values, brands, rng)  # the description may use another synonym than the title
     bodies = _mentioned(words, _BODY_RATE, rng)
     forms = rng.integers(3, size=len(brands))
-    return [_title(words, form) for words, form in zip(titles, forms)], [_description(words, rng) for words in bodies]
+    return [_title(words, form) for words, form in zip(titles, forms, strict=True)], [_description(words, rng) for words in bodies]
 
 
 def write_queries(values: dict[str, np.ndarray], brands: np.ndarray, rng: np.random.Generator) -> list[str]:
@@ -139,7 +143,8 @@ def _choose_words(values: dict[str, np.ndarray], brands: np.ndarray, rng: np.ran
     for attribute, synonyms in WORDS.items():
         table = list(synonyms.values())
         draws = rng.random(len(brands)) ** 2  # favours the first synonym
-        chosen[attribute] = np.array([table[value][int(draw * len(table[value]))] for value, draw in zip(values[attribute], draws)], dtype=object)
+        said = [table[value][int(draw * len(table[value]))] for value, draw in zip(values[attribute], draws, strict=True)]
+        chosen[attribute] = np.array(said, dtype=object)
     return chosen
 
 

@@ -172,7 +172,7 @@ def make_items(seed: int, count: int, days: int) -> Items:
         item_id=np.arange(_FIRST_ITEM, _FIRST_ITEM + count),
         born_day=born_day,
         values=values,
-        codes=np.stack([values[name] + offset for name, offset in zip(TASTE_ATTRIBUTES, _offsets())], axis=1),
+        codes=np.stack([values[name] + offset for name, offset in zip(TASTE_ATTRIBUTES, _offsets(), strict=True)], axis=1),
         brand=np.array(brand_names(num_brands, rng), dtype=object)[brand],
         shop=np.array(shop_names(num_shops, rng), dtype=object)[shop],
         price=np.round(type_price[values["type"]] * np.exp(level), 2),

@@ -24,7 +24,7 @@ from ppm_tf.data.sources.shop_world import AGE_GROUPS, CATEGORIES, GENDERS, STRE
 
 logger = logging.getLogger(__name__)
 
-_ITEMS_A_BLOCK = 4096
+_ITEMS_A_BLOCK = 1024
 _REQUESTS_A_BLOCK = 20_000  # held in memory at once; a block is also a row group of the log
 _QUERY_SHARE = 1 / 3  # share of requests that a search came before
 _NEW_SHARE = 0.1  # items born in this last share of the days are the new items of `truth.json`
@@ -39,16 +39,25 @@ def write(settings: SyntheticData, folder: Path) -> None:
         ValueError: there are too few items to fill a request on the first day.
     """
     if settings.items < 2 * settings.candidates:
-        raise ValueError(f"data.items must be at least twice data.candidates, because half of the items are there on day 0. Received: {settings.items} items, {settings.candidates} candidates.")
+        raise ValueError(
+            "data.items must be at least twice data.candidates, because half of the items are there on day 0. "
+            f"Received: {settings.items} items, {settings.candidates} candidates."
+        )
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").unlink(missing_ok=True)
     items = make_items(settings.seed, settings.items, settings.days)
     _write_items(settings.seed, items, folder / "items.parquet")
     statistics = _write_log(settings, items, folder)
-    truth = {"settings": settings.model_dump(mode="json"), "strengths": asdict(STRENGTHS), "examination": examination(settings.candidates).tolist(), **statistics.summary()}
+    truth = {
+        "settings": settings.model_dump(mode="json"),
+        "strengths": asdict(STRENGTHS),
+        "examination": examination(settings.candidates).tolist(),
+        **statistics.summary(),
+    }
     (folder / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
-    logger.info("embedded shop: %d items, %d requests, %d rows in %.1f s: %s", settings.items, statistics.requests, statistics.rows, time.monotonic() - started, folder)
+    seconds = time.monotonic() - started
+    logger.info("embedded shop: %d items, %d requests, %d rows in %.1f s: %s", settings.items, statistics.requests, statistics.rows, seconds, folder)
 
 
 def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
@@ -56,7 +65,12 @@ def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
     shared = {name: getattr(settings, name) for name in DataSettings.model_fields if name != "split"}
     return ColumnarData(
         path=str(folder),
-        items={"text": ("title", "description"), "image": "image", "fields": {"brand": "brand", "category": "category", "shop": "shop"}, "numbers": ("price",)},
+        items={
+            "text": ("title", "description"),
+            "image": "image",
+            "fields": {"brand": "brand", "category": "category", "shop": "shop"},
+            "numbers": ("price",),
+        },
         users={"fields": {"gender": "gender", "age_group": "age_group"}},
         log={
             "time": "time",
@@ -98,7 +112,11 @@ def _write_items(seed: int, items: Items, path: Path) -> None:
 def _write_log(settings: SyntheticData, items: Items, folder: Path) -> _Statistics:
     policy = Policy(items)
     statistics = _Statistics(new_from=(1 - _NEW_SHARE) * settings.days)
-    with _Table(folder / "users.parquet") as user_file, _Table(folder / "interactions.parquet") as log_file, _Table(folder / "queries.parquet") as query_file:
+    with (
+        _Table(folder / "users.parquet") as user_file,
+        _Table(folder / "interactions.parquet") as log_file,
+        _Table(folder / "queries.parquet") as query_file,
+    ):
         for number, users in enumerate(_user_blocks(settings)):
             rng = generator(settings.seed, "log", number)
             block = simulate(users, items, policy, settings.days, settings.requests_per_user, settings.candidates, rng)

@@ -15,7 +15,19 @@ from tests.raw_logs import read_samples
 
 DAY = 86_400
 # user, item, day: A1, A2 and A3 have three items each, A4 one; B5 has one user, so core=2 drops both
-REVIEWS = [("A1", "B1", 1), ("A1", "B2", 2), ("A1", "B3", 3), ("A2", "B2", 1), ("A2", "B3", 1), ("A2", "B4", 4), ("A3", "B1", 2), ("A3", "B4", 3), ("A3", "B2", 5), ("A1", "B1", 9), ("A4", "B5", 1)]
+REVIEWS = [
+    ("A1", "B1", 1),
+    ("A1", "B2", 2),
+    ("A1", "B3", 3),
+    ("A2", "B2", 1),
+    ("A2", "B3", 1),
+    ("A2", "B4", 4),
+    ("A3", "B1", 2),
+    ("A3", "B4", 3),
+    ("A3", "B2", 5),
+    ("A1", "B1", 9),
+    ("A4", "B5", 1),
+]
 META = [
     '{"asin": "B1", "title": "Ball &amp; pump", "brand": "ACME", "category": ["Sports", "Balls"], "price": "$12.99", "description": ["Round.", "Red\\n one."], "imageURL": []}',
     '{"asin": "B9", "title": "Not reviewed", "price": "$1"}',
@@ -27,7 +39,12 @@ META = [
 
 def settings(tmp_path, reviews=REVIEWS, meta=META, **others):
     """Writes the two files; a review is (user, item, day), or a line as it is."""
-    lines = [review if isinstance(review, str) else json.dumps({"overall": 5.0, "reviewerID": review[0], "asin": review[1], "unixReviewTime": review[2] * DAY}) for review in reviews]
+    lines = [
+        review
+        if isinstance(review, str)
+        else json.dumps({"overall": 5.0, "reviewerID": review[0], "asin": review[1], "unixReviewTime": review[2] * DAY})
+        for review in reviews
+    ]
     for name, content in (("reviews.json.gz", lines), ("meta.json.gz", meta)):
         (tmp_path / name).write_bytes(gzip.compress("".join(line + "\n" for line in content).encode()))
     return AmazonData(path=str(tmp_path), reviews="reviews.json.gz", metadata="meta.json.gz", **{"core": 2, "shards": 2, **others})
@@ -38,7 +55,15 @@ def test_items_by_hand(tmp_path):
     items = pq.read_table(tmp_path / "raw" / "items.parquet").to_pylist()
     nothing = {"title": None, "description": None, "brand": None, "category": [], "price": None, "image": None}
     assert items == [
-        {**nothing, "item_id": "B1", "title": "Ball & pump", "description": "Round. Red one.", "brand": "acme", "category": ["Sports", "Balls"], "price": pytest.approx(12.99)},
+        {
+            **nothing,
+            "item_id": "B1",
+            "title": "Ball & pump",
+            "description": "Round. Red one.",
+            "brand": "acme",
+            "category": ["Sports", "Balls"],
+            "price": pytest.approx(12.99),
+        },
         {**nothing, "item_id": "B2", "price": 2000.0},
         {**nothing, "item_id": "B3", "title": "Bat", "brand": "acme", "category": ["Sports"]},
         {**nothing, "item_id": "B4"},
@@ -123,7 +148,9 @@ def random_interactions(seed, users=60, items=40):
 
 
 @pytest.mark.parametrize("negatives", ["uniform", "popularity"])
-@pytest.mark.parametrize("split", [SplitSettings(by="user", last=1), SplitSettings(by="user", valid=0.2, test=0.2), SplitSettings(by="time", valid=0.1, test=0.2)])
+@pytest.mark.parametrize(
+    "split", [SplitSettings(by="user", last=1), SplitSettings(by="user", valid=0.2, test=0.2), SplitSettings(by="time", valid=0.1, test=0.2)]
+)
 def test_negatives_are_never_training_items_of_the_user_nor_the_positive(negatives, split):
     data = random_interactions(3)
     log = sample_log(data, split, negatives, seed=0)
@@ -152,7 +179,9 @@ def test_popular_items_are_drawn_more_often():
 
 
 def test_uniform_draws_reach_every_item_evenly():
-    data = keep_core(interactions(np.repeat(np.arange(500), 2), np.concatenate([[2 * (user % 10), 2 * (user % 10) + 1] for user in range(500)])), core=1)
+    data = keep_core(
+        interactions(np.repeat(np.arange(500), 2), np.concatenate([[2 * (user % 10), 2 * (user % 10) + 1] for user in range(500)])), core=1
+    )
     log = sample_log(data, SplitSettings(by="user", test=0.1), "uniform", seed=0)
     counts = np.bincount(log.item[log.click == 0], minlength=20)
     assert counts.sum() == 500 and np.abs(counts - 25).max() < 20  # 25 expected, standard deviation 5

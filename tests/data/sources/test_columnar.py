@@ -12,7 +12,9 @@ PLACE = Place("log.csv", "c", "data.log.c", 10)
 
 
 def read(path, columns, batch_rows=100, **arguments):
-    return [(row, batch.to_pydict()) for split in raw_files.splits([path]) for row, batch in raw_files.batches(split, columns, batch_rows, **arguments)]
+    return [
+        (row, batch.to_pydict()) for split in raw_files.splits([path]) for row, batch in raw_files.batches(split, columns, batch_rows, **arguments)
+    ]
 
 
 # === Reading ===
@@ -50,7 +52,14 @@ def test_json_columns_may_come_late_and_change_between_whole_and_broken_numbers(
 
 def test_types_are_few_after_reading(tmp_path):
     path = tmp_path / "log.parquet"
-    write_file(path, {"a": pa.array(["x", "y"]).dictionary_encode(), "b": pa.array(["x", "y"], pa.large_string()), "c": pa.array([["x"], []], pa.large_list(pa.large_string()))})
+    write_file(
+        path,
+        {
+            "a": pa.array(["x", "y"]).dictionary_encode(),
+            "b": pa.array(["x", "y"], pa.large_string()),
+            "c": pa.array([["x"], []], pa.large_list(pa.large_string())),
+        },
+    )
     ((_, batch),) = list(raw_files.batches(raw_files.splits([path])[0], ["a", "b", "c"], 10))
     assert batch.schema.types == [pa.string(), pa.string(), pa.list_(pa.string())]
 
@@ -82,7 +91,9 @@ def test_refuses_damaged_files(tmp_path, name, content, match):
 
 def test_refuses_files_that_are_not_there_or_of_no_known_format(tmp_path):
     (tmp_path / "log.xlsx").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"data.log.files must name files in .*Received: log.csv, which matches none. The folder holds: log.xlsx"):
+    with pytest.raises(
+        FileNotFoundError, match=r"data.log.files must name files in .*Received: log.csv, which matches none. The folder holds: log.xlsx"
+    ):
         raw_files.find(tmp_path, "log.csv", "data.log.files")
     with pytest.raises(FileNotFoundError, match="The folder holds: no such folder"):
         raw_files.find(tmp_path / "away", "log.csv", "data.log.files")
@@ -175,7 +186,10 @@ def test_refused_mappings(tmp_path, raw, settings, match):
 def test_refuses_a_missing_file(tmp_path):
     write_raw(tmp_path)
     (tmp_path / "interactions.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match=r"data.log.files must name files in .*Received: interactions.parquet, which matches none. The folder holds: items.parquet"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"data.log.files must name files in .*Received: interactions.parquet, which matches none. The folder holds: items.parquet",
+    ):
         columnar.check(mapping(tmp_path, **SINGLE))
 
 
@@ -187,7 +201,9 @@ def test_raw_inputs_lists_each_file_once(tmp_path):
     assert columnar.columns(columns, tmp_path) is columns
 
 
-@pytest.mark.parametrize(("ids", "expected"), [(["1", "2", "30", "4", "5"], "int"), (["1", "02", "3", "4", "5"], "string"), (["1", "x", "3", "4", "5"], "string")])
+@pytest.mark.parametrize(
+    ("ids", "expected"), [(["1", "2", "30", "4", "5"], "int"), (["1", "02", "3", "4", "5"], "string"), (["1", "x", "3", "4", "5"], "string")]
+)
 def test_types_of_csv_ids_are_found_in_the_item_file(tmp_path, ids, expected):
     write_raw(tmp_path, ending=".csv")
     (tmp_path / "items.csv").write_text("item_id\n" + "\n".join(ids) + "\n")

@@ -17,7 +17,8 @@ DAT = {
     "users.dat": b"1::F::1::10::48067\n2::M::56::16::70072\n",
 }
 CSV = {
-    "ratings.csv": b"userId,movieId,rating,timestamp\n" + "".join(f"{user},{item},{rating:.1f},{time}\n" for user, item, rating, time in RATINGS).encode(),
+    "ratings.csv": b"userId,movieId,rating,timestamp\n"
+    + "".join(f"{user},{item},{rating:.1f},{time}\n" for user, item, rating, time in RATINGS).encode(),
     "movies.csv": 'movieId,title,genres\n661,Star Wars: Episode IV (1977),Action|Sci-Fi\n914,"Misérables, Les (1995)",Drama\n1193,Untitled,(no genres listed)\n'.encode(),
 }
 SPLIT = {"by": "user", "valid": 0.0, "test": 0.35}
@@ -64,7 +65,12 @@ def test_raw_inputs_are_the_files_of_the_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("offered", "text"),
-    [({"text_long": ["x"] * 3, "text": ["y"] * 3}, ("text_long",)), ({"text": ["y"] * 3}, ("text",)), ({"genres": ["a|b"] * 3}, ("title", "genres")), ({}, ("title",))],
+    [
+        ({"text_long": ["x"] * 3, "text": ["y"] * 3}, ("text_long",)),
+        ({"text": ["y"] * 3}, ("text",)),
+        ({"genres": ["a|b"] * 3}, ("title", "genres")),
+        ({}, ("title",)),
+    ],
 )
 def test_text_is_the_best_that_there_is(tmp_path, offered, text):
     write_parquet(tmp_path, **offered)
@@ -101,7 +107,10 @@ def test_cut_in_time_needs_times(tmp_path):
 
 def test_refuses_a_folder_of_another_form(tmp_path):
     (tmp_path / "u.data").write_text("")
-    with pytest.raises(FileNotFoundError, match=r"data.path must be a MovieLens folder with interactions.parquet and items.parquet; ratings.dat and movies.dat; .*which holds: u.data"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"data.path must be a MovieLens folder with interactions.parquet and items.parquet; ratings.dat and movies.dat; .*which holds: u.data",
+    ):
         movielens.columns(MovieLensData(path=str(tmp_path)), tmp_path / "work")
 
 
