@@ -120,8 +120,13 @@ def configure_logging() -> None:
     """One line a message on standard error; TensorFlow's own start-up chatter is left out."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    for name in ("absl", "apache_beam", "tensorflow", "matplotlib"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_from_us_or_serious)
+
+
+def _from_us_or_serious(record: logging.LogRecord) -> bool:
+    """Leaves out the chatter of libraries, some of which log through the root logger."""
+    return record.levelno >= logging.ERROR or record.name.startswith(("ppm_tf", "pipelines", "__main__"))
 
 
 def _help(stage: Stage) -> str:

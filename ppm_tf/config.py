@@ -79,8 +79,8 @@ class LogFiles(Section):
     files: str = Field("interactions.parquet", description="file or glob inside data.path")
     user: str = Field("user_id", description="column of the user id")
     item: str = Field("item_id", description="column of the item id")
-    time: str | None = Field(None, description="column of the time: seconds since 1970, or a timestamp type")
-    time_unit: Literal["s", "ms"] = Field("s", description="unit of an integer time column")
+    time: str | None = Field(None, description="column of the time: seconds since 1970, a timestamp type, or steps (see time_unit)")
+    time_unit: Literal["s", "ms", "step"] = Field("s", description="unit of an integer time column; step: it counts a user's rows, where there is no clock")
     order: str | None = Field(None, description="column that orders a user's rows where there is no time, or within equal times")
     request: str | None = Field(None, description="column of the request (impression) id, for data.requests=column; rows without one enter histories only")
     slot: str | None = Field(None, description="column of the display position of the item in its request (0 = first)")
@@ -158,8 +158,8 @@ class SyntheticData(DataSettings):
     """The embedded shop: a seeded generator with a known truth."""
 
     source: Literal["synthetic"] = Field("synthetic", description="the embedded shop")
-    users: PositiveInt = Field(2000, description="users of the shop")
-    items: PositiveInt = Field(3000, description="items of the shop, born over its days")
+    users: PositiveInt = Field(8000, description="users of the shop")
+    items: PositiveInt = Field(5000, description="items of the shop, born over its days")
     days: PositiveInt = Field(28, description="days of the log")
     requests_per_user: PositiveInt = Field(16, description="mean number of requests a user over all days")
     seed: int = Field(1, description="seed of the generator")
@@ -235,25 +235,25 @@ class PPMSettings(Section):
     tables: tuple[Literal["title", "image"], ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated")
     splits: tuple[Literal["pretrain", "train"], ...] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
     standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
-    width: PositiveInt | None = Field(None, description="width of the transformer; default: the sum of the table widths")
+    width: PositiveInt | None = Field(64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection")
     encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
     decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
     heads: PositiveInt = Field(4, description="attention heads")
     feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
-    dropout: Share = Field(0.1, description="dropout in the transformer and the dense layers")
+    dropout: Share = Field(0.0, description="dropout in the transformer and the dense layers; of use with several passes")
     recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
     positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
     slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
     mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="the three dense layers before the click probability")
-    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.01, description="standard deviation of the Gaussian initial weights (PPM, section 4.2.3)")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
 
 
 class TrainSettings(Section):
     """The training harness."""
 
-    batch_size: PositiveInt = Field(128, description="requests a step, over all replicas")
+    batch_size: PositiveInt = Field(32, description="requests a step, over all replicas")
     epochs: PositiveInt = Field(1, description="passes over the training samples")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(4e-4, description="Adam's first learning rate")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's first learning rate; PPM has 0.0004 at batches of 20,000")
     final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate; the decay between them is linear")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")

@@ -46,7 +46,7 @@ class Schema:
         num_candidates: N, most candidates a request.
         item_id_type: `"int"` or `"string"`, as in the raw files.
         user_id_type: `"int"` or `"string"`; a string id is stored as its 63-bit fingerprint.
-        has_time: whether requests and behaviours carry times in seconds.
+        has_time: whether requests and behaviours carry times, in seconds, or in steps where the log has no clock.
         has_slot: whether candidates carry their display position.
         has_truth: whether candidates carry true probabilities (simulated data).
     """

@@ -11,7 +11,10 @@ class CandidateDecoder(keras.layers.Layer):
 
     With candidates `q` and encoded history `h`:
 
-    `x = LayerNorm(q + MultiHead(q, h, h))`, `y = LayerNorm(x + W2 gelu(W1 x + b1) + b2)`
+    `x = q + MultiHead(LayerNorm(q), h, h)`, `y = x + W2 gelu(W1 LayerNorm(x) + b1) + b2`
+
+    The norms stand before the parts they feed, not after the sums, so that the sums carry the signal through from the start
+    even where the initial weights are as small as PPM's N(0, 0.01).
 
     Args:
         num_heads: int. Attention heads; must divide the width of the candidates.
@@ -28,7 +31,8 @@ class CandidateDecoder(keras.layers.Layer):
         Tensor `[R, N, D]`.
 
     References:
-        [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762), section 3.1, the decoder's encoder-decoder attention.
+        [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762), section 3.1, the decoder's encoder-decoder attention;
+        [Xiong et al., 2020](https://arxiv.org/abs/2002.04745) for the place of the norms.
     """
 
     def __init__(self, num_heads, feedforward_dim, dropout=0.0, kernel_initializer="glorot_uniform", **kwargs):
@@ -58,10 +62,10 @@ class CandidateDecoder(keras.layers.Layer):
         self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
     def call(self, candidates, history, mask, training=False):
-        attended = self.attention(candidates, history, history, attention_mask=ops.expand_dims(mask, 1), training=training)
-        x = self.attention_norm(candidates + self.dropout_layer(attended, training=training))
-        hidden = self.feedforward_out(self.feedforward_in(x))
-        return self.feedforward_norm(x + self.dropout_layer(hidden, training=training))
+        attended = self.attention(self.attention_norm(candidates), history, history, attention_mask=ops.expand_dims(mask, 1), training=training)
+        x = candidates + self.dropout_layer(attended, training=training)
+        hidden = self.feedforward_out(self.feedforward_in(self.feedforward_norm(x)))
+        return x + self.dropout_layer(hidden, training=training)
 
     def compute_output_shape(self, candidates_shape, history_shape):
         return candidates_shape

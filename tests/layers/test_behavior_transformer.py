@@ -25,9 +25,9 @@ def make(**arguments):
 @pytest.mark.parametrize(
     ("extra", "width", "weights"),
     [
-        # an encoder and a decoder block have 16 weights each; no_more, positions, recencies; projection 2; slots 1
-        ({}, 8, 4 * 16 + 3),
-        ({"width": 4, "num_slots": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}, 4, 2 * 16 + 3 + 2 + 1),
+        # an encoder and a decoder block have 16 weights each; two norms 4; no_more, positions, recencies; projection 2; slots 1
+        ({}, 8, 4 * 16 + 4 + 3),
+        ({"width": 4, "num_slots": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}, 4, 2 * 16 + 4 + 3 + 2 + 1),
     ],
 )
 def test_contract(extra, width, weights):
@@ -68,7 +68,7 @@ def test_history_order_and_recency_matter(change):
     layer = make()
     history, recency = HISTORY.copy(), RECENCY.copy()
     if change == "history":
-        history[0, 0] += 1
+        history[0, 0] += np.arange(8)
     elif change == "order":
         history[0, [0, 1]] = history[0, [1, 0]]
     else:
@@ -108,7 +108,7 @@ def test_encoder_block_equals_tf_models_official_with_copied_weights():
     block = make(initializer_stddev=0.5).encoder_layers[0]
     mask = np.array([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
     mine = block(HISTORY, padding_mask=mask).numpy()
-    theirs = TransformerEncoderBlock(num_attention_heads=2, inner_dim=16, inner_activation="gelu", norm_epsilon=1e-5)
+    theirs = TransformerEncoderBlock(num_attention_heads=2, inner_dim=16, inner_activation="gelu", norm_epsilon=1e-5, norm_first=True)
     attention_mask = np.repeat(mask[:, None, :], 5, axis=1).astype("float32")
     theirs([HISTORY, attention_mask])
     weights = block.get_weights()

@@ -19,10 +19,9 @@ def test_contract():
 def test_equals_the_equation():
     layer = CandidateDecoder(num_heads=2, feedforward_dim=16)
     got = layer(CANDIDATES, HISTORY, MASK).numpy()
-    attended = multi_head_attention(CANDIDATES, HISTORY, MASK[:, None, :], layer.attention)
-    x = layer_norm(CANDIDATES + attended)
-    hidden = gelu(x @ layer.feedforward_in.kernel.numpy() + layer.feedforward_in.bias.numpy())
-    expected = layer_norm(x + hidden @ layer.feedforward_out.kernel.numpy() + layer.feedforward_out.bias.numpy())
+    x = CANDIDATES + multi_head_attention(layer_norm(CANDIDATES), HISTORY, MASK[:, None, :], layer.attention)
+    hidden = gelu(layer_norm(x) @ layer.feedforward_in.kernel.numpy() + layer.feedforward_in.bias.numpy())
+    expected = x + hidden @ layer.feedforward_out.kernel.numpy() + layer.feedforward_out.bias.numpy()
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 

@@ -107,6 +107,8 @@ def _check_settings(settings: ColumnarData) -> None:
         raise ValueError(
             "data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set data.requests=bursts or data.requests=single."
         )
+    if settings.split.by == "time" and log.time_unit == "step":
+        raise ValueError("data.split.by=time needs a clock that all users share. Received: data.log.time_unit=step. Remedy: set data.split.by=user to cut each user's own sequence.")
     if settings.split.by == "time" and log.time is None:
         raise ValueError(
             "data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user to cut each user's own sequence."

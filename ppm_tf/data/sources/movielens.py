@@ -78,7 +78,9 @@ def columns(settings: MovieLensData, folder: Path) -> ColumnarData:
         users={"files": str(base / "users.parquet"), "fields": {name: name for name in _USER_FIELDS if name in users}} if has_users else None,
         log={
             "files": str(base / "interactions.parquet"),
-            "time": "timestamp" if "timestamp" in log else None,
+            # Without a clock, how many ratings ago a film was liked still tells recency, and how often the user likes one.
+            "time": "timestamp" if "timestamp" in log else "seq_pos" if "seq_pos" in log else None,
+            "time_unit": "s" if "timestamp" in log else "step",
             "order": "seq_pos" if "seq_pos" in log else None,
             "labels": {"click": {"column": "rating", "at_least": settings.positive_from}},
         },

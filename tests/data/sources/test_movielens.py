@@ -82,10 +82,11 @@ def test_parquet_without_times_is_ordered_by_place(tmp_path):
     write_file(tmp_path / "users.parquet", {"user_id": [1, 2], "gender": ["F", "M"], "zip": ["1", "2"]})
     write_file(tmp_path / "posters.parquet", {"item_id": [914], "jpeg": [b"picture"]})
     columns = movielens.columns(MovieLensData(path=str(tmp_path), split=SPLIT), tmp_path / "work")
-    assert (columns.log.time, columns.log.order, columns.items.image, list(columns.users.fields)) == (None, "seq_pos", "jpeg", ["gender"])
+    assert (columns.log.time, columns.log.time_unit, columns.log.order) == ("seq_pos", "step", "seq_pos")
+    assert (columns.items.image, list(columns.users.fields)) == ("jpeg", ["gender"])
     prepare(columns, BeamSettings(), tmp_path / "out")
     assert list(ItemCatalog.read(tmp_path / "out" / "catalog").images) == [None, b"picture", None]
-    assert not Schema.read(tmp_path / "out" / "schema.json").has_time
+    assert Schema.read(tmp_path / "out" / "schema.json").has_time
 
 
 def test_texts_and_images_from_files_of_their_own(tmp_path):
@@ -101,7 +102,7 @@ def test_texts_and_images_from_files_of_their_own(tmp_path):
 def test_cut_in_time_needs_times(tmp_path):
     write_parquet(tmp_path, time="seq_pos")
     columns = movielens.columns(MovieLensData(path=str(tmp_path), split={"by": "time"}), tmp_path / "work")
-    with pytest.raises(ValueError, match="data.split.by=time needs the column of the time.*data.split.by=user"):
+    with pytest.raises(ValueError, match="data.split.by=time needs a clock that all users share.*data.split.by=user"):
         columnar.check(columns)
 
 
