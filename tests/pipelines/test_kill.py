@@ -1,0 +1,55 @@
+"""SIGKILL at any moment of a stage: nothing half made, and a new start ends well."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ppm_tf.workspace import Workspace
+
+SMALL = [
+    "data.users=300", "data.items=200", "data.days=6", "data.history_length=8", "data.shards=3", "ppm.width=16", "ppm.mlp_units=[16]",
+    "train.epochs=2", "train.steps_per_loop=10", "train.validate_every=20", "train.checkpoint_every=20", "evaluate.bootstrap=0",
+]  # fmt: skip
+
+
+def start(folder):
+    """The pre-training and all before it, in a process of its own; its output goes into a file beside the run."""
+    with folder.with_suffix(".log").open("a") as log:
+        return subprocess.Popen([sys.executable, "-m", "pipelines.pretrain", f"run={folder}", *SMALL], stdout=log, stderr=subprocess.STDOUT)
+
+
+def whole(workspace):
+    """Every artifact that is there is whole."""
+    for name in ("raw", "data", "tables", "ppm"):
+        if workspace.path(name).exists():
+            assert workspace.exists(name), name
+    if workspace.exists("data"):
+        for split in ("pretrain", "train", "valid", "test"):
+            from ppm_tf.data.manifest import Manifest, whole_shards
+
+            whole_shards(workspace.path("data") / "samples" / split, Manifest.read(workspace.path("data") / "samples" / split))
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_as_an_unbroken_run(tmp_path):
+    assert start(tmp_path / "unbroken").wait() == 0, (tmp_path / "unbroken.log").read_text()
+    killed = 0
+    for seconds in (2, 4, 6, 8, 10, 12, 14, 17, 20, 24):
+        process = start(tmp_path / "killed")
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+        whole(Workspace(tmp_path / "killed"))
+        time.sleep(0.1)
+    assert killed >= 4
+    assert start(tmp_path / "killed").wait() == 0, (tmp_path / "killed.log").read_text()
+    metrics = [(tmp_path / name / "reports" / "ppm" / "metrics.jsonl").read_text() for name in ("unbroken", "killed")]
+    assert metrics[0] == metrics[1]
+    assert os.listdir(tmp_path / "killed" / ".state") == os.listdir(tmp_path / "unbroken" / ".state")
