@@ -16,6 +16,7 @@ from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.batch_job import run_job
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.log_batches import LogReader, from_bytes, to_arrays, to_bytes
+from ppm_tf.data.progress import watch
 from ppm_tf.data.raw_files import FileSplit
 from ppm_tf.data.requests import Requests, make_requests, sort_rows
 from ppm_tf.data.sample_writer import SampleColumns, ShardWriter, encode, item_counts
@@ -92,7 +93,9 @@ def write_samples(job: SampleJob, splits: list[FileSplit], settings: BeamSetting
             | "Write the item counts" >> beam.Map(_write_counts, target=Path(job.folder, "catalog", "counts.npz"))
         )
 
-    run_job("samples from the log", build, settings)
+    samples = Path(job.folder, "samples")
+    with watch("write samples", "partition", job.columns.shards, lambda: len({path.name[: len("part-00000")] for path in samples.glob("*/part-*")})):
+        run_job("samples from the log", build, settings)
     return sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda found: found["partition"])
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from ppm_tf.config import AmazonData, ColumnarData, DataSettings
 from ppm_tf.data.sources.amazon_log import Interactions, keep_core, sample_log
@@ -144,7 +145,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     with opened as file:
         try:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(tqdm(file, desc=f"read {path.name}", unit="line", unit_scale=True, dynamic_ncols=True, mininterval=1.0), 1):
                 try:
                     found = json.loads(line)
                     if not isinstance(found, dict):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from ppm_tf.config import ColumnarData, DataSettings, SyntheticData
 from ppm_tf.data.sources.shop_images import draw_images
@@ -116,6 +117,7 @@ def _write_log(settings: SyntheticData, items: Items, folder: Path) -> _Statisti
         _Table(folder / "users.parquet") as user_file,
         _Table(folder / "interactions.parquet") as log_file,
         _Table(folder / "queries.parquet") as query_file,
+        tqdm(total=settings.users, desc="simulate the shop", unit="user", dynamic_ncols=True, mininterval=1.0) as bar,
     ):
         for number, users in enumerate(_user_blocks(settings)):
             rng = generator(settings.seed, "log", number)
@@ -124,6 +126,7 @@ def _write_log(settings: SyntheticData, items: Items, folder: Path) -> _Statisti
             log_file.write(**_log_columns(block, users, items, first_request=statistics.requests))
             query_file.write(**_query_columns(block, users, items, generator(settings.seed, "queries", number)))
             statistics.add(block, items)
+            bar.update(len(users.user_id))
         statistics.queries = query_file.rows
     return statistics
 
