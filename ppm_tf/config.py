@@ -158,7 +158,7 @@ class SyntheticData(DataSettings):
     """The embedded shop: a seeded generator with a known truth."""
 
     source: Literal["synthetic"] = Field("synthetic", description="the embedded shop")
-    users: PositiveInt = Field(8000, description="users of the shop")
+    users: PositiveInt = Field(12000, description="users of the shop")
     items: PositiveInt = Field(5000, description="items of the shop, born over its days")
     days: PositiveInt = Field(28, description="days of the log")
     requests_per_user: PositiveInt = Field(16, description="mean number of requests a user over all days")

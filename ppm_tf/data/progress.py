@@ -20,7 +20,7 @@ def watch(title: str, unit: str, total: int, count: Callable[[], int], seconds: 
             bar.update(count() - bar.n)
 
     with tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True) as bar, logging_redirect_tqdm():
-        thread = threading.Thread(target=poll, daemon=True)
+        thread = threading.Thread(target=poll, name=f"watch {title}", daemon=True)
         thread.start()
         try:
             yield
