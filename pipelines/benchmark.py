@@ -13,9 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 
+from pipelines.stage import configure_logging, make, stage_of
 from ppm_tf.config import Config, ConfigError, describe, load
 from ppm_tf.workspace import Workspace
-from pipelines.stage import configure_logging, make, stage_of
 
 _WARM_UP = 20  # steps that trace the graph and fill the caches, left out of the timing
 _STEPS = 100
@@ -45,12 +45,12 @@ def training(config: Config, workspace: Workspace) -> None:
         make(stage_of(name), config, workspace, asked=False)
     import tensorflow as tf
 
+    from pipelines.pretrain import load_inputs
     from ppm_tf import training as harness
     from ppm_tf.data import samples
     from ppm_tf.losses import binary_cross_entropy
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.optimizers import dense_optimizer
-    from pipelines.pretrain import load_inputs
 
     strategy = harness.prepare_backend(config.train, config.seed)
     schema, tables = load_inputs(config, workspace)

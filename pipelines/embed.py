@@ -12,9 +12,9 @@ import logging
 import time
 from pathlib import Path
 
+from pipelines.stage import Stage, folder_size, main
 from ppm_tf.config import Config
 from ppm_tf.workspace import Recipe, Workspace
-from pipelines.stage import Stage, folder_size, main
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pipelines.stage import Stage, folder_size, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
-from pipelines.stage import Stage, folder_size, main, peak_memory
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ import logging
 import shutil
 from pathlib import Path
 
+from pipelines.stage import Stage, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.workspace import Recipe, Workspace
-from pipelines.stage import Stage, main, peak_memory
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ Imports pydantic and YAML only, so that a wrong setting is reported in well unde
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -112,7 +112,7 @@ class SplitSettings(Section):
     last: Annotated[int, Field(ge=0)] = Field(0, description="with by=user: each user's last so many requests are the test part and as many before them the valid part, whatever the two shares; 0 = by share")
 
     @model_validator(mode="after")
-    def _leaves_training_data(self) -> "SplitSettings":
+    def _leaves_training_data(self) -> SplitSettings:
         if self.last and self.by != "user":
             raise ValueError(f"last needs by: user. Received: last: {self.last}, by: {self.by}")
         if self.pretrain + self.valid + self.test >= 1.0:
@@ -205,7 +205,7 @@ class AmazonData(DataSettings):
     split: LastSplit = Field(LastSplit(), description="the last item of each user is the test part and the one before it the valid part")
 
 
-Data = Annotated[Union[SyntheticData, ColumnarData, MovieLensData, AmazonData], Field(discriminator="source")]
+Data = Annotated[SyntheticData | ColumnarData | MovieLensData | AmazonData, Field(discriminator="source")]
 
 
 # === Modality tables ===
@@ -277,7 +277,7 @@ class EvaluateSettings(Section):
     bucket_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open")
 
     @model_validator(mode="after")
-    def _can_be_computed(self) -> "EvaluateSettings":
+    def _can_be_computed(self) -> EvaluateSettings:
         edges = self.bucket_edges
         if edges[:1] != (0,) or any(right <= left for left, right in zip(edges, edges[1:], strict=False)):
             raise ValueError(f"bucket_edges must start at 0 and rise. Received: {list(edges)}")

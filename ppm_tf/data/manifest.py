@@ -70,7 +70,7 @@ class Manifest:
         Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: str | Path) -> "Manifest":
+    def read(cls, folder: str | Path) -> Manifest:
         """Reads `manifest.json`.
 
         Raises:

@@ -11,7 +11,7 @@ from ppm_tf.data.manifest import Manifest, Shard, paths, whole_shards
 from ppm_tf.data.schema import Schema
 
 
-def find_shards(folder: str | Path, splits: Sequence[str], verify: str = "sha256", max_bad_share: float = 0.0) -> "SampleFiles":
+def find_shards(folder: str | Path, splits: Sequence[str], verify: str = "sha256", max_bad_share: float = 0.0) -> SampleFiles:
     """The whole shards of some splits of a prepared data set.
 
     Args:

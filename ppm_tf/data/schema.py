@@ -72,7 +72,7 @@ class Schema:
         Path(path).write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: str | Path) -> "Schema":
+    def read(cls, path: str | Path) -> Schema:
         """Reads a schema written by `write`.
 
         Raises:

@@ -40,7 +40,7 @@ class BagOfWords:
         """Changes whenever equal texts may get other vectors."""
         return f"bag_of_words-1-{self.num_buckets}-{self.dim}-{self.seed}"
 
-    def fit(self, texts: Sequence[str]) -> "BagOfWords":
+    def fit(self, texts: Sequence[str]) -> BagOfWords:
         """Learns the rarity of words and the directions of the projection."""
         from sklearn.decomposition import TruncatedSVD
 

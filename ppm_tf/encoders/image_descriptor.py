@@ -39,7 +39,7 @@ class ImageDescriptor:
         """Changes whenever equal images may get other vectors."""
         return f"image_descriptor-1-{self.dim}"
 
-    def fit(self, images: Sequence[bytes]) -> "ImageDescriptor":
+    def fit(self, images: Sequence[bytes]) -> ImageDescriptor:
         """Learns the directions of the projection."""
         from sklearn.decomposition import PCA
 
