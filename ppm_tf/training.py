@@ -22,6 +22,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppm_tf.config import TrainSettings
+from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.optimizers import dense_optimizer
 
@@ -213,6 +214,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss became NaN or infinite. The weights on disk are from before it.
+        DamagedData: a shard turned out to be damaged while it was read.
     """
     strategy = strategy or tf.distribute.get_strategy()
     steps = total_steps(settings, records)
@@ -282,6 +284,9 @@ def fit(
                     controller.train(min(step + loop, steps), checkpoint_at_completion=False)
                 except tf.errors.InvalidArgumentError as error:
                     raise _explain(error) from None
+                except tf.errors.DataLossError as error:  # found late, because only sizes were checked or the file changed since
+                    reason = error.message.strip().splitlines()[-2].strip() if "\n" in error.message else error.message
+                    raise DamagedData(f"A sample shard is damaged: {reason}. Check them all with train.verify=sha256, which names it.") from None
     model.load_weights(folder / BEST_WEIGHTS)
     return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best_auc, int(trainer.global_step) < steps)
 

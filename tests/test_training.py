@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from ppm_tf import training
 from ppm_tf.config import TrainSettings
+from ppm_tf.data import samples
+from ppm_tf.data.manifest import DamagedData
 from ppm_tf.losses import binary_cross_entropy
 from ppm_tf.optimizers import dense_optimizer
 from tests import training_run
-from tests.shards import random_requests, write_split
+from tests.shards import SCHEMA, random_requests, write_split
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,19 @@ def test_a_nan_label_stops_the_run_and_names_its_request(tmp_path):
         assert np.isfinite(np.asarray(mine)).all()
         if "seed" not in mine.name:
             np.testing.assert_array_equal(np.asarray(mine), theirs)
+
+
+def test_damage_that_only_reading_finds_is_named_as_such(tmp_path):
+    write_split(tmp_path / "train", random_requests(64), compression="none")
+    shard = next((tmp_path / "train").glob("part-*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 0xFF  # the same size, so a check of sizes passes
+    shard.write_bytes(content)
+    files = samples.find_shards(tmp_path, ["train"], verify="size")
+    dataset = samples.read(files, SCHEMA, 16)
+    loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
+    with pytest.raises(DamagedData, match=r"A sample shard is damaged: corrupted record at \d+\. .*train\.verify=sha256"):
+        training.fit(training_run.build(), loss, dataset, 64, lambda model: {"auc": 0.5}, TrainSettings(batch_size=16), tmp_path / "work")
 
 
 def _batch():
