@@ -48,8 +48,8 @@ def training(config: Config, workspace: Workspace) -> None:
     from pipelines.pretrain import load_inputs
     from ppm_tf import training as harness
     from ppm_tf.data import samples
-    from ppm_tf.losses import binary_cross_entropy
     from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.ppm import click_loss
     from ppm_tf.optimizers import dense_optimizer
 
     strategy = harness.prepare_backend(config.train, config.seed)
@@ -57,9 +57,8 @@ def training(config: Config, workspace: Workspace) -> None:
     files = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify)
     dataset = samples.read(files, schema, config.train.batch_size, epochs=1000, shuffle_buffer=config.train.shuffle_buffer, seed=config.seed)
     model = build_pretraining_model(config, schema, tables)
-    loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
     optimizer = dense_optimizer(config.train.learning_rate, config.train.final_learning_rate, _STEPS)
-    trainer = harness.Trainer(model, loss, harness.known_labels(1), optimizer, dataset, strategy, config.train.clip_norm)
+    trainer = harness.Trainer(model, click_loss, harness.known_labels(1), optimizer, dataset, strategy, config.train.clip_norm)
     trainer.train(tf.constant(_WARM_UP))
     start = time.perf_counter()
     output = trainer.train(tf.constant(_STEPS))

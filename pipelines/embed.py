@@ -23,7 +23,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Fits the encoders on the catalog and writes `tables/title` and `tables/image`."""
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.encoders.bag_of_words import BagOfWords
-    from ppm_tf.encoders.image_descriptor import ImageDescriptor, describe
+    from ppm_tf.encoders.image_descriptor import ImageDescriptor
 
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     with workspace.commit("tables", recipe) as folder:
@@ -32,9 +32,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             _write(folder, "title", catalog, "text", encoder)
         else:
             logger.warning("no item has a text (data.items.text): there will be no table 'title'")
-        images = _readable(catalog, describe)
-        if len(images) >= 2:
-            _write(folder, "image", catalog, "image", ImageDescriptor(config.image.dim).fit(images))
+        described = _describe_readable(catalog)
+        if len(described) >= 2:
+            _write(folder, "image", catalog, "image", ImageDescriptor(config.image.dim).fit_statistics(described))
         else:
             logger.warning("fewer than two items have an image (data.items.image): there will be no table 'image'")
 
@@ -54,17 +54,20 @@ def _write(folder: Path, name: str, catalog, column: str, encoder) -> None:
     )  # fmt: skip
 
 
-def _readable(catalog, describe, most: int = 20_000) -> list[bytes]:
-    """Images to fit the descriptor on: the first ones that can be decoded."""
+def _describe_readable(catalog, most: int = 20_000) -> list:
+    """What the descriptor is fitted on: the statistics of the first images that can be decoded."""
+    from ppm_tf.encoders.image_descriptor import describe
+
     found = []
     for _, batch in catalog.batches(("image",)):
         for image in batch.column(0).to_pylist():
-            if image and len(found) < most:
+            if image:
                 try:
-                    describe(image)
-                    found.append(image)
+                    found.append(describe(image))
                 except ValueError:
                     continue
+            if len(found) == most:
+                return found
     return found
 
 

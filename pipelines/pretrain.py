@@ -33,9 +33,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf import training
     from ppm_tf.data import samples
     from ppm_tf.evaluation import collect
-    from ppm_tf.losses import binary_cross_entropy
     from ppm_tf.metrics import auc, log_loss
     from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.ppm import click_loss
     from ppm_tf.models.predict import Predictor
 
     settings = config.train
@@ -64,7 +64,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     work = workspace.work("ppm", recipe)
     result = training.fit(
         model,
-        lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits),
+        click_loss,
         dataset,
         train.records,
         validate,

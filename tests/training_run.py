@@ -36,7 +36,7 @@ def run(data: Path, work: Path, settings=SETTINGS, validate=None, seed=1):
     """Trains on the split `train` of `data`; returns the model and the result."""
     from ppm_tf import training
     from ppm_tf.data import samples
-    from ppm_tf.losses import binary_cross_entropy
+    from ppm_tf.models.ppm import click_loss
     from tests.shards import SCHEMA
 
     model = build(seed, settings)
@@ -44,7 +44,7 @@ def run(data: Path, work: Path, settings=SETTINGS, validate=None, seed=1):
     dataset = samples.read(files, SCHEMA, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=seed)
     result = training.fit(
         model,
-        lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits),
+        click_loss,
         dataset,
         files.records,
         validate or rising(),

@@ -90,7 +90,6 @@ def read(
     """
     options = tf.data.Options()
     options.deterministic = True
-    options.experimental_optimization.apply_default_optimizations = True
     names = tf.data.Dataset.from_tensor_slices(files.files)
     if shuffle_buffer:
         names = names.shuffle(len(files.files), seed=seed)

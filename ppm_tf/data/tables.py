@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ppm_tf.data.manifest import DamagedData, Manifest, describe_shard, paths, whole_shards
+from ppm_tf.data.schema import FIRST_ROW
 
 _READ_BATCH = 4096
 
@@ -123,7 +124,7 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
     present = np.zeros(catalog.num_rows, bool)
     for item_ids, batch_vectors, batch_present in _batches(folder, manifest):
         rows = catalog.rows_of(item_ids)
-        known = rows >= 2
+        known = rows >= FIRST_ROW
         vectors[rows[known]] = batch_vectors[known]
         present[rows[known]] = batch_present[known]
     return EmbeddingTable(about["table"], vectors, present, about["encoder_version"])

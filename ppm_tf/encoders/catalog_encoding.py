@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -11,8 +10,6 @@ from tqdm import tqdm
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.tables import EncodedBatch
-
-logger = logging.getLogger(__name__)
 
 
 def encode_catalog(

@@ -40,10 +40,14 @@ class ImageDescriptor:
         return f"image_descriptor-1-{self.dim}"
 
     def fit(self, images: Sequence[bytes]) -> ImageDescriptor:
-        """Learns the directions of the projection."""
+        """Learns the directions of the projection from encoded images."""
+        return self.fit_statistics([describe(image) for image in images])
+
+    def fit_statistics(self, described: Sequence[np.ndarray]) -> ImageDescriptor:
+        """Learns the directions of the projection from what `describe` gave, so that no image is decoded twice."""
         from sklearn.decomposition import PCA
 
-        statistics = np.stack([describe(image) for image in images]) if len(images) else np.zeros((0, 1))
+        statistics = np.stack(described) if len(described) else np.zeros((0, 1))
         if len(statistics) < 2:
             raise ValueError(f"The catalog must hold at least two images. Received: {len(statistics)}. Look at the image column of the item file.")
         self._mean, self._scale = statistics.mean(0), np.maximum(statistics.std(0), 1e-3)

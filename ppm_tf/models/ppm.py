@@ -8,6 +8,7 @@ from keras import ops
 from ppm_tf.layers.behavior_transformer import BehaviorTransformer
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.mlp import MLP
+from ppm_tf.losses import binary_cross_entropy
 
 
 class PPM(keras.layers.Layer):
@@ -87,6 +88,11 @@ class PretrainingModel(keras.Model):
     def call(self, batch, training=False):
         user, item = self.ppm(batch["history"], batch["item"], recency(batch), batch.get("slot"), training=training)
         return self.logit(self.mlp(ops.concatenate([user, item], axis=-1), training=training))
+
+
+def click_loss(batch, logits):
+    """Cross entropy of the first task, the one that PPM learns (eq. 6)."""
+    return binary_cross_entropy(batch["labels"][..., :1], logits)
 
 
 def recency(batch):
