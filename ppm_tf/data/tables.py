@@ -92,7 +92,7 @@ def write_table(
             features["present"].int64_list.value.append(int(present))
             features["content_hash"].bytes_list.value.append(content_hash)
             features["encoder_version"].bytes_list.value.append(version)
-            writer.write(example.SerializeToString())
+            writer.write(example.SerializeToString(deterministic=True))  # the order of a map's entries is free otherwise
             count += 1
             if count == records_per_shard:
                 writer.close()
