@@ -5,7 +5,8 @@ Parquet, CSV or JSONL files by a column mapping, `movielens` and `amazon` read t
 
 Writes <run>/data: schema.json, catalog/ (one row an item: text, image, fields, train counts), samples/{pretrain,train,
 valid,test}/ (one record a request: a user, the history before it, the candidates with their labels), queries.parquet,
-statistics.json and rejected.jsonl (log rows set aside, with file, row, column and reason).
+statistics.json and rejected.jsonl (log rows set aside, with file, row, column and reason). With data.log=null there are
+only the items and queries, enough to train encoders and to write tables.
 
   python -m pipelines.prepare data.users=500 data.days=14 run=runs/small
   python -m pipelines.prepare data.source=columnar data.path=my_log data.log.time=timestamp \\

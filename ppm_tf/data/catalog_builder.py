@@ -17,6 +17,7 @@ from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ROW_GROUP
 from ppm_tf.data.column_values import Place, numbers, texts
 from ppm_tf.data.ids import IdIndex, typed_ids
+from ppm_tf.data.image_files import check_paths, full_path, read_files
 from ppm_tf.data.rejected import Rejected
 from ppm_tf.data.schema import FIRST_ROW, Field
 from ppm_tf.data.spool import Spool
@@ -27,20 +28,22 @@ MISSING_IMAGE = "image file not found"
 
 @dataclass
 class CatalogReport:
-    """What a catalog holds: its fields, how many items have a text or an image, and which image files are not there."""
+    """What a catalog holds: its fields, how many items have a text or an image, rows of repeated ids, image files not there."""
 
     fields: tuple[Field, ...]
     num_items: int
     with_text: int = 0
     with_image: int = 0
+    repeated_rows: int = 0
     missing_images: Rejected = field(default_factory=Rejected)
 
 
 def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows: int = 65536) -> CatalogReport:
     """Writes `items.parquet`, `fields.npz` and `numbers.npz`.
 
-    The order of the items is that of the item files. Where a file of texts or images names an item twice, the first one
-    that is not empty counts; ids that the item files do not hold are passed over.
+    The order of the items is that of the item files. Where a file names an item more than once (an item file with
+    `items.repeated: first`, a file of texts or images), fields and numbers are those of its first row, and the text and the
+    image are the first that is not empty; ids that the item files do not hold are passed over.
 
     Args:
         columns: where the columns are.
@@ -54,15 +57,18 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
     folder.mkdir(parents=True, exist_ok=True)
     items = columns.items
     builders = {name: FieldBuilder(column.separator, column.min_count) for name, column in items.fields.items()}
-    ids, values = _read_items(columns, id_type, batch_rows, builders)
+    rows, places = _read_ids(columns, id_type, batch_rows)
+    first = _first_rows(rows, places, items.repeated)
+    values = _read_attributes(columns, batch_rows, builders, first)
+    ids = rows if first is None else rows.filter(pa.array(first))
     np.savez(folder / "numbers.npz", **{name: np.concatenate([np.full(FIRST_ROW, np.nan, np.float32), *parts]) for name, parts in values.items()})
     fields, tables = [], {}
     for name, builder in builders.items():
-        words, rows = builder.finish()
-        fields.append(Field(name, "item", words, rows.shape[1]))
-        tables[name] = np.concatenate([np.zeros((FIRST_ROW, rows.shape[1]), np.int32), rows])
+        words, encoded = builder.finish()
+        fields.append(Field(name, "item", words, encoded.shape[1]))
+        tables[name] = np.concatenate([np.zeros((FIRST_ROW, encoded.shape[1]), np.int32), encoded])
     np.savez(folder / "fields.npz", **tables)
-    report = CatalogReport(tuple(fields), len(ids))
+    report = CatalogReport(tuple(fields), len(ids), repeated_rows=len(rows) - len(ids))
     with ExitStack() as stack:
         text = stack.enter_context(Spool(folder / "text.spool", len(ids)))
         image = stack.enter_context(Spool(folder / "image.spool", len(ids)))
@@ -79,16 +85,10 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
     return report
 
 
-def _read_items(
-    columns: ColumnarData, id_type: str, batch_rows: int, builders: dict[str, FieldBuilder]
-) -> tuple[pa.Array, dict[str, list[np.ndarray]]]:
-    """Ids of all items, their numbers by column; fills the builders of the fields."""
-    items = columns.items
-    wanted = [items.id, *(column.column for column in items.fields.values()), *items.numbers]
-    ids: list[pa.Array] = []
-    places: list[Place] = []
-    values: dict[str, list[np.ndarray]] = {name: [] for name in items.numbers}
-    for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", wanted, batch_rows):
+def _read_ids(columns: ColumnarData, id_type: str, batch_rows: int) -> tuple[pa.Array, list[tuple[int, Place]]]:
+    """The id of every row of the item files; and where the rows come from: each batch's first row among all, and its place."""
+    items, ids, places, count = columns.items, [], [], 0
+    for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", [items.id], batch_rows):
         found = typed_ids(batch.column(items.id), id_type)
         if found.null_count:
             index = pc.index(found.is_null(), True).as_py()
@@ -96,33 +96,53 @@ def _read_items(
                 f"{place.at(index)} must hold an item id. Received: {batch.column(items.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
             )
         ids.append(found)
-        places.append(place)
-        for name, column in items.fields.items():
-            builders[name].add(batch.column(column.column))
-        for name in items.numbers:
-            values[name].append(numbers(batch.column(name), Place(place.path, name, "data.items.numbers", place.first_row)).astype(np.float32))
-    if not ids:
-        raise ValueError(f"data.items.files must hold at least one item. Received: none in {columns.items.files} of {columns.path}.")
-    _refuse_duplicates(ids, places)
-    return pa.concat_arrays(ids), values
+        places.append((count, place))
+        count += len(found)
+    if not count:
+        raise ValueError(f"data.items.files must hold at least one item. Received: none in {items.files} of {columns.path}.")
+    return pa.concat_arrays(ids), places
 
 
-def _refuse_duplicates(ids: Sequence[pa.Array], places: Sequence[Place]) -> None:
-    codes = pa.concat_arrays(ids).dictionary_encode().indices.to_numpy()
+def _first_rows(ids: pa.Array, places: list[tuple[int, Place]], repeated: str) -> np.ndarray | None:
+    """Which rows are the first of their id, bool `[rows]`; `None` where no id comes twice."""
+    codes = ids.dictionary_encode().indices.to_numpy()
     _, first = np.unique(codes, return_index=True)
     if len(first) == len(codes):
-        return
-    again = np.setdiff1d(np.arange(len(codes)), first)[0]
-    starts = np.cumsum([0, *map(len, ids)])
+        return None
+    is_first = np.zeros(len(codes), bool)
+    is_first[first] = True
+    if repeated == "first":
+        return is_first
+    again = int(np.argmin(is_first))
 
     def at(row: int) -> str:
-        batch = int(np.searchsorted(starts, row, side="right")) - 1
-        return places[batch].at(row - starts[batch])
+        start, place = next((start, place) for start, place in reversed(places) if start <= row)
+        return place.at(row - start)
 
-    value = pa.concat_arrays(ids)[int(again)].as_py()
     raise ValueError(
-        f"Item ids must be unique. Received: {value!r} at {at(first[codes[again]])} and again at {at(again)}. Remedy: keep one row an item."
+        f"Item ids must be unique. Received: {ids[again].as_py()!r} at {at(first[codes[again]])} and again at {at(again)}. "
+        "Remedy: keep one row an item, or set data.items.repeated=first to take the first."
     )
+
+
+def _read_attributes(
+    columns: ColumnarData, batch_rows: int, builders: dict[str, FieldBuilder], first: np.ndarray | None
+) -> dict[str, list[np.ndarray]]:
+    """Numbers of all items by column; fills the builders of the fields. Only rows marked in `first` count."""
+    items = columns.items
+    values: dict[str, list[np.ndarray]] = {name: [] for name in items.numbers}
+    wanted = [*(column.column for column in items.fields.values()), *items.numbers]
+    row = 0
+    for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", wanted, batch_rows) if wanted else ():
+        kept = slice(None) if first is None else first[row : row + batch.num_rows]
+        row += batch.num_rows
+        for name, column in items.fields.items():
+            cells = batch.column(column.column)
+            builders[name].add(cells if first is None else cells.filter(pa.array(kept)))
+        for name in items.numbers:
+            found = numbers(batch.column(name), Place(place.path, name, "data.items.numbers", place.first_row))
+            values[name].append(found[kept].astype(np.float32))
+    return values
 
 
 def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> None:
@@ -143,7 +163,7 @@ def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_row
         column = batch.column(items.image)
         if pa.types.is_string(column.type):
             are_paths = True
-            _refuse_escapes(column, columns.path, place)
+            check_paths(column, columns.path, place)
             column = column.cast(pa.binary())
         elif pa.types.is_null(column.type):
             continue
@@ -151,24 +171,15 @@ def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_row
     return are_paths
 
 
-def _refuse_escapes(paths: pa.Array, folder: str, place: Place) -> None:
-    root = Path(folder).resolve()
-    for index, path in enumerate(paths.to_pylist()):
-        if path is not None and not (root / path).resolve().is_relative_to(root):
-            raise ValueError(
-                f"{place.at(index)} must be an image path inside data.path ({folder}). Received: {path!r}. Remedy: move the images into data.path and write relative paths."
-            )
-
-
 def _read_images(columns: ColumnarData, start: int, paths: list[bytes | None], report: CatalogReport) -> list[bytes | None]:
     """The image files of a block of items; one that is not there is reported and left out."""
-    images: list[bytes | None] = []
-    for place, value in enumerate(paths):
-        path = None if value is None else Path(columns.path, value.decode())
-        if path is not None and not path.is_file():
-            report.missing_images.add_case(MISSING_IMAGE, Place(str(path), columns.items.image, "data.items.image", start), place, value.decode())
-            path = None
-        images.append(None if path is None else path.read_bytes())
+    names = [None if value is None else value.decode() for value in paths]
+    files = [None if name is None else full_path(columns.path, name) for name in names]
+    images = read_files(files)
+    for place, image in enumerate(images):
+        if image is None and files[place] is not None:
+            where = Place(files[place], columns.items.image, "data.items.image", start)
+            report.missing_images.add_case(MISSING_IMAGE, where, place, names[place])
     return images
 
 

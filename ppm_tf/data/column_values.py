@@ -146,7 +146,16 @@ def labels(column: pa.Array, at_least: float | None, place: Place) -> np.ndarray
                 f"{place.at(bad[0])} must hold 0, 1 or nothing. Received: {values[bad[0]]:g}. Remedy: set {place.setting}.at_least to the first value that is positive."
             )
         at_least = 1.0
-    return np.where(known, values >= at_least, -1).astype(np.int8)
+    return np.where(known, values >= stored(at_least, column.type), -1).astype(np.int8)
+
+
+def stored(threshold: float, kind: pa.DataType) -> float:
+    """A threshold as a column holds it: a grade of 2.33 in a float32 column is 2.3299999, and still reaches 2.33.
+
+    >>> stored(2.33, pa.float32()) < 2.33, stored(2.33, pa.float64()), stored(4.5, pa.int64())
+    (True, 2.33, 4.5)
+    """
+    return float(np.asarray(threshold, kind.to_pandas_dtype())) if _types.is_floating(kind) else threshold
 
 
 def numbers(column: pa.Array, place: Place) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any
 from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.catalog_builder import CatalogReport, build_catalog
+from ppm_tf.data.catalog_builder import build_catalog
 from ppm_tf.data.column_values import Place
 from ppm_tf.data.manifest import Manifest, Shard
-from ppm_tf.data.preparation_jobs import SampleJob, survey_log, write_samples
+from ppm_tf.data.preparation_jobs import SampleJob, survey_log, write_no_counts, write_samples
 from ppm_tf.data.queries import write_queries
 from ppm_tf.data.rejected import Rejected
 from ppm_tf.data.schema import Field, Schema
@@ -34,7 +34,8 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
     """Writes a prepared data set.
 
     The log is read twice: a survey that checks every row and finds the cuts in time, then the samples. Equal files and
-    settings give equal bytes, whatever the batch size or the number of workers.
+    settings give equal bytes, whatever the batch size or the number of workers. Without a log (`columns.log` is None) there
+    are no tasks, no users and no samples: the catalog and the queries are all.
 
     Args:
         columns: where the columns are, and how the log becomes requests.
@@ -53,33 +54,60 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
     item_id_type, user_id_type = columnar.id_type(columns, "item"), columnar.id_type(columns, "user")
     folder = folder.absolute()  # workers may run in another folder
     folder.mkdir(parents=True, exist_ok=True)
+    report = build_catalog(columns, folder / "catalog", item_id_type)
+    logger.info("catalog: %d items, %d with text, %d with image", report.num_items, report.with_text, report.with_image)
+    if report.repeated_rows:
+        logger.info("catalog: %d further rows of item ids that came before; the first row of each counts", report.repeated_rows)
+    queries = None
+    if columns.queries:
+        queries = write_queries(columns, ItemCatalog.read(folder / "catalog"), folder / "queries.parquet")
+        logger.info("queries: %d of %d kept", queries["kept"], queries["read"])
+    rejected, log = Rejected(), {"users": 0, "rows_read": 0, "rows_rejected": {}, "splits": {}, "cut_times": None}
+    if columns.log is None:
+        _schema(columns, item_id_type, "int", report.fields).write(folder / "schema.json")
+        write_no_counts(ItemCatalog.read(folder / "catalog"))
+    else:
+        log, rejected = _prepare_log(columns, beam, folder, item_id_type, user_id_type, report.fields)
+    rejected.update(report.missing_images)
+    rejected.write(folder / "rejected.jsonl")
+    statistics = {
+        "items": report.num_items,
+        "items_with_text": report.with_text,
+        "items_with_image": report.with_image,
+        "image_files_not_found": report.missing_images.total,
+        "repeated_item_rows": report.repeated_rows,
+        **log,
+        "queries": queries,
+    }
+    (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+    counts = ", ".join(f"{found['requests']} {split}" for split, found in statistics["splits"].items() if found["requests"])
+    made = f"{statistics['rows_read']} rows: {counts} requests" if columns.log else f"{report.num_items} items, without a log,"
+    logger.info("prepared %s in %.1f s: %s", made, time.monotonic() - started, folder)
+    return statistics
+
+
+def _prepare_log(
+    columns: ColumnarData, beam: BeamSettings, folder: Path, item_id_type: str, user_id_type: str | None, item_fields: tuple[Field, ...]
+) -> tuple[dict[str, Any], Rejected]:
+    """Writes schema, users and samples; gives the log's part of the statistics, and the rows set aside."""
     work = folder / ".work"
     work.mkdir(exist_ok=True)
-    catalog_report = build_catalog(columns, folder / "catalog", item_id_type)
-    logger.info("catalog: %d items, %d with text, %d with image", catalog_report.num_items, catalog_report.with_text, catalog_report.with_image)
-    catalog = ItemCatalog.read(folder / "catalog")
     pieces = raw_files.splits(raw_files.find(columns.path, columns.log.files, "data.log.files"))
     survey = survey_log(columns, pieces, folder / "catalog", user_id_type, beam, work)
     _check_survey(survey, columns)
     user_id_type = user_id_type or ("int" if survey.integer_users else "string")
     user_fields = write_users(columns, folder, user_id_type) if columns.users else ()
-    schema = _schema(columns, item_id_type, user_id_type, (*catalog_report.fields, *user_fields, *_context_fields(columns, survey)))
+    schema = _schema(columns, item_id_type, user_id_type, (*item_fields, *user_fields, *_context_fields(columns, survey)))
     schema.write(folder / "schema.json")
-    queries = write_queries(columns, catalog, folder / "queries.parquet") if columns.queries else None
     cuts = time_cuts(survey.histogram, columns.split) if columns.split.by == "time" else None
     job = SampleJob(columns, schema, str(folder), cuts, beam.batch_rows)
     partitions = write_samples(job, pieces, beam, work)
     _set_aside_spanning(partitions, pieces, survey, columns)
-    statistics = _statistics(catalog_report, survey, partitions, schema, cuts, queries)
+    statistics = _statistics(survey, partitions, schema, cuts)
     _check_splits(statistics, columns, schema, cuts)
     _write_manifests(folder / "samples", partitions, columns.compression)
-    survey.rejected.update(catalog_report.missing_images)
-    survey.rejected.write(folder / "rejected.jsonl")
-    (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
     shutil.rmtree(work)
-    counts = ", ".join(f"{found['requests']} {split}" for split, found in statistics["splits"].items() if found["requests"])
-    logger.info("prepared %d rows: %s requests in %.1f s: %s", survey.rows, counts, time.monotonic() - started, folder)
-    return statistics
+    return statistics, survey.rejected
 
 
 def _check_survey(survey: Survey, columns: ColumnarData) -> None:
@@ -101,19 +129,20 @@ def _context_fields(columns: ColumnarData, survey: Survey) -> tuple[Field, ...]:
 
 
 def _schema(columns: ColumnarData, item_id_type: str, user_id_type: str, fields: tuple[Field, ...]) -> Schema:
-    tasks = tuple(columns.log.labels)
+    log = columns.log
+    tasks = tuple(log.labels) if log else ()
     return Schema(
         fields=fields,
         numbers=columns.items.numbers,
         tasks=tasks,
-        history_task=columns.history_task or tasks[0],
+        history_task=(columns.history_task or tasks[0]) if log else "",
         history_length=columns.history_length,
         num_candidates=1 if columns.requests == "single" else columns.candidates,
         item_id_type=item_id_type,
         user_id_type=user_id_type,
-        has_time=columns.log.time is not None,
-        has_slot=columns.log.slot is not None,
-        has_truth=bool(columns.log.truth),
+        has_time=log is not None and log.time is not None,
+        has_slot=log is not None and log.slot is not None,
+        has_truth=log is not None and bool(log.truth),
     )
 
 
@@ -131,9 +160,7 @@ def _set_aside_spanning(partitions: list[dict], pieces: list[raw_files.FileSplit
     survey.rejected.refuse_above(columns.max_rejected, survey.rows)
 
 
-def _statistics(
-    report: CatalogReport, survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None, queries: dict | None
-) -> dict[str, Any]:
+def _statistics(survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None) -> dict[str, Any]:
     splits = {}
     for split in SPLITS:
         parts = [found["splits"][split] for found in partitions if split in found["splits"]]
@@ -148,16 +175,11 @@ def _statistics(
         if schema.has_time and parts:
             splits[split] |= {"first_time": min(part["first_time"] for part in parts), "last_time": max(part["last_time"] for part in parts)}
     return {
-        "items": report.num_items,
-        "items_with_text": report.with_text,
-        "items_with_image": report.with_image,
-        "image_files_not_found": report.missing_images.total,
         "users": sum(found["users"] for found in partitions),
         "rows_read": survey.rows,
         "rows_rejected": dict(sorted(survey.rejected.counts.items())),
         "splits": splits,
         "cut_times": dict(zip(SPLITS[1:], cuts, strict=True)) if cuts else None,
-        "queries": queries,
     }
 
 

@@ -99,6 +99,11 @@ def write_samples(job: SampleJob, splits: list[FileSplit], settings: BeamSetting
     return sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda found: found["partition"])
 
 
+def write_no_counts(catalog: ItemCatalog) -> None:
+    """Writes the item counts of a catalog without a log: no exposures, no tasks."""
+    _write_counts({split: np.zeros((catalog.num_rows, 1), np.int64) for split in COUNTED}, catalog.folder / "counts.npz")
+
+
 # === Survey ===
 
 

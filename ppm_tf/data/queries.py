@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from ppm_tf.config import ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.column_values import Place, numbers, texts
+from ppm_tf.data.column_values import Place, numbers, stored, texts
 from ppm_tf.data.schema import FIRST_ROW
 
 SCHEMA = pa.schema({"query": pa.string(), "item_row": pa.int32()})
@@ -34,7 +34,7 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
                 clicked = np.ones(len(rows), bool)
                 if queries.label:
                     grades = numbers(batch.column(queries.label), Place(split.path, queries.label, "data.queries.label", first_row))
-                    clicked = grades >= queries.at_least
+                    clicked = grades >= stored(queries.at_least, batch.column(queries.label).type)
                 written = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
                 known = rows >= FIRST_ROW
                 kept = clicked & written & known

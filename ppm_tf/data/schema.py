@@ -40,8 +40,8 @@ class Schema:
     Attributes:
         fields: categorical fields of items, users and requests.
         numbers: names of the numeric item columns.
-        tasks: labels of a candidate, in the order of the samples' last label axis; PPM learns the first.
-        history_task: the task whose positives form the history.
+        tasks: labels of a candidate, in the order of the samples' last label axis; PPM learns the first. None without a log.
+        history_task: the task whose positives form the history; "" without a log.
         history_length: T, behaviours kept a request.
         num_candidates: N, most candidates a request.
         item_id_type: `"int"` or `"string"`, as in the raw files.

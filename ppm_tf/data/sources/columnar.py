@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ppm_tf.config import ColumnarData
+from ppm_tf.config import ColumnarData, LogFiles, UserFiles
 from ppm_tf.data import raw_files
 from ppm_tf.data.column_values import Place, check_type
 from ppm_tf.data.ids import are_integers
@@ -98,7 +98,18 @@ def id_type(settings: ColumnarData, side: str) -> str | None:
 
 
 def _check_settings(settings: ColumnarData) -> None:
-    log = settings.log
+    names = [*settings.items.fields]
+    if settings.log is not None:
+        _check_log(settings, settings.log)
+        names += [*(settings.users.fields if settings.users else ()), *settings.log.context]
+    if repeated := [name for name, count in Counter([*names, "user_id"]).items() if count > 1]:
+        raise ValueError(
+            f"The fields of items, users and requests must have names of their own, and none may be called user_id. Received: {', '.join(repeated)} more than once. Remedy: rename one of them in the mapping."
+        )
+
+
+def _check_log(settings: ColumnarData, log: LogFiles) -> None:
+    """What requests, tasks and splits ask of the log."""
     if settings.history_task is not None and settings.history_task not in log.labels:
         raise ValueError(f"data.history_task must be one of the tasks {', '.join(log.labels)}. Received: {settings.history_task}.")
     if unknown := set(log.truth) - set(log.labels):
@@ -108,21 +119,18 @@ def _check_settings(settings: ColumnarData) -> None:
             "data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set data.requests=bursts or data.requests=single."
         )
     if settings.split.by == "time" and log.time_unit == "step":
-        raise ValueError("data.split.by=time needs a clock that all users share. Received: data.log.time_unit=step. Remedy: set data.split.by=user to cut each user's own sequence.")
+        raise ValueError(
+            "data.split.by=time needs a clock that all users share. Received: data.log.time_unit=step. Remedy: set data.split.by=user to cut each user's own sequence."
+        )
     if settings.split.by == "time" and log.time is None:
         raise ValueError(
             "data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user to cut each user's own sequence."
-        )
-    names = [*settings.items.fields, *(settings.users.fields if settings.users else ()), *log.context]
-    if repeated := [name for name, count in Counter([*names, "user_id"]).items() if count > 1]:
-        raise ValueError(
-            f"The fields of items, users and requests must have names of their own, and none may be called user_id. Received: {', '.join(repeated)} more than once. Remedy: rename one of them in the mapping."
         )
 
 
 def _columns(settings: ColumnarData) -> Iterator[_Column]:
     """Every column that the mapping names."""
-    items, users, log, queries = settings.items, settings.users, settings.log, settings.queries
+    items, queries = settings.items, settings.queries
     files = ("data.items.files", items.files)
     yield _Column("data.items.id", items.id, "id", *files)
     for name, field in items.fields.items():
@@ -138,6 +146,18 @@ def _columns(settings: ColumnarData) -> Iterator[_Column]:
             yield _Column("data.items.id", items.id, "id", *place)
         for name in names:
             yield _Column(setting, name, kind, *place)
+    if settings.log is not None:
+        yield from _log_columns(settings.log, settings.users)
+    if queries:
+        files = ("data.queries.files", queries.files)
+        yield _Column("data.queries.text", queries.text, "text", *files)
+        yield _Column("data.queries.item", queries.item, "id", *files)
+        if queries.label:
+            yield _Column("data.queries.label", queries.label, "number", *files)
+
+
+def _log_columns(log: LogFiles, users: UserFiles | None) -> Iterator[_Column]:
+    """The columns of the log and of its users."""
     if users:
         files = ("data.users.files", users.files)
         yield _Column("data.users.id", users.id, "id", *files)
@@ -160,9 +180,3 @@ def _columns(settings: ColumnarData) -> Iterator[_Column]:
         yield _Column(f"data.log.context.{name}", field.column, "field", *files)
     for task, name in log.truth.items():
         yield _Column(f"data.log.truth.{task}", name, "number", *files)
-    if queries:
-        files = ("data.queries.files", queries.files)
-        yield _Column("data.queries.text", queries.text, "text", *files)
-        yield _Column("data.queries.item", queries.item, "id", *files)
-        if queries.label:
-            yield _Column("data.queries.label", queries.label, "number", *files)

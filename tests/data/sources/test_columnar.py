@@ -131,6 +131,11 @@ def test_labels_of_any_numeric_type():
     assert labels(pa.array(["5", "1", None]), 4.0, PLACE).tolist() == [1, 0, -1]
 
 
+def test_a_threshold_is_reached_in_the_precision_of_the_column():
+    for kind in (pa.float16(), pa.float32(), pa.float64()):
+        assert labels(pa.array([2.25, 2.33, 2.5], pa.float64()).cast(kind), 2.33, PLACE).tolist() == [0, 1, 1], kind
+
+
 def test_orders_of_any_type():
     assert ordering(pa.array([2**60 + 1, 2**60]), PLACE).tolist() == [2**60 + 1, 2**60]  # beyond what a double holds
     assert ordering(pa.array(["0.5", "2"]), PLACE).tolist() == [0.5, 2.0]
