@@ -22,6 +22,8 @@ setup(
         "pyarrow>=18",
         "pydantic>=2.10,<3",
         "pyyaml>=6",
+        # the weights of a Hugging Face folder
+        "safetensors>=0.5",
         "scikit-learn>=1.6",
         # tensorflow-hub, which tf-models-official brings, still imports pkg_resources
         "setuptools<81",

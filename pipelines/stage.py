@@ -10,14 +10,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ppm_tf.config import Config, ConfigError, describe, load
-from ppm_tf.workspace import Recipe, StaleArtifact, Workspace
+from ppm_tf.config import Config, ConfigError, DataSettings, describe, load
+from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
 
-# artifact -> module of the stage that makes it
-STAGES = {"data": "pipelines.prepare", "tables": "pipelines.embed", "ppm": "pipelines.pretrain"}
+# artifact -> where its stage is, as module:name
+STAGES = {
+    "data": "pipelines.prepare:STAGE",
+    "encoders/adapted": "pipelines.adapt:STAGE",
+    "encoders/text": "pipelines.finetune.text:TEXT",
+    "encoders/bow": "pipelines.finetune.text:BOW",
+    "encoders/image": "pipelines.finetune.image:STAGE",
+    "tables/title": "pipelines.embed:TITLE",
+    "tables/image": "pipelines.embed:IMAGE",
+    "tables/bow": "pipelines.embed:BOW",
+    "tables/title_image": "pipelines.embed:TITLE_IMAGE",
+    "ppm": "pipelines.pretrain:STAGE",
+}
+# data settings that say nothing about the items and queries
+_LOG_SETTINGS = {*DataSettings.model_fields, "log"}
 
 
 @dataclass(frozen=True)
@@ -27,41 +41,53 @@ class Stage:
     Attributes:
         module: name of the module, for messages and help.
         makes: artifact it makes.
-        needs: artifacts it reads; a missing one is made first.
+        needs: artifacts it reads, or `needs(config)` that names them; a missing one is made first.
         sections: config sections that shape what it makes.
         also_uses: config sections that do not change the artifact (where jobs run, how results are judged).
         run: `run(config, workspace, recipe)` makes the artifact with `workspace.commit(makes, recipe)`.
         inputs: the raw files it reads, by fingerprint.
         show: called after `run`, and also when the artifact was there already.
+        settings: `settings(config)`, the plain values that shape the artifact, where it is not all of `sections`.
+        sticky: an artifact that exists stays when what it was made from was made anew; its own command makes it anew. So an
+            encoder goes on serving items that came after its training.
+        choice: the word on the command line that picks this stage, where a module has several.
     """
 
     module: str
     makes: str
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] | Callable[[Config], tuple[str, ...]]
     sections: tuple[str, ...]
     run: Callable[[Config, Workspace, Recipe], None]
     also_uses: tuple[str, ...] = ()
     inputs: Callable[[Config], dict[str, str]] = field(default=lambda config: {})
     show: Callable[[Config, Workspace], None] = field(default=lambda config, workspace: None)
+    settings: Callable[[Config], dict[str, Any]] | None = None
+    sticky: bool = False
+    choice: str = ""
 
     @property
     def command(self) -> str:
         """The command that runs the stage."""
-        return f"python -m {self.module}"
+        return f"python -m {self.module} {self.choice}".rstrip()
+
+    def parents(self, config: Config) -> tuple[str, ...]:
+        """The artifacts it reads under these settings."""
+        return self.needs(config) if callable(self.needs) else self.needs
 
     def recipe(self, config: Config, workspace: Workspace) -> Recipe:
         """What the artifact would be made of now; its parents must exist."""
         settings = config.model_dump(mode="json")
         return Recipe(
-            settings={section: settings[section] for section in self.sections},
+            settings=self.settings(config) if self.settings else {section: settings[section] for section in self.sections},
             inputs=self.inputs(config),
-            parents={name: workspace.id(name) for name in self.needs},
+            parents={name: workspace.id(name) for name in self.parents(config)},
         )
 
 
 def stage_of(artifact: str) -> Stage:
     """The stage that makes an artifact."""
-    return importlib.import_module(STAGES[artifact]).STAGE
+    module, name = STAGES[artifact].split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True) -> None:
@@ -73,7 +99,7 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     Raises:
         StaleArtifact: a needed artifact was made with other settings.
     """
-    for name in stage.needs:
+    for name in stage.parents(config):
         make(stage_of(name), config, workspace, asked=False)
     recipe = stage.recipe(config, workspace)
     if workspace.exists(stage.makes):
@@ -85,21 +111,41 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
         if not asked:
             remedy = f"Run `{stage.command}` with the same settings to make it again, or choose another folder with run=<folder>."
             workspace.require(stage.makes, recipe, remedy)
+            if stage.sticky:
+                logger.info("%s was made from earlier data and stays; `%s` makes it anew", workspace.path(stage.makes), stage.command)
+                return
     elif not asked:
         logger.info("%s is missing: making it with `%s`", workspace.path(stage.makes), stage.command)
     start = time.monotonic()
-    logger.info("%s: start, writing %s", stage.module, workspace.path(stage.makes))
+    title = f"{stage.module} {stage.choice}".rstrip()
+    logger.info("%s: start, writing %s", title, workspace.path(stage.makes))
     stage.run(config, workspace, recipe)
-    logger.info("%s: done in %.1f s, wrote %s", stage.module, time.monotonic() - start, workspace.path(stage.makes))
+    logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(stage.makes))
     if asked:
         stage.show(config, workspace)
 
 
 def main(stage: Stage, arguments: list[str] | None = None) -> None:
     """Runs a stage from the command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend."""
+    _run([stage], stage, arguments, lambda config: [stage])
+
+
+def main_of(stages: dict[str, Stage], arguments: list[str] | None = None, default: Callable[[Config], list[str]] | None = None) -> None:
+    """Runs one of several stages of a module, named by the first argument; without a name those that `default(config)` names."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    named = arguments[:1] if arguments and arguments[0] in stages else []
+    is_word = bool(arguments) and not named and arguments[0].isidentifier()
+    if is_word or not (named or default or {"-h", "--help"} & set(arguments)):
+        print(f"The first argument must be one of: {', '.join(stages)}. Received: {arguments[0] if arguments else 'none'}.", file=sys.stderr)
+        raise SystemExit(2)
+    chosen = [stages[name] for name in named or stages]
+    _run(chosen, chosen[0], arguments[len(named) :], lambda config: chosen if named else [stages[name] for name in default(config)])
+
+
+def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: Callable[[Config], list[Stage]]) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(_help(stage))
+        print(_help(known))
         return
     try:
         config = load(arguments)
@@ -108,12 +154,26 @@ def main(stage: Stage, arguments: list[str] | None = None) -> None:
         raise SystemExit(2) from None
     configure_logging()
     try:
-        make(stage, config, Workspace(config.run))
+        for stage in asked(config):
+            make(stage, config, Workspace(config.run))
     except (StaleArtifact, FileNotFoundError, ValueError, RuntimeError) as error:
         if os.environ.get("PPM_TF_TRACEBACK"):
             raise
         print(f"{stage.module}: {error}\n(Set PPM_TF_TRACEBACK=1 to see where this was raised.)", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def encoder_settings(config: Config, section: str) -> dict[str, Any]:
+    """What shapes an encoder: its section, and which catalog it was trained on; not how the log was cut into requests."""
+    settings = config.model_dump(mode="json")
+    data = {name: value for name, value in settings["data"].items() if name not in _LOG_SETTINGS}
+    return {"seed": settings["seed"], "data": data, section: settings[section]}
+
+
+def preset_files(config: Config) -> dict[str, str]:
+    """Fingerprints of the files behind text.preset or text.path, where they are local."""
+    folder = Path(config.text.preset or config.text.path or "")
+    return fingerprint([path for path in folder.rglob("*") if path.is_file()]) if (config.text.preset or config.text.path) and folder.is_dir() else {}
 
 
 def configure_logging() -> None:
@@ -129,13 +189,17 @@ def _from_us_or_serious(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR or record.name.startswith(("ppm_tf", "pipelines", "__main__"))
 
 
-def _help(stage: Stage) -> str:
-    module = importlib.import_module(stage.module)
+def _help(stages: list[Stage]) -> str:
+    module = stages[0].module
+    choices = [stage.choice for stage in stages if stage.choice]
+    choice = f" {choices[0]}" if len(choices) == 1 else f" [{' | '.join(choices)}]" if choices else ""
+    sections = dict.fromkeys(section for stage in stages for section in (*stage.sections, *stage.also_uses))
+    lines = [f"reads: {', '.join(stage.parents(Config())) or 'raw files'}; writes: <run>/{stage.makes}" for stage in stages]
     return (
-        f"usage: {stage.command} [file.yaml] [section.key=value ...]\n\n{(module.__doc__ or '').strip()}\n\n"
-        f"reads: {', '.join(stage.needs) or 'raw files'}; writes: <run>/{stage.makes}\n\n"
-        "Settings, with their defaults. Values are YAML: ppm.mlp_units=[64,32] train.clip_norm=null\n"
-        f"{describe(('run', *stage.sections, *stage.also_uses))}"
+        f"usage: python -m {module}{choice} [file.yaml] [section.key=value ...]\n\n{(importlib.import_module(module).__doc__ or '').strip()}\n\n"
+        + "\n".join(lines)
+        + "\n\nSettings, with their defaults. Values are YAML: ppm.mlp_units=[64,32] train.clip_norm=null\n"
+        + describe(("run", *sections))
     )
 
 

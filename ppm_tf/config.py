@@ -59,10 +59,11 @@ class ItemFiles(Section):
     id: str = Field("item_id", description="column of the item id (integers or strings)")
     text: tuple[str, ...] = Field((), description="columns joined, in this order, to the item's text")
     text_files: str | None = Field(None, description="file that holds the text columns, joined by id, if not the item file")
-    image: str | None = Field(None, description="column of the encoded image (bytes) or of its path relative to data.path")
+    image: str | None = Field(None, description="column of the encoded image (bytes), or of its path inside data.path or on any Beam file system (gs://...)")
     image_files: str | None = Field(None, description="file that holds the image column, joined by id, if not the item file")
     fields: Fields = Field({}, description="categorical item fields: name -> column")
     numbers: tuple[str, ...] = Field((), description="numeric item columns")
+    repeated: Literal["refuse", "first"] = Field("refuse", description="an id in several rows, as in a file of query-item pairs; first: its first row counts")
 
 
 class UserFiles(Section):
@@ -173,7 +174,7 @@ class ColumnarData(DataSettings):
     path: str = Field(description="folder of the raw files")
     items: ItemFiles = Field(ItemFiles(), description="the item file")
     users: UserFiles | None = Field(None, description="the user file, if there is one")
-    log: LogFiles = Field(LogFiles(), description="the interaction log")
+    log: LogFiles | None = Field(LogFiles(), description="the interaction log; null: a catalog, and queries, alone, to train encoders and write tables")
     queries: QueryFiles | None = Field(None, description="the query file, if there is one")
 
 
@@ -208,31 +209,190 @@ class AmazonData(DataSettings):
 Data = Annotated[SyntheticData | ColumnarData | MovieLensData | AmazonData, Field(discriminator="source")]
 
 
-# === Modality tables ===
+# === Training ===
+
+
+class FitSettings(Section):
+    """The training harness, shared by every model that is trained."""
+
+    batch_size: PositiveInt = Field(32, description="examples a step, over all replicas")
+    epochs: PositiveInt = Field(1, description="passes over the training examples")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(1e-3, description="Adam's first learning rate")
+    final_learning_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Adam's last learning rate; the decay between them is linear")
+    warmup: Share = Field(0.0, description="share of the steps in which the learning rate rises from zero")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
+    steps_per_loop: PositiveInt = Field(50, description="steps run inside one graph before Python looks at them")
+    validate_every: PositiveInt | None = Field(None, description="steps between two looks at the held-out part; default: eight looks in a run, at least one an epoch")
+    patience: PositiveInt = Field(3, description="looks without a better validation figure before the training stops; the best weights are kept")
+    checkpoint_every: PositiveInt = Field(500, description="steps between two checkpoints, rounded up to whole loops")
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: mixed_bfloat16 where a GPU is found, else float32")
+    max_step: PositiveInt | None = Field(None, description="stop after this many steps, whatever the epochs say")
+
+
+class TrainSettings(FitSettings):
+    """The training of click models."""
+
+    batch_size: PositiveInt = Field(32, description="requests a step, over all replicas")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's first learning rate; PPM has 0.0004 at batches of 20,000")
+    final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate; the decay between them is linear")
+    shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
+    verify: Literal["sha256", "size"] = Field("sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data")
+    max_bad_share: Share = Field(0.05, description="share of the records in damaged shards that may be set aside before the run is refused")
+
+
+class EncoderFitSettings(FitSettings):
+    """What the trainings of encoders share."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="AdamW's highest learning rate; null: 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one")
+    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises from zero")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled weight decay, not on biases, norms and embeddings")
+    valid: Share = Field(0.1, description="share held out to stop and to choose")
+    test: Share = Field(0.1, description="share held out to be scored before and after")
+
+
+# === Encoders and their tables ===
+
+
+class AdaptSettings(EncoderFitSettings):
+    """Domain-adaptive pre-training of the text encoder on item texts (CELA, section 4.1)."""
+
+    batch_size: PositiveInt = Field(64, description="item texts a step")
+    epochs: PositiveInt = Field(5, description="passes over the item texts")
+    mlm_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the masked (for decoder models: causal) language model loss; 0 = SimCSE alone")
+    simcse_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of SimCSE, the alpha of CELA's eq. 6; 0 = the language model loss alone")
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of the tokens that are masked")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of SimCSE")
+    valid: Share = Field(0.05, description="share of the items held out to stop and to choose")
+    test: Share = Field(0.05, description="share of the items held out to be scored before and after")
+
+    @model_validator(mode="after")
+    def _has_a_loss(self) -> AdaptSettings:
+        if not self.mlm_weight and not self.simcse_weight:
+            raise ValueError("mlm_weight or simcse_weight must be above 0")
+        return self
+
+
+class QueryMatchingSettings(EncoderFitSettings):
+    """Query matching: fine-tuning of the text encoder on clicked queries (PPM, eq. 1)."""
+
+    batch_size: PositiveInt = Field(128, description="pairs of query and item a step; the other items of the batch are the negatives")
+    epochs: PositiveInt = Field(3, description="passes over the pairs")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of the contrastive loss")
+    symmetric: bool = Field(False, description="also match items to queries; PPM's eq. 1 goes from query to item alone")
+    query_tokens: PositiveInt = Field(24, description="most tokens of a query")
+
+
+class EntityPredictionSettings(EncoderFitSettings):
+    """Entity prediction: fine-tuning of the image encoder on what an item is (PPM, eq. 2)."""
+
+    batch_size: PositiveInt = Field(64, description="images a step")
+    epochs: PositiveInt = Field(12, description="passes over the images")
+    entity: str = Field("category", description="item field that the image is to tell")
+    min_count: PositiveInt = Field(20, description="values of the field seen on fewer images are left out")
+    label_smoothing: Share = Field(0.1, description="share of the target that is spread over all classes")
+    augment: bool = Field(True, description="crop, flip and recolour the training images at random")
 
 
 class TextSettings(Section):
-    """How the table `title` is made."""
+    """The text encoder, and the table `title` that it writes."""
 
-    encoder: Literal["bag_of_words"] = Field("bag_of_words", description="bag_of_words: hashed words, weighted by rarity, projected to the width; needs no training")
-    dim: PositiveInt = Field(64, description="width of the table")
-    buckets: PositiveInt = Field(1 << 18, description="hash buckets of the bag of words")
+    encoder: Literal["small_bert", "preset", "saved", "bag_of_words"] = Field(
+        "small_bert", description="small_bert: a BERT of the sizes below that learns its words from the catalog; preset: text.preset; saved: an encoder of an earlier run, text.path; bag_of_words: no network"
+    )
+    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout")
+    path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/text; it is taken as it is")
+    dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
+    pooling: Literal["cls", "mean", "last"] | None = Field(None, description="token vectors to text vector; null: mean, or last for decoder models")
+    max_tokens: Annotated[int, Field(ge=4)] = Field(64, description="most tokens of an item's text, special ones included")
+    training: tuple[Literal["adapt", "finetune"], ...] | None = Field(
+        None, description="adapt: on item texts (DAP); finetune: on queries (QM); null: small_bert is fine-tuned where there are queries and else adapted, a preset stays as it is"
+    )
+    layers: PositiveInt = Field(2, description="small_bert: blocks")
+    width: PositiveInt = Field(128, description="small_bert: width")
+    heads: PositiveInt = Field(4, description="small_bert: attention heads")
+    vocabulary: Annotated[int, Field(ge=64)] = Field(8000, description="small_bert: most word pieces")
+    lora_rank: Annotated[int, Field(ge=0)] = Field(0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything")
+    cleaning: Literal["none", "rules", "language_model"] = Field("none", description="what is taken out of the texts first: contact data, markup and repeated sentences, by rules or by text.cleaner")
+    cleaner: str | None = Field(None, description="for cleaning=language_model: preset or folder of a keras-nlp causal language model")
+    buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
+    adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
+    finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> TextSettings:
+        for choice, setting in (("preset", "preset"), ("saved", "path")):
+            if (self.encoder == choice) != (getattr(self, setting) is not None):
+                raise ValueError(f"encoder: {choice} and {setting} belong together. Received: encoder: {self.encoder}, {setting}: {getattr(self, setting)}")
+        if (self.cleaning == "language_model") != (self.cleaner is not None):
+            raise ValueError(f"cleaning: language_model and cleaner belong together. Received: cleaning: {self.cleaning}, cleaner: {self.cleaner}")
+        if self.encoder in ("bag_of_words", "saved") and self.training:
+            raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
+        if self.encoder == "small_bert" and self.training == ():
+            raise ValueError("encoder: small_bert knows nothing before it is trained. Received: training: []. Use adapt, finetune or both")
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        return self
 
 
 class ImageSettings(Section):
-    """How the table `image` is made."""
+    """The image encoder, and the table `image` that it writes."""
 
-    encoder: Literal["descriptor"] = Field("descriptor", description="descriptor: colour and edge statistics of a grid, projected to the width; needs no training")
-    dim: PositiveInt = Field(64, description="width of the table")
+    encoder: Literal["small_resnet", "resnet18", "resnet50", "resnet101", "preset", "saved", "descriptor"] = Field(
+        "small_resnet", description="a ResNet that starts from nothing or from image.weights; preset: image.preset; saved: an encoder of an earlier run, image.path; descriptor: colour and edge statistics, no network"
+    )
+    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder")
+    path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/image; it is taken as it is")
+    weights: str | None = Field(None, description="for a ResNet: a .weights.h5 file to start from")
+    dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
+    size: Annotated[int, Field(ge=8)] = Field(64, description="pixels a side that an image is resized to; PPM's ResNet-101 wants 224")
+    training: tuple[Literal["finetune"], ...] | None = Field(None, description="finetune: entity prediction (EP); null: a ResNet without weights is trained, any other encoder stays as it is")
+    finetune: EntityPredictionSettings = Field(EntityPredictionSettings(), description="EP")
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> ImageSettings:
+        for choice, setting in (("preset", "preset"), ("saved", "path")):
+            if (self.encoder == choice) != (getattr(self, setting) is not None):
+                raise ValueError(f"encoder: {choice} and {setting} belong together. Received: encoder: {self.encoder}, {setting}: {getattr(self, setting)}")
+        if self.weights is not None and "resnet" not in self.encoder:
+            raise ValueError(f"weights belong to a ResNet. Received: encoder: {self.encoder}, weights: {self.weights}")
+        if self.encoder in ("descriptor", "saved") and self.training:
+            raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
+        if self.starts_from_nothing and self.training == ():
+            raise ValueError(f"encoder: {self.encoder} knows nothing before it is trained. Received: training: [], and no weights")
+        return self
+
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether the encoder has random weights before its training."""
+        return "resnet" in self.encoder and self.weights is None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether entity prediction is part of making the encoder."""
+        return self.starts_from_nothing if self.training is None else bool(self.training)
 
 
-# === ppm and train ===
+TABLES = ("title", "image", "bow", "title_image")
+TableName = Literal["title", "image", "bow", "title_image"]
+
+
+class EmbedSettings(Section):
+    """How the embedding tables are written."""
+
+    dtype: Literal["float16", "float32"] = Field("float16", description="type of the stored vectors")
+    shards: PositiveInt = Field(4, description="TFRecord files of a table")
+    batch_size: PositiveInt = Field(128, description="items encoded at once")
+    max_refused: Share = Field(0.05, description="share of the items with content that may fail to be encoded before the job is refused")
+
+
+# === ppm ===
 
 
 class PPMSettings(Section):
     """The pre-trained plug-in model (PPM, section 3.1)."""
 
-    tables: tuple[Literal["title", "image"], ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated")
+    tables: tuple[TableName, ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)")
     splits: tuple[Literal["pretrain", "train"], ...] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
     standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
     width: PositiveInt | None = Field(64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection")
@@ -246,26 +406,6 @@ class PPMSettings(Section):
     slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
     mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="the three dense layers before the click probability")
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
-
-
-class TrainSettings(Section):
-    """The training harness."""
-
-    batch_size: PositiveInt = Field(32, description="requests a step, over all replicas")
-    epochs: PositiveInt = Field(1, description="passes over the training samples")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's first learning rate; PPM has 0.0004 at batches of 20,000")
-    final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate; the decay between them is linear")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
-    steps_per_loop: PositiveInt = Field(50, description="steps run inside one graph before Python looks at them")
-    validate_every: PositiveInt | None = Field(None, description="steps between two looks at the valid split; default: eight looks in a run, at least one an epoch")
-    patience: PositiveInt = Field(3, description="looks without a better validation AUC before the training stops; the best weights are kept")
-    checkpoint_every: PositiveInt = Field(500, description="steps between two checkpoints, rounded up to whole loops")
-    shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: mixed_bfloat16 where a GPU is found, else float32")
-    verify: Literal["sha256", "size"] = Field("sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data")
-    max_bad_share: Share = Field(0.05, description="share of the records in damaged shards that may be set aside before the run is refused")
-    max_step: PositiveInt | None = Field(None, description="stop after this many steps, whatever the epochs say")
 
 
 class EvaluateSettings(Section):
@@ -286,6 +426,16 @@ class EvaluateSettings(Section):
         return self
 
 
+class ReportSettings(Section):
+    """How a person is shown an embedding table."""
+
+    category: str | None = Field(None, description="item field that colours the map and is compared between neighbours; default: the first item field")
+    items: PositiveInt = Field(24, description="items on the sheet of neighbours")
+    neighbours: PositiveInt = Field(8, description="nearest items beside each of them")
+    sample: Annotated[int, Field(ge=2)] = Field(2000, description="items on the map and behind the figures")
+    map: Literal["tsne", "pca"] = Field("tsne", description="how the vectors become two-dimensional: tsne keeps who is near whom, pca what is far apart")
+
+
 class BeamSettings(Section):
     """Where batch jobs run."""
 
@@ -301,12 +451,28 @@ class Config(Section):
     run: str = Field("runs/shop", description="folder that holds every artifact of the run")
     seed: int = Field(1, description="seed of initial weights, order of samples and dropout")
     data: Data = Field(default_factory=SyntheticData, description="where items, users and the log come from")
-    text: TextSettings = Field(TextSettings(), description="table `title`")
-    image: ImageSettings = Field(ImageSettings(), description="table `image`")
+    text: TextSettings = Field(TextSettings(), description="the text encoder")
+    image: ImageSettings = Field(ImageSettings(), description="the image encoder")
+    embed: EmbedSettings = Field(EmbedSettings(), description="the embedding tables")
     ppm: PPMSettings = Field(PPMSettings(), description="the pre-trained plug-in model")
     train: TrainSettings = Field(TrainSettings(), description="the training harness")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
+    report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether the data source offers search queries with clicked items."""
+        return self.data.source == "synthetic" or getattr(self.data, "queries", None) is not None
+
+    @property
+    def text_training(self) -> tuple[str, ...]:
+        """The trainings of the text encoder, in their order; see `text.training`."""
+        if self.text.training is not None:
+            return tuple(name for name in ("adapt", "finetune") if name in self.text.training)
+        if self.text.encoder != "small_bert":
+            return ()
+        return ("finetune",) if self.has_queries else ("adapt",)
 
 
 # === Reading ===

@@ -40,8 +40,8 @@ def info_nce(queries, keys, temperature=0.05, ids=None, cosine=True):
         queries: tensor `[B, D]`.
         keys: tensor `[B, D]`.
         temperature: float. Divides the similarities. Defaults to `0.05`.
-        ids: integer tensor `[B]` or `None`. Rows of one id are no negatives of each other, such as two queries that led
-            to the same item. Defaults to `None`.
+        ids: integer tensor `[B]` or `[B, M]`, or `None`. Rows that share an id, in any of the M columns, are no negatives of
+            each other: two queries that led to the same item, or two items clicked for the same query. Defaults to `None`.
         cosine: bool. Whether the similarity is the cosine, else the inner product. Defaults to `True`.
 
     Returns:
@@ -54,7 +54,8 @@ def info_nce(queries, keys, temperature=0.05, ids=None, cosine=True):
     size = ops.shape(similarities)[0]
     own = ops.cast(ops.eye(size), "bool")
     if ids is not None:
-        same = ops.equal(ops.expand_dims(ids, 0), ops.expand_dims(ids, 1))
+        columns = ids if len(ops.shape(ids)) == 2 else ops.expand_dims(ids, -1)
+        same = ops.any(ops.equal(ops.expand_dims(columns, 0), ops.expand_dims(columns, 1)), axis=-1)
         similarities = ops.where(ops.logical_and(same, ops.logical_not(own)), -1e9, similarities)
     positives = ops.sum(ops.where(own, similarities, 0.0), axis=1)
     return ops.mean(ops.logsumexp(similarities, axis=1) - positives)

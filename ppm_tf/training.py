@@ -21,7 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ppm_tf.config import TrainSettings
+from ppm_tf.config import FitSettings
 from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.optimizers import dense_optimizer
@@ -33,7 +33,7 @@ LOG = "train.jsonl"
 
 
 class NonFiniteLoss(ValueError):
-    """The loss became NaN or infinite; the message names the requests of the batch."""
+    """The loss became NaN or infinite; the message names the examples of the batch."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class TrainingResult:
 
     Attributes:
         steps: steps taken.
-        best_step: step of the best validation AUC.
-        best_auc: that AUC.
+        best_step: step of the best validation.
+        best: what the validation gave there, in the figure that chooses.
         stopped_early: whether patience ended the run.
     """
 
     steps: int
     best_step: int
-    best_auc: float
+    best: float
     stopped_early: bool
 
 
-def prepare_backend(settings: TrainSettings, seed: int) -> tf.distribute.Strategy:
+def prepare_backend(settings: FitSettings, seed: int) -> tf.distribute.Strategy:
     """Seeds everything, makes ops deterministic, sets the precision and picks the devices. Call before building a model."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -65,8 +65,8 @@ def prepare_backend(settings: TrainSettings, seed: int) -> tf.distribute.Strateg
     return strategy
 
 
-def total_steps(settings: TrainSettings, records: int) -> int:
-    """Steps of a run over `records` requests an epoch."""
+def total_steps(settings: FitSettings, records: int) -> int:
+    """Steps of a run over `records` examples an epoch."""
     steps = math.ceil(records * settings.epochs / settings.batch_size)
     return min(steps, settings.max_step or steps)
 
@@ -83,16 +83,17 @@ class Trainer(orbit.StandardTrainer):
     The loss is the mean over all known labels of the global batch: with several replicas each adds its share.
 
     Args:
-        model: built Keras model; `model(batch, training=True)` gives logits.
-        loss: `loss(batch, logits)`, a mean over `weight(batch)` labels.
+        model: built Keras model; `model(batch, training=True)` gives its outputs, a tensor or several.
+        loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels.
         weight: `weight(batch)`, how many labels the loss is a mean of.
         optimizer: Keras optimizer.
         dataset: batches; a `tf.data.Dataset` or a distributed one.
         strategy: `tf.distribute.Strategy`.
         clip_norm: global norm the gradients are clipped to, or `None`.
+        identify: `identify(batch, outputs)`, the ids that the message about a loss that is not finite names.
     """
 
-    def __init__(self, model, loss, weight, optimizer, dataset, strategy, clip_norm=None):
+    def __init__(self, model, loss, weight, optimizer, dataset, strategy, clip_norm=None, identify=None):
         super().__init__(dataset)
         self.model = model
         self.loss = loss
@@ -100,6 +101,7 @@ class Trainer(orbit.StandardTrainer):
         self.optimizer = optimizer
         self.strategy = strategy
         self.clip_norm = clip_norm
+        self.identify = identify or bad_requests
         self.global_step = orbit.utils.create_global_step()
         with strategy.scope():
             self.loss_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM)
@@ -131,10 +133,11 @@ class Trainer(orbit.StandardTrainer):
         if replicas > 1:
             total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, weight)
         with tf.GradientTape() as tape:
-            logits = self.model(batch, training=True)
-            loss = self.loss(batch, logits)
+            outputs = self.model(batch, training=True)
+            loss = self.loss(batch, outputs)
             share = loss * weight / tf.maximum(total, 1.0)
-        checked = self._refuse_non_finite(batch, logits, loss)
+        # The check stops the graph, and the update waits for it, so that no weight ever turns NaN.
+        checked = tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "examples", self.identify(batch, outputs)], summarize=16)
         variables = [variable.value for variable in self.model.trainable_variables]
         # Small tables (positions, recencies) give sliced gradients; as dense ones their norm counts repeated rows rightly.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
@@ -149,26 +152,27 @@ class Trainer(orbit.StandardTrainer):
         self.loss_sum.assign_add(loss * weight)
         self.label_sum.assign_add(weight)
 
-    def _refuse_non_finite(self, batch, logits, loss):
-        """The check that stops the graph; the update waits for it, so that no weight ever turns NaN."""
-        axes = list(range(1, len(logits.shape)))
-        bad = tf.reduce_any(~tf.math.is_finite(tf.cast(logits, tf.float32)), axis=axes) | tf.reduce_any(tf.math.is_nan(batch["labels"]), axis=[1, 2])
-        named = tf.cond(tf.reduce_any(bad), lambda: tf.boolean_mask(batch["request"], bad), lambda: batch["request"])
-        return tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "requests", named], summarize=16)
+
+def bad_requests(batch, logits):
+    """The requests whose logits or labels are not finite, or all of the batch; for models of `[R, N, K]` logits."""
+    bad = tf.reduce_any(~tf.math.is_finite(tf.cast(logits, tf.float32)), axis=list(range(1, len(logits.shape))))
+    bad |= tf.reduce_any(tf.math.is_nan(batch["labels"]), axis=[1, 2])
+    return tf.cond(tf.reduce_any(bad), lambda: tf.boolean_mask(batch["request"], bad), lambda: batch["request"])
 
 
 class ProgressBar:
     """Steps, examples a second, time left and the last loss, on standard error."""
 
-    def __init__(self, total: int, start: int, title: str):
+    def __init__(self, total: int, start: int, title: str, unit: str = "candidates"):
         self.bar = tqdm(total=total, initial=start, desc=title, unit="step", dynamic_ncols=True, mininterval=1.0, smoothing=0.1)
+        self.unit = unit
         self.time = time.monotonic()
 
-    def update(self, steps: int, loss: float, candidates: float) -> float:
-        """Moves on by a loop; returns its candidates a second."""
+    def update(self, steps: int, loss: float, examples: float) -> float:
+        """Moves on by a loop; returns its examples a second."""
         now = time.monotonic()
-        rate = candidates / max(now - self.time, 1e-9)
-        self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} candidates/s")
+        rate = examples / max(now - self.time, 1e-9)
+        self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} {self.unit}/s")
         self.bar.update(steps)
         return rate
 
@@ -183,12 +187,16 @@ def fit(
     dataset: tf.data.Dataset,
     records: int,
     validate: Callable[[keras.Model], dict[str, float]],
-    settings: TrainSettings,
+    settings: FitSettings,
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
     weight: Callable[[dict], Any] | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     title: str = "train",
+    criterion: str = "auc",
+    minimize: bool = False,
+    identify: Callable[[dict, Any], Any] | None = None,
+    unit: str = "candidates",
 ) -> TrainingResult:
     """Trains a model, keeps the weights that validate best, and survives being killed.
 
@@ -197,17 +205,21 @@ def fit(
     ends with the same weights, bit for bit on CPU, as one that was not killed.
 
     Args:
-        model: built model, made under `strategy.scope()`; `model(batch, training)` gives logits.
-        loss: `loss(batch, logits)`, a mean over the known labels.
+        model: built model, made under `strategy.scope()`; `model(batch, training)` gives its outputs.
+        loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels.
         dataset: batches of `settings.epochs` passes, in an order that depends on the seed alone.
-        records: requests an epoch.
-        validate: `validate(model)` gives at least `"auc"`, on the valid split only.
-        settings: `TrainSettings`.
+        records: examples an epoch.
+        validate: `validate(model)` gives figures by name, `criterion` among them, on held-out data only.
+        settings: `FitSettings`.
         folder: working folder: checkpoints, logs and the best weights.
         strategy: default: the current one.
         weight: `weight(batch)`, how many labels the loss is a mean of; default: the known labels.
         optimizer: default: Adam with the settings' linear decay.
         title: shown on the progress bar.
+        criterion: the validation figure that stops the training and chooses the weights.
+        minimize: whether a smaller figure is the better one.
+        identify: `identify(batch, outputs)`, the ids that a message about a loss that is not finite names; default: requests.
+        unit: what `weight` counts, for the progress bar.
 
     Returns:
         `TrainingResult`. The model holds the best weights.
@@ -222,11 +234,11 @@ def fit(
     every = _whole_loops(settings.validate_every or min(math.ceil(steps / 8), math.ceil(records / settings.batch_size)), loop)
     checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
     with strategy.scope():
-        optimizer = optimizer or dense_optimizer(settings.learning_rate, settings.final_learning_rate, steps, settings.weight_decay)
+        optimizer = optimizer or dense_optimizer(settings.learning_rate, settings.final_learning_rate, steps, settings.weight_decay, settings.warmup)
     several = strategy.num_replicas_in_sync > 1
     batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
-    trainer = Trainer(model, loss, weight or known_labels(), optimizer, batches, strategy, settings.clip_norm)
-    stopping = _Stopping()
+    trainer = Trainer(model, loss, weight or known_labels(), optimizer, batches, strategy, settings.clip_norm, identify)
+    stopping = _Stopping(minimize)
     saved: dict[str, Any] = {
         "step": trainer.global_step,
         "weights": _Variables(state_variables(model)),
@@ -243,12 +255,12 @@ def fit(
         if several:
             trainer.train_dataset = strategy.experimental_distribute_dataset(dataset.skip(int(trainer.global_step)))
     log = _Log(folder / LOG, int(trainer.global_step))
-    bar = ProgressBar(steps, int(trainer.global_step), title)
+    bar = ProgressBar(steps, int(trainer.global_step), title, unit)
 
     def after_loop(output: dict[str, float]) -> None:
         step = int(trainer.global_step)
         rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
-        log.write(step=step, loss=output["loss"], candidates_per_second=round(rate), learning_rate=float(optimizer.learning_rate))
+        log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(optimizer.learning_rate))
 
     controller = orbit.Controller(
         strategy=strategy,
@@ -267,7 +279,7 @@ def fit(
             if step and step > stopping.validated and (step % every == 0 or step >= steps):
                 scores = validate(model)
                 log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
-                if stopping.look(step, scores["auc"]):
+                if stopping.look(step, scores[criterion]):
                     _save_weights(model, folder / BEST_WEIGHTS)
                 logger.info("step %d of %d: validation %s%s", step, steps, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), " (best)" if stopping.best_step == step else "")
                 with controller.summary_manager.summary_writer().as_default():
@@ -288,7 +300,7 @@ def fit(
                     reason = error.message.strip().splitlines()[-2].strip() if "\n" in error.message else error.message
                     raise DamagedData(f"A sample shard is damaged: {reason}. Check them all with train.verify=sha256, which names it.") from None
     model.load_weights(folder / BEST_WEIGHTS)
-    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best_auc, int(trainer.global_step) < steps)
+    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best, int(trainer.global_step) < steps)
 
 
 class _Variables(tf.Module):
@@ -302,26 +314,28 @@ class _Variables(tf.Module):
 class _Stopping:
     """Early stopping whose state lies in variables, so that a checkpoint holds it."""
 
-    def __init__(self):
+    def __init__(self, minimize: bool = False):
+        self._sign = -1.0 if minimize else 1.0
         self._validated = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._best_auc = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+        self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
         self._misses = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.variables = [self._validated, self._best_step, self._best_auc, self._misses]
+        self.variables = [self._validated, self._best_step, self._best, self._misses]
 
     validated = property(lambda self: int(self._validated))
     best_step = property(lambda self: int(self._best_step))
-    best_auc = property(lambda self: float(self._best_auc))
+    best = property(lambda self: self._sign * float(self._best))
     misses = property(lambda self: int(self._misses))
 
-    def look(self, step: int, auc: float) -> bool:
+    def look(self, step: int, value: float) -> bool:
         """Notes a validation; returns whether it is the best so far."""
         self._validated.assign(step)
-        # The first look always counts, so that there are weights to return even where AUC is undefined.
-        better = self.best_step == 0 or auc > self.best_auc
+        value = self._sign * value
+        # The first look always counts, so that there are weights to return even where the figure is undefined.
+        better = self.best_step == 0 or value > float(self._best)
         if better:
             self._best_step.assign(step)
-            self._best_auc.assign(auc if math.isfinite(auc) else -1.0)
+            self._best.assign(value if math.isfinite(value) else -math.inf)
         self._misses.assign(0 if better else self.misses + 1)
         return better
 
@@ -377,10 +391,10 @@ def _explain(error: tf.errors.InvalidArgumentError) -> Exception:
     text = error.message
     if "[loss]" not in text:
         return error
-    listed = " ".join(text.split()).split("[requests]")[-1].split("[[{{")[0]
-    requests = [int(number) for number in re.findall(r"\d+", listed)]
-    names = ", ".join(f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" for number in requests[:16])
+    listed = " ".join(text.split()).split("[examples]")[-1].split("[[{{")[0]
+    numbers = [int(number) for number in re.findall(r"\d+", listed)]
+    names = ", ".join(f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" if number >> 40 else str(number) for number in numbers[:16])
     return NonFiniteLoss(
-        f"The loss must stay finite. Received NaN or infinity from the batch with requests {names}. "
-        "Look at these records, or lower train.learning_rate if the loss grew before."
+        f"The loss must stay finite. Received NaN or infinity from the batch with {names}. "
+        "Look at these records, or lower the learning rate if the loss grew before."
     )

@@ -88,3 +88,43 @@ def _call_arguments(layer):
 
 def _flat(outputs):
     return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+
+
+def check_objective(model, batch, frozen=()):
+    """The contract of an objective: a Keras model that puts a loss over an encoder.
+
+    Args:
+        model: built; `model(batch, training)` gives outputs, `loss_of(batch, outputs)` the loss.
+        batch: dict of NumPy arrays or tensors.
+        frozen: parts of the paths of weights that get no gradient.
+
+    Returns:
+        The losses of 30 steps on the batch.
+    """
+    optimizer = keras.optimizers.Adam(1e-2)
+    optimizer.build(model.trainable_variables)
+    traces = []
+
+    @tf.function(reduce_retracing=True)
+    def step(batch):
+        traces.append(1)
+        with tf.GradientTape() as tape:
+            loss = model.loss_of(batch, model(batch, training=True))
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        present = [tf.zeros(()) if gradient is None else tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient))) for gradient in gradients]
+        optimizer.apply([tf.zeros_like(variable.value) if gradient is None else gradient for variable, gradient in zip(model.trainable_variables, gradients, strict=True)])
+        return loss, present
+
+    batch = tf.nest.map_structure(tf.convert_to_tensor, batch)
+    first, present = step(batch)
+    assert first.shape == ()
+    for variable, size in zip(model.trainable_variables, present, strict=True):
+        if any(name in variable.path for name in frozen):
+            assert float(size) == 0.0, f"{variable.path} must get no gradient"
+        else:
+            assert np.isfinite(float(size)) and float(size) > 0.0, f"{variable.path} gets no gradient"
+    losses = [float(first), *(float(step(batch)[0]) for _ in range(29))]
+    assert len(traces) == 1
+    assert losses[-1] < losses[0]
+    assert int(model.weight(batch)) == len(model.identify(batch, None))
+    return losses

@@ -36,7 +36,7 @@ def test_a_config_survives_being_written():
         (["data.userz=3"], r"Setting data\.userz is not known\. Did you mean data\.users\?"),
         (["zzz=1"], r"Setting zzz is not known\. Allowed here: run, seed"),
         (["train.batch_size=-1"], r"Setting train\.batch_size: Input should be greater than 0\. Received: -1"),
-        (["ppm.tables=[titel]"], r"Setting ppm\.tables\.0: Input should be 'title' or 'image'"),
+        (["ppm.tables=[titel]"], r"Setting ppm\.tables\.0: Input should be 'title', 'image'"),
         (["data.source=csv"], r"'synthetic', 'columnar', 'movielens', 'amazon'"),
         (["data.source=columnar"], r"Setting data\.path must be given"),
         (["data.split.test=0.95"], r"pretrain \+ valid \+ test must be below 1"),
@@ -74,3 +74,45 @@ def test_settings_are_checked_without_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "training"),
+    [
+        ([], ("finetune",)),  # the shop has queries
+        (["data.source=movielens", "data.path=x"], ("adapt",)),
+        (["data.source=columnar", "data.path=x", "data.queries.text=q"], ("finetune",)),
+        (["text.training=[finetune,adapt]"], ("adapt", "finetune")),
+        (["text.encoder=preset", "text.preset=x"], ()),
+        (["text.encoder=bag_of_words"], ()),
+    ],
+)
+def test_the_text_encoder_is_trained_on_what_the_data_has(arguments, training):
+    assert load(arguments).text_training == training
+
+
+@pytest.mark.parametrize(
+    ("arguments", "trained"),
+    [([], True), (["image.weights=x.weights.h5"], False), (["image.weights=x.weights.h5", "image.training=[finetune]"], True), (["image.encoder=descriptor"], False)],
+)
+def test_a_resnet_without_weights_is_trained(arguments, trained):
+    assert load(arguments).image.is_trained is trained
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("text.encoder=preset", "encoder: preset and preset belong together"),
+        ("text.path=x", "encoder: saved and path belong together"),
+        ("text.training=[]", "small_bert knows nothing before it is trained"),
+        ("text.heads=3", "heads must divide width"),
+        ("text.cleaning=language_model", "cleaning: language_model and cleaner belong together"),
+        ("text.adapt={mlm_weight: 0, simcse_weight: 0}", "mlm_weight or simcse_weight must be above 0"),
+        ("image.preset=x", "encoder: preset and preset belong together"),
+        ("image.training=[]", "small_resnet knows nothing before it is trained"),
+        ("image={encoder: descriptor, weights: x}", "weights belong to a ResNet"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(argument, message):
+    with pytest.raises(ConfigError, match=message):
+        load([argument])

@@ -72,6 +72,13 @@ def test_a_seed_repeats_and_another_differs(data, unbroken, tmp_path):
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_a_smaller_figure_may_be_the_better_one(data, tmp_path):
+    settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
+    losses = iter([0.6, 0.4, 0.5])
+    _, result = training_run.run(data, tmp_path, settings, lambda model: {"loss": next(losses)}, criterion="loss", minimize=True)
+    assert (result.steps, result.best_step, result.best, result.stopped_early) == (15, 10, 0.4, True)
+
+
 def test_early_stopping_returns_the_best_weights(data, tmp_path):
     settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
     aucs, seen = iter([0.6, 0.7, 0.65]), []
@@ -81,7 +88,7 @@ def test_early_stopping_returns_the_best_weights(data, tmp_path):
         return {"auc": next(aucs)}
 
     model, result = training_run.run(data, tmp_path, settings, validate)
-    assert (result.steps, result.best_step, result.best_auc, result.stopped_early) == (15, 10, 0.7, True)
+    assert (result.steps, result.best_step, result.best, result.stopped_early) == (15, 10, 0.7, True)
     best = {variable.path: np.asarray(variable) for variable in model.trainable_variables}
     kept = training_run.build()
     for variable, value in zip(training.state_variables(kept), seen[1], strict=True):
@@ -99,7 +106,7 @@ def test_a_nan_label_stops_the_run_and_names_its_request(tmp_path):
     before = [np.asarray(variable).copy() for variable in training.state_variables(model)]
     loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
     settings = TrainSettings(batch_size=4, steps_per_loop=1)
-    with pytest.raises(training.NonFiniteLoss, match=r"requests 3298534883330 \(shard 3, request 2\)\. "):
+    with pytest.raises(training.NonFiniteLoss, match=r"batch with 3298534883330 \(shard 3, request 2\)\. "):
         training.fit(model, loss, dataset, 4, lambda model: {"auc": 0.5}, settings, tmp_path)
     for mine, theirs in zip(training.state_variables(model)[:-1], before[:-1], strict=True):
         assert np.isfinite(np.asarray(mine)).all()

@@ -32,7 +32,7 @@ def build(seed=1, settings=SETTINGS):
         return build_pretraining_model(config, SCHEMA, tables)
 
 
-def run(data: Path, work: Path, settings=SETTINGS, validate=None, seed=1):
+def run(data: Path, work: Path, settings=SETTINGS, validate=None, seed=1, **more):
     """Trains on the split `train` of `data`; returns the model and the result."""
     from ppm_tf import training
     from ppm_tf.data import samples
@@ -51,6 +51,7 @@ def run(data: Path, work: Path, settings=SETTINGS, validate=None, seed=1):
         settings,
         work,
         weight=training.known_labels(1),
+        **more,
     )
     return model, result
 

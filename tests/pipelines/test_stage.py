@@ -24,16 +24,20 @@ def writer(name):
 
 DATA = Stage(module="fake.prepare", makes="data", needs=(), sections=("text",), run=writer("data"))
 TABLES = Stage(module="fake.embed", makes="tables", needs=("data",), sections=("image",), run=writer("tables"), also_uses=("beam",))
+ENCODER = Stage(
+    module="fake.finetune", makes="encoders/text", needs=lambda config: ("data",) if config.seed == 1 else (), sections=("image",), run=writer("encoders/text"),
+    settings=lambda config: {"image": {"dim": config.image.dim}}, sticky=True, choice="text",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def fake_stages(monkeypatch):
     made.clear()
-    for stage in (DATA, TABLES):
+    for stage in (DATA, TABLES, ENCODER):
         module = types.ModuleType(stage.module, "Says what it does.\n\nAnd how.")
         module.STAGE = stage
         monkeypatch.setitem(sys.modules, stage.module, module)
-    monkeypatch.setattr(stages, "STAGES", {"data": "fake.prepare", "tables": "fake.embed"})
+    monkeypatch.setattr(stages, "STAGES", {"data": "fake.prepare:STAGE", "tables": "fake.embed:STAGE", "encoders/text": "fake.finetune:STAGE"})
 
 
 def test_what_is_missing_is_made_first_and_once(tmp_path):
@@ -65,6 +69,53 @@ def test_settings_that_do_not_shape_the_artifact_do_not_matter(tmp_path):
     assert made == ["data", "tables"]
 
 
+def test_what_a_stage_needs_may_hang_on_the_settings(tmp_path):
+    make(ENCODER, load(["seed=2"]), Workspace(tmp_path))
+    assert made == ["encoders/text"]
+
+
+def test_a_sticky_artifact_outlives_new_data_and_is_made_anew_when_asked_for(tmp_path, caplog):
+    workspace = Workspace(tmp_path)
+    make(ENCODER, load([]), workspace)
+    make(DATA, load(["text.dim=32"]), workspace)
+    caplog.set_level("INFO")
+    make(ENCODER, load(["text.dim=32"]), workspace, asked=False)
+    assert made == ["data", "encoders/text", "data"]
+    assert "encoders/text was made from earlier data and stays; `python -m fake.finetune text` makes it anew" in caplog.text
+    make(ENCODER, load(["text.dim=32"]), workspace)
+    assert made == ["data", "encoders/text", "data", "encoders/text"]
+
+
+def test_a_sticky_artifact_of_other_settings_is_refused(tmp_path):
+    workspace = Workspace(tmp_path)
+    make(ENCODER, load([]), workspace)
+    with pytest.raises(StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text`"):
+        make(ENCODER, load(["image.dim=32"]), workspace, asked=False)
+
+
+def test_only_what_the_stage_names_as_its_settings_counts(tmp_path):
+    workspace = Workspace(tmp_path)
+    make(ENCODER, load([]), workspace)
+    make(ENCODER, load(["image.size=32"]), workspace)
+    assert made == ["data", "encoders/text"]
+
+
+def test_a_module_of_several_stages_runs_the_one_named_or_the_default(tmp_path, capsys):
+    several = {"text": ENCODER, "tables": TABLES}
+    stages.main_of(several, ["tables", f"run={tmp_path}"], default=lambda config: ["text"])
+    assert made == ["data", "tables"]
+    stages.main_of(several, [f"run={tmp_path}"], default=lambda config: ["text"])
+    assert made == ["data", "tables", "encoders/text"]
+    stages.main_of(several, ["--help"])
+    text = capsys.readouterr().out
+    assert "writes: <run>/encoders/text" in text and "writes: <run>/tables" in text
+    for arguments in (["pictures"], []):
+        with pytest.raises(SystemExit) as stopped:
+            stages.main_of(several, arguments)
+        assert stopped.value.code == 2
+        assert "The first argument must be one of: text, tables. Received: " in capsys.readouterr().err
+
+
 def test_help_teaches(capsys):
     main(TABLES, ["--help"])
     text = capsys.readouterr().out
@@ -94,13 +145,16 @@ def test_a_failure_exits_with_1_and_its_message(tmp_path, capsys, monkeypatch):
     assert "fake.embed: the file a.csv, row 3, column price" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["prepare", "embed", "pretrain", "benchmark"])
-def test_each_command_answers_help_and_refuses_a_wrong_setting_without_tensorflow(name):
+@pytest.mark.parametrize(
+    ("module", "stage"),
+    [("prepare", "STAGE"), ("adapt", "STAGE"), ("finetune.text", "TEXT"), ("finetune.text", "BOW"), ("finetune.image", "STAGE"), ("embed", "TITLE"), ("pretrain", "STAGE"), ("benchmark", "")],
+)
+def test_each_command_answers_help_and_refuses_a_wrong_setting_without_tensorflow(module, stage):
     import importlib
 
-    module = importlib.import_module(f"pipelines.{name}")
-    first = ["reader"] if name == "benchmark" else []
-    run = module.main if name == "benchmark" else lambda arguments: main(module.STAGE, arguments)
+    module = importlib.import_module(f"pipelines.{module}")
+    first = [] if stage else ["reader"]
+    run = (lambda arguments: main(getattr(module, stage), arguments)) if stage else module.main
     run([*first, "--help"])
     with pytest.raises(SystemExit) as stopped:
         run([*first, "no.such=1"])
