@@ -1,0 +1,88 @@
+"""Where a text encoder starts from: a preset, or a small BERT whose word pieces are learnt from the catalog."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ppm_tf.config import EncoderFitSettings, TextSettings
+from ppm_tf.encoders.text import TextEncoder
+
+logger = logging.getLogger(__name__)
+
+_RESERVED = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+_MOST_TEXTS = 200_000  # a sample of this size knows the words of any catalog
+
+
+def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None, queries: Sequence[str] = (), cleaner=None) -> TextEncoder:
+    """An untrained small BERT, or the preset, by `text.encoder`.
+
+    Args:
+        settings: the section `text`.
+        texts: cleaned item texts, from which the small BERT's word pieces are learnt.
+        dim: width of the vectors; `None` = without a projection.
+        queries: further texts to learn word pieces from.
+        cleaner: what cleans texts, or `None`.
+
+    Raises:
+        ValueError: the preset cannot be loaded, or there is no text to learn from.
+    """
+    common = {"pooling": settings.pooling, "dim": dim, "max_tokens": settings.max_tokens, "cleaner": cleaner}
+    if settings.encoder == "preset":
+        encoder = TextEncoder.from_preset(settings.preset, **common)
+        if settings.lora_rank:
+            encoder.enable_lora(settings.lora_rank)
+        return encoder
+    import keras_nlp
+
+    start = time.monotonic()
+    pieces = learn_word_pieces([*texts, *queries], settings.vocabulary)
+    logger.info("learnt %d word pieces from %d texts in %.1f s", len(pieces), len(texts) + len(queries), time.monotonic() - start)
+    tokenizer = keras_nlp.models.BertTokenizer(vocabulary=pieces, lowercase=True, strip_accents=True)
+    backbone = keras_nlp.models.BertBackbone(
+        vocabulary_size=len(pieces),
+        num_layers=settings.layers,
+        num_heads=settings.heads,
+        hidden_dim=settings.width,
+        intermediate_dim=4 * settings.width,
+        dropout=0.1,
+        max_sequence_length=settings.max_tokens,
+        num_segments=2,
+    )
+    return TextEncoder(backbone, tokenizer, **common)
+
+
+def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
+    """A WordPiece vocabulary of at most `size` entries, BERT's special tokens first; the same for the same texts.
+
+    Raises:
+        ValueError: there is no text.
+    """
+    import tensorflow as tf
+    from keras_nlp.tokenizers import compute_word_piece_vocabulary
+
+    texts = [text for text in texts if text]
+    if not texts:
+        raise ValueError("The catalog must hold at least one text to learn word pieces from. Received: none. Look at the text columns of the item file.")
+    if len(texts) > _MOST_TEXTS:
+        texts = [texts[place] for place in np.linspace(0, len(texts) - 1, _MOST_TEXTS).astype(int)]
+    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(1000)
+    return compute_word_piece_vocabulary(dataset, vocabulary_size=size, lowercase=True, strip_accents=True, reserved_tokens=list(_RESERVED))
+
+
+def starting_rate(settings: EncoderFitSettings, pretrained: bool) -> EncoderFitSettings:
+    """The settings with a learning rate: where none is set, 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one."""
+    return settings if settings.learning_rate else settings.model_copy(update={"learning_rate": 5e-5 if pretrained else 1e-3})
+
+
+def start_cleaner(settings: TextSettings, texts: Sequence[str]):
+    """What cleans texts by `text.cleaning`, its rules fitted on the catalog's texts; `None` for none."""
+    if settings.cleaning == "none":
+        return None
+    from ppm_tf.encoders.text_cleaning import LanguageModelCleaner, RuleCleaner
+
+    rules = RuleCleaner.fit(texts)
+    return rules if settings.cleaning == "rules" else LanguageModelCleaner.from_preset(settings.cleaner, rules)

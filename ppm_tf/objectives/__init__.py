@@ -1,0 +1,1 @@
+"""Objectives: Keras models that put a loss over an encoder."""

@@ -1,0 +1,96 @@
+"""The text encoder from the command line, on a shop of a few hundred items: adapted, fine-tuned, kept, and the same as its table."""
+
+import numpy as np
+import pytest
+
+from pipelines import adapt, embed, prepare
+from pipelines.finetune import text
+from pipelines.stage import main
+from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.tables import read_table
+from ppm_tf.encoders.saved import load_encoder
+from ppm_tf.evaluation import read_metrics
+from ppm_tf.training import read_log
+from ppm_tf.workspace import Workspace
+
+SETTINGS = [
+    "data.users=1200", "data.items=200", "data.days=8", "data.requests_per_user=6", "data.candidates=6", "data.shards=2",
+    "text.layers=1", "text.width=32", "text.heads=2", "text.vocabulary=500", "text.dim=16", "text.max_tokens=24", "text.training=[adapt,finetune]",
+    "text.adapt.epochs=20", "text.adapt.batch_size=32", "text.adapt.steps_per_loop=20", "text.adapt.valid=0.2", "text.adapt.test=0.2",
+    "text.adapt.learning_rate=5e-3", "text.finetune.epochs=3", "text.finetune.batch_size=64", "text.finetune.steps_per_loop=20", "text.finetune.learning_rate=3e-3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text") / "shop"
+    main(text.TEXT, [f"run={folder}", *SETTINGS])
+    return Workspace(folder)
+
+
+def figures(path):
+    return {(record.model, record.metric): record for record in read_metrics(path / "metrics.jsonl")}
+
+
+def test_adaptation_lowers_perplexity_below_token_frequencies_and_spreads_the_texts(run):
+    found = figures(run.path("encoders/adapted"))
+    assert found["after", "perplexity"].value < found["token frequency", "perplexity"].value < found["before", "perplexity"].value
+    assert found["after", "uniformity"].value < found["before", "uniformity"].value
+    assert found["after", "perplexity"].count > 20
+    assert [line for line in read_log(run.path("encoders/adapted") / "train.jsonl") if "valid_loss" in line]
+
+
+def test_fine_tuning_finds_the_clicked_items(run):
+    found = figures(run.path("encoders/text"))
+    models = list(dict.fromkeys(model for model, _ in found))
+    assert models == ["TF-IDF", "small BERT, before", "small BERT, after"]
+    before, after = (found[f"small BERT, {when}", "recall_at_10"] for when in ("before", "after"))
+    assert after.low > before.high
+    assert before.low < before.value < before.high
+    assert 0 < found["TF-IDF", "mrr_at_100"].value < 1
+
+
+def test_a_table_row_is_the_vector_of_the_encoder(run):
+    """To float16 rounding: half a unit in the last place, 2^-11 of the value."""
+    main(embed.TITLE, [f"run={run.folder}", *SETTINGS])
+    catalog = ItemCatalog.read(run.path("data") / "catalog")
+    table = read_table(run.path("tables/title"), catalog)
+    encoder = load_encoder(run.path("encoders/text"))
+    places = np.flatnonzero([bool(words) for words in catalog.text])
+    expected = encoder.encode([catalog.text[place] for place in places])
+    np.testing.assert_allclose(table.vectors[places + 2].astype("float32"), expected, rtol=2**-11, atol=2e-5)
+    assert table.present.sum() == len(places) < catalog.num_items
+    assert table.encoder_version == encoder.version
+
+
+def test_a_run_again_does_nothing_and_an_encoder_of_this_run_serves_another(run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    main(adapt.STAGE, [f"run={run.folder}", *SETTINGS])
+    main(text.TEXT, [f"run={run.folder}", *SETTINGS])
+    assert caplog.text.count("is up to date") == 2
+    other = [f"run={tmp_path}", "data.users=50", "data.items=30", "text.encoder=saved", f"text.path={run.path('encoders/text')}"]
+    main(text.TEXT, other)
+    assert load_encoder(tmp_path / "encoders/text").version == load_encoder(run.path("encoders/text")).version
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
+    small = ["data.users=50", "data.items=30"]
+    for arguments, message in (
+        ([*small, "text.encoder=bag_of_words"], "text.encoder must be small_bert or preset to be adapted. Received: bag_of_words"),
+        ([*small, "text.adapt.test=0.0"], "Adaptation needs at least two texts in each of the train, valid and test parts"),
+    ):
+        with pytest.raises(SystemExit):
+            main(adapt.STAGE, [f"run={tmp_path}", *arguments])
+        assert message in capsys.readouterr().err
+    catalog_only = tmp_path / "files"
+    catalog_only.mkdir()
+    (catalog_only / "items.csv").write_text("item_id,title\n1,red shoe\n2,blue lamp\n")
+    columns = [f"run={tmp_path / 'csv'}", "data.source=columnar", f"data.path={catalog_only}", "data.items.files=items.csv", "data.log=null"]
+    for arguments, message in (
+        (["data.items.text=[title]", "text.training=[finetune]"], "Fine-tuning on queries needs search queries with clicked items"),
+        (["text.training=[finetune]"], "An item must have a text for the table `title`"),
+    ):
+        main(prepare.STAGE, [*columns, *arguments])
+        with pytest.raises(SystemExit):
+            main(text.TEXT, [*columns, *arguments])
+        assert message in capsys.readouterr().err
