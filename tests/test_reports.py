@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from ppm_tf import reports
 from ppm_tf.evaluation import Record
-from ppm_tf.reports import metrics_table, plot_bucket_auc, plot_learning_curve
+from ppm_tf.reports import metrics_table, plot_bucket_auc, plot_learning_curve, ranking
 
 
 @pytest.fixture
@@ -81,8 +80,8 @@ def test_table_without_buckets_or_records():
 def drawn(monkeypatch):
     """The figures that were drawn."""
     figures = []
-    save = reports._save
-    monkeypatch.setattr(reports, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    save = ranking._save
+    monkeypatch.setattr(ranking, "_save", lambda figure, path: (figures.append(figure), save(figure, path)))
     return figures
 
 
@@ -152,7 +151,7 @@ def test_learning_curve_needs_losses(tmp_path):
 
 
 def test_running_mean_by_hand():
-    np.testing.assert_allclose(reports._running_mean(np.array([1.0, 2.0, 6.0, 4.0, 0.0]), 1), [1, 3, 4, 10 / 3, 0])
+    np.testing.assert_allclose(ranking._running_mean(np.array([1.0, 2.0, 6.0, 4.0, 0.0]), 1), [1, 3, 4, 10 / 3, 0])
 
 
 def test_plots_leave_pyplot_alone(records, tmp_path):

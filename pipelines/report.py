@@ -1,0 +1,191 @@
+"""Shows what was made: an embedding table to a person's eyes, the figures of encoders side by side.
+
+table      <run>/reports/tables/<name>/ of one table, or of all that PPM reads: neighbours.html (sampled items beside the
+           items with the most similar vectors, with pictures where there are any), norms.png, map.png (items in the plane,
+           coloured by the first item field or by report.category), summary.json. A missing table is made first.
+encoders   the metrics of the text and image encoders of one or more runs, as one table a task
+
+  python -m pipelines.report table                                     # the tables of the embedded shop
+  python -m pipelines.report table title configs/home_depot.yaml data.path=<folder>
+  python -m pipelines.report encoders runs/first runs/second
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+from pipelines.stage import Stage, main_of
+from ppm_tf.config import TABLES, Config
+from ppm_tf.workspace import Recipe, Workspace
+
+ENCODERS = ("encoders/adapted", "encoders/text", "encoders/image")
+
+
+# === table ===
+
+
+def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> None:
+    """Looks at one table and commits `reports/tables/<table>`."""
+    from ppm_tf.data.catalog import ItemCatalog
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.data.tables import read_table
+    from ppm_tf.reports.sheet import read_shown, write_sheet
+    from ppm_tf.reports.table import look_at_table, plot_map, plot_norms
+
+    settings = config.report
+    catalog = ItemCatalog.read(workspace.path("data") / "catalog")
+    vectors = read_table(workspace.path(f"tables/{table}"), catalog)
+    name, categories, names = categories_of(Schema.read(workspace.path("data") / "schema.json"), catalog, settings.category)
+    look = look_at_table(vectors, settings.sample, settings.neighbours, config.seed, categories)
+    summary = {**look.summary, "category": name}
+    title = f"Table {table} of {config.run}"
+    with workspace.commit(f"reports/tables/{table}", recipe) as folder:
+        plot_norms(vectors, folder / "norms.png", f"{title}: lengths")
+        plot_map(
+            vectors,
+            look.rows,
+            folder / "map.png",
+            settings.map,
+            config.seed,
+            names and [names[row] for row in look.rows],
+            name or "",
+            f"{title}: map",
+        )
+        asked = slice(0, settings.items)
+        shown = read_shown(catalog, [*look.rows[asked], *look.neighbours[asked].ravel()], names)
+        plots = [folder / "norms.png", folder / "map.png"]
+        write_sheet(
+            folder / "neighbours.html", title, lines_of(summary), look.rows[asked], look.neighbours[asked], look.similarity[asked], shown, plots
+        )
+        (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def categories_of(schema, catalog, field: str | None):
+    """The item field that tells categories apart: its name, the category of each row, and its name in words; all `None` without fields.
+
+    Of several values of an item the first counts.
+    """
+    from ppm_tf.data.schema import FIRST_ROW
+
+    fields = {found.name: found for found in schema.side("item")}
+    if field is not None and field not in fields:
+        raise ValueError(f"report.category must be an item field of the data. Received: {field}. Its item fields are: {', '.join(fields) or 'none'}.")
+    if not fields:
+        return None, None, None
+    found = fields[field or next(iter(fields))]
+    categories = catalog.fields[found.name][:, 0]
+    return found.name, categories, [found.vocabulary[row - FIRST_ROW] if row >= FIRST_ROW else "" for row in categories.tolist()]
+
+
+def lines_of(summary: dict) -> dict[str, str]:
+    """The figures in words, for the sheet and the terminal."""
+    quantiles = summary["norm_quantiles"]
+    lines = {
+        "encoder": f"{summary['encoder_version']}, width {summary['dim']}",
+        "items with a vector": f"{summary['with_vector']:,} of {summary['items']:,} ({summary['missing_share']:.1%} missing)",
+        "norms: least, median, most": f"{quantiles['0']:.3g}, {quantiles['0.5']:.3g}, {quantiles['1']:.3g}",
+        "mean cosine of random pairs": f"{summary['mean_cosine_of_random_pairs']:.3f}",
+        f"mean cosine of {summary['neighbours']} nearest neighbours": f"{summary['mean_cosine_of_neighbours']:.3f}",
+        "items whose nearest neighbour has the same vector": f"{summary['share_with_an_equal_neighbour']:.1%}",
+    }
+    if summary["zero_vectors"]:
+        lines["items with a vector of zeros"] = f"{summary['zero_vectors']:,}"
+    if summary.get("neighbours_of_same_category") is not None:
+        lines[f"neighbours of the same {summary['category']}"] = (
+            f"{summary['neighbours_of_same_category']:.1%} (by chance {summary['by_chance']:.1%})"
+        )
+    return lines
+
+
+def show(table: str, config: Config, workspace: Workspace) -> None:
+    """Prints the figures and where the sheet is."""
+    folder = workspace.path(f"reports/tables/{table}")
+    lines = lines_of(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    width = max(map(len, lines))
+    print("\n".join(f"{name.ljust(width)}  {value}" for name, value in lines.items()))
+    print(f"\n{folder / 'neighbours.html'}")
+
+
+def _stage(table: str) -> Stage:
+    return Stage(
+        module="pipelines.report",
+        choice=f"table {table}",
+        makes=f"reports/tables/{table}",
+        needs=("data", f"tables/{table}"),
+        sections=("seed", "report"),
+        also_uses=("data", "text", "image", "embed", "beam"),
+        run=partial(run, table),
+        show=partial(show, table),
+    )
+
+
+STAGES = {table: _stage(table) for table in TABLES}
+
+
+# === encoders ===
+
+
+def compare_encoders(runs: list[str]) -> str:
+    """The metrics of the runs' encoders: one table an encoder, task and slice; a model of equal figures in all runs has one row.
+
+    Raises:
+        FileNotFoundError: a run has no metrics of encoders.
+    """
+    from dataclasses import replace
+
+    from ppm_tf.evaluation import read_metrics
+    from ppm_tf.reports.figures import figures_table
+
+    tables: dict[tuple[str, str, str], list] = {}
+    for folder in runs:
+        paths = {name: Path(folder, name, "metrics.jsonl") for name in ENCODERS}
+        if not any(path.is_file() for path in paths.values()):
+            raise FileNotFoundError(
+                f"A run must hold metrics of an encoder, such as {folder}/encoders/text/metrics.jsonl. Received: {folder}, without. Run `python -m pipelines.finetune` first."
+            )
+        for name, path in paths.items():
+            for record in read_metrics(path) if path.is_file() else ():
+                tables.setdefault((name, record.task, record.slice), []).append((folder, record))
+    parts = []
+    for (name, task, slice_name), found in tables.items():
+        values: dict[str, dict[str, list]] = {}
+        for folder, record in found:
+            values.setdefault(record.model, {}).setdefault(folder, []).append((record.metric, record.value))
+        alike = {
+            model
+            for model, by_run in values.items()
+            if len(runs) == 1 or (len(by_run) == len(runs) and len({str(figures) for figures in by_run.values()}) == 1)
+        }
+        records = [record if record.model in alike else replace(record, model=f"{Path(folder).name}: {record.model}") for folder, record in found]
+        parts.append(f"{name}: {task}, {slice_name}\n\n{figures_table(records)}")
+    return "\n\n".join(parts)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs `table ...` or `encoders ...`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    choice, *others = arguments or [""]
+    if choice == "table":
+        main_of(STAGES, others, default=lambda config: list(config.ppm.tables))
+    elif choice == "encoders" and others and not {"-h", "--help"} & set(others):
+        try:
+            print(compare_encoders(others))
+        except (FileNotFoundError, ValueError) as error:
+            print(f"pipelines.report: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+    else:
+        asked = {"-h", "--help"} & set(arguments)
+        print(
+            __doc__
+            if asked
+            else f"Arguments must be `table [name] [file.yaml] [section.key=value ...]` or `encoders <run> ...`. Received: {' '.join(arguments) or 'none'}.",
+            file=sys.stdout if asked else sys.stderr,
+        )
+        raise SystemExit(0 if asked else 2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""A table of figures: models by row, metrics by column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ppm_tf.evaluation import Record
+
+
+def figures_table(records: Iterable[Record]) -> str:
+    """Markdown: a row a model, a column a metric, both in the order of their first record; intervals in brackets."""
+    records = list(records)
+    models, metrics = (list(dict.fromkeys(getattr(record, name) for record in records)) for name in ("model", "metric"))
+    cells = {(record.model, record.metric): _cell(record) for record in records}
+    rows = [["model", *metrics], [":--", *["--:"] * len(metrics)]]
+    rows += [[model, *(cells.get((model, metric), "") for metric in metrics)] for model in models]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows)
+
+
+def _cell(record: Record) -> str:
+    if math.isnan(record.value):
+        return f"({record.reason or 'undefined'})"
+    text = f"{record.value:.4f}" if abs(record.value) < 100 else f"{record.value:,.0f}"
+    return text if math.isnan(record.low) else f"{text} [{record.low:.4f}, {record.high:.4f}]"
