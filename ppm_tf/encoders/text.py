@@ -160,7 +160,7 @@ class TextEncoder(keras.Model):
     def encode_cleaned(self, texts: Sequence[str], max_tokens: int | None = None, batch_size: int = 128) -> np.ndarray:
         """As `encode`, of texts that were cleaned before, or of queries, cut to `max_tokens`."""
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        order = np.argsort([len(text) for text in texts], kind="stable")
+        order = np.argsort(self.lengths(texts), kind="stable")
         for start in range(0, len(texts), batch_size):
             places = order[start : start + batch_size]
             vectors[places] = self._encode([texts[place] for place in places], max_tokens)
@@ -180,6 +180,7 @@ class TextEncoder(keras.Model):
         if self.projection is None:
             return
         pooled = tf.function(lambda tokens: self.pool(self.hidden(tokens), tokens["padding_mask"]), reduce_retracing=True)
+        texts = sorted(texts, key=len)  # batches of like length have little padding
         batches = (texts[start : start + 64] for start in range(0, len(texts), 64))
         vectors = [pooled(self.tokenize(tf.constant(list(batch), tf.string))).numpy() for batch in batches]
         self.projection.set_weights(fit_projection(np.concatenate(vectors), self.dim))
