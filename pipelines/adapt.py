@@ -32,13 +32,13 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
     from ppm_tf.data.schema import FIRST_ROW
-    from ppm_tf.encoders.text_start import start_cleaner, start_encoder, starting_rate
+    from ppm_tf.encoders.text_start import start_cleaner, start_encoder
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.objectives.domain_adaptation import DomainAdaptation, text_batches
 
     if config.text.encoder not in ("small_bert", "preset"):
         raise ValueError(f"text.encoder must be small_bert or preset to be adapted. Received: {config.text.encoder}.")
-    settings = starting_rate(config.text.adapt, pretrained=config.text.encoder == "preset")
+    settings = training.starting_rate(config.text.adapt, pretrained=config.text.encoder == "preset")
     strategy = training.prepare_backend(settings, config.seed)
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     places = np.flatnonzero([bool(text) for text in catalog.text])

@@ -2,6 +2,7 @@
 
   reader    requests/s of the sample reader alone, and the process's memory after 1x and 10x the data
   training  candidates/s of PPM's training step, and the share of it that the reader would allow
+  embed     items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
 
 Timings are printed as one JSON object a line. They are no tests: they hold for the machine they were taken on.
 """
@@ -12,6 +13,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from pipelines.stage import configure_logging, make, stage_of
 from ppm_tf.config import Config, ConfigError, describe, load
@@ -41,7 +45,7 @@ def reader(config: Config, workspace: Workspace) -> None:
 
 def training(config: Config, workspace: Workspace) -> None:
     """Times PPM's training step on real batches, and the reader on the same batches."""
-    for name in ("data", "tables"):
+    for name in stage_of("ppm").parents(config):
         make(stage_of(name), config, workspace, asked=False)
     import tensorflow as tf
 
@@ -82,17 +86,98 @@ def training(config: Config, workspace: Workspace) -> None:
     )
 
 
-BENCHMARKS: dict[str, Callable[[Config, Workspace], None]] = {"reader": reader, "training": training}
+def embed(config: Config, workspace: Workspace) -> None:
+    """Times each table's Beam job, all of it, and a warm loop of `predict` over contents in memory; the better of two rounds each.
+
+    On a machine that does other work too, the CPU seconds say more than the ratio. Encoders that are missing are made first,
+    and leave deterministic ops behind, which slow the loop: make them before, with `pipelines.finetune`.
+    """
+    for table in config.ppm.tables:
+        for name in stage_of(f"tables/{table}").parents(config):
+            make(stage_of(name), config, workspace, asked=False)
+        with TemporaryDirectory(dir=workspace.folder) as folder:
+            _embed(table, config, workspace, Path(folder))
+
+
+def _embed(table: str, config: Config, workspace: Workspace, work: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from pipelines.embed import encoder_of
+    from ppm_tf.encoders.saved import load_encoder
+    from ppm_tf.encoders.table_job import write_table_job
+    from ppm_tf.encoders.table_steps import read_contents
+
+    catalog = workspace.path("data") / "catalog"
+    saved, columns = encoder_of(table, workspace, work / "encoder")
+    encoder, file = load_encoder(saved), pq.ParquetFile(catalog / "items.parquet")
+    contents = [one for group in range(file.num_row_groups) for one in read_contents(file, group, columns)[1] if one is not None]
+    loop, padding = _plain_loop(encoder, contents, config.embed.batch_size)
+
+    def job(name: str, old: Path | None):
+        (work / name).mkdir()
+        return write_table_job(table, catalog, saved, columns, old, work / name, config.embed, config.beam).about
+
+    rounds = []
+    for number in range(2):
+        plain, (full, about) = _timed(loop)[0], _timed(lambda name=f"all-{number}": job(name, None))
+        # The next job finds nothing to encode: this is what a job does beside.
+        rounds.append((plain, full, _timed(lambda old=work / f"all-{number}", name=f"none-{number}": job(name, old))[0]))
+    plain, full, rest = (min(times) for times in zip(*rounds, strict=True))
+    tokens = (
+        {"tokens_per_second": about["tokens"] / full[0], "padding": 1 - about["tokens"] / about["slots"], "plain_padding": padding}
+        if about["slots"]
+        else {}
+    )
+    _print(
+        benchmark="embed", table=table, encoder=about["encoder_version"], items=about["encoded"], batch_size=config.embed.batch_size,
+        plain_items_per_second=len(contents) / plain[0], job_items_per_second=about["encoded"] / full[0], ratio=plain[0] / full[0],
+        plain_cpu_seconds=plain[1], job_cpu_seconds=full[1], **tokens, job_seconds=full[0], job_seconds_with_nothing_to_encode=rest[0],
+    )  # fmt: skip
+
+
+def _timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
+    """Seconds and CPU seconds of a call, and its result."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    return (time.perf_counter() - start, time.process_time() - cpu), result
+
+
+def _plain_loop(encoder, contents: list, batch_size: int) -> tuple[Callable[[], None], float | None]:
+    """A loop over batches in catalog order, already traced, and the share of padding in it."""
+    import tensorflow as tf
+
+    if encoder.kind == "text":
+        texts = encoder.cleaner.clean(contents) if encoder.cleaner else contents
+        dataset = tf.data.Dataset.from_tensor_slices(texts).batch(batch_size).map(encoder.tokenize, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        counted = [(int(tf.reduce_sum(tokens["padding_mask"])), int(tf.size(tokens["padding_mask"]))) for tokens in dataset]
+        padding = 1 - sum(tokens for tokens, _ in counted) / sum(slots for _, slots in counted)
+    elif encoder.kind == "image":
+
+        def read(image):
+            return tf.ensure_shape(tf.numpy_function(encoder.read, [image], tf.uint8), [encoder.size, encoder.size, 3])
+
+        dataset = tf.data.Dataset.from_tensor_slices(contents).map(read, tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        padding = None
+    else:
+        return lambda: [encoder.encode(contents[start : start + batch_size]) for start in range(0, len(contents), batch_size)], None
+    encoder.predict(dataset.take(2), verbose=0)
+    return lambda: encoder.predict(dataset, verbose=0), padding
+
+
+BENCHMARKS: dict[str, Callable[[Config, Workspace], None]] = {"reader": reader, "training": training, "embed": embed}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(f"{__doc__.strip()}\n\nSettings, with their defaults:\n{describe(('run', 'data', 'ppm', 'train'))}")
+        print(f"{__doc__.strip()}\n\nSettings, with their defaults:\n{describe(('run', 'data', 'text', 'image', 'embed', 'ppm', 'train', 'beam'))}")
         return
     if not arguments or arguments[0] not in BENCHMARKS:
-        print(f"The first argument must be one of {', '.join(BENCHMARKS)}. Received: {arguments[0] if arguments else 'none'}. See --help.", file=sys.stderr)
+        print(
+            f"The first argument must be one of {', '.join(BENCHMARKS)}. Received: {arguments[0] if arguments else 'none'}. See --help.",
+            file=sys.stderr,
+        )
         raise SystemExit(2)
     try:
         config = load(arguments[1:])

@@ -1,77 +1,89 @@
-"""Writes one vector an item and modality: the embedding tables that every model reads by item row.
+"""Writes embedding tables: one cached vector a catalog item, the only thing that models read of texts and images.
 
-`title` is made from the item's text, `image` from its image. The encoders used here need no training: a bag of words and a
-descriptor of colours and edges, both fitted on the catalog. An item without text or image gets a zero vector and a flag; one
-whose image cannot be decoded is listed, with the reason, in refused.jsonl beside the table.
+title        texts by the encoder that `pipelines.finetune text` makes
+image        images by the encoder that `pipelines.finetune image` makes
+bow          texts by the bag of words that `pipelines.finetune bow` fits
+title_image  title and image vectors side by side
+
+Without a name all tables that PPM reads (ppm.tables) are written. A Beam job encodes only what is new or changed since the
+table before: a vector is kept where the item's content and the encoder are the same. Items without text or image get a zero
+vector and a flag; so do those whose content cannot be encoded, which are listed, with the reason, in dead_letters.jsonl.
+Where there are too many of these, or the job is killed, the table in use stays.
+
+Writes <run>/tables/<name>: TFRecord shards, dead_letters.jsonl and manifest.json with the counts.
+
+  python -m pipelines.embed                                  # the embedded shop's tables
+  python -m pipelines.embed title configs/home_depot.yaml data.path=<folder>
+  python -m pipelines.embed image beam.runner=FlinkRunner beam.options=[--flink_master=<host>:8081]
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import time
+import shutil
+from functools import partial
 from pathlib import Path
 
-from pipelines.stage import Stage, folder_size, main
+from pipelines.stage import Stage, main_of
 from ppm_tf.config import Config
 from ppm_tf.workspace import Recipe, Workspace
 
-logger = logging.getLogger(__name__)
+# table -> the encoders it needs, and the columns of the catalog that make a content
+TABLES = {
+    "title": (("encoders/text",), ("text",)),
+    "image": (("encoders/image",), ("image",)),
+    "bow": (("encoders/bow",), ("text",)),
+    "title_image": (("encoders/text", "encoders/image"), ("text", "image")),
+}
 
 
-def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
-    """Fits the encoders on the catalog and writes `tables/title` and `tables/image`."""
-    from ppm_tf.data.catalog import ItemCatalog
-    from ppm_tf.encoders.bag_of_words import BagOfWords
-    from ppm_tf.encoders.image_descriptor import ImageDescriptor
+def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> None:
+    """Writes one table and commits `tables/<table>`."""
+    from ppm_tf.encoders.table_job import write_table_job
 
-    catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-    with workspace.commit("tables", recipe) as folder:
-        if any(catalog.text):
-            encoder = BagOfWords(config.text.dim, config.text.buckets).fit(catalog.text)
-            _write(folder, "title", catalog, "text", encoder)
-        else:
-            logger.warning("no item has a text (data.items.text): there will be no table 'title'")
-        described = _describe_readable(catalog)
-        if len(described) >= 2:
-            _write(folder, "image", catalog, "image", ImageDescriptor(config.image.dim).fit_statistics(described))
-        else:
-            logger.warning("fewer than two items have an image (data.items.image): there will be no table 'image'")
+    name = f"tables/{table}"
+    old = workspace.path(name) if workspace.exists(name) else None
+    with workspace.commit(name, recipe) as folder:
+        joined = folder / "encoder"
+        encoder, columns = encoder_of(table, workspace, joined)
+        write_table_job(table, workspace.path("data") / "catalog", encoder, columns, old, folder, config.embed, config.beam)
+        shutil.rmtree(joined, ignore_errors=True)
 
 
-def _write(folder: Path, name: str, catalog, column: str, encoder) -> None:
-    from ppm_tf.data.tables import write_table
-    from ppm_tf.encoders.catalog_encoding import encode_catalog
+def encoder_of(table: str, workspace: Workspace, joined: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder of a table's encoder, and the columns it reads; of two encoders, `joined` is made to hold both."""
+    from ppm_tf.encoders.title_image import join_saved
 
-    start, refused = time.monotonic(), []
-    manifest = write_table(folder / name, name, encode_catalog(catalog, column, encoder.encode, encoder.dim, refused), encoder.version)
-    if refused:
-        lines = (json.dumps({"item_id": item_id, "reason": reason}) + "\n" for item_id, reason in refused)
-        (folder / name / "refused.jsonl").write_text("".join(lines), encoding="utf-8")
-    logger.info(
-        "table '%s': %d items by %s (no training), %d refused, %s, %.1f s",
-        name, manifest.records, encoder.version, len(refused), folder_size(folder / name), time.monotonic() - start,
-    )  # fmt: skip
+    encoders, columns = TABLES[table]
+    folders = [workspace.path(name) for name in encoders]
+    if len(folders) == 1:
+        return folders[0], columns
+    join_saved(*folders, joined)
+    return joined, columns
 
 
-def _describe_readable(catalog, most: int = 20_000) -> list:
-    """What the descriptor is fitted on: the statistics of the first images that can be decoded."""
-    from ppm_tf.encoders.image_descriptor import describe
-
-    found = []
-    for _, batch in catalog.batches(("image",)):
-        for image in batch.column(0).to_pylist():
-            if image:
-                try:
-                    found.append(describe(image))
-                except ValueError:
-                    continue
-            if len(found) == most:
-                return found
-    return found
+def _stage(table: str) -> Stage:
+    encoders, _ = TABLES[table]
+    return Stage(
+        module="pipelines.embed",
+        choice=table,
+        makes=f"tables/{table}",
+        needs=("data", *encoders),
+        sections=("embed",),
+        # How many items are encoded at once, and how many may fail, shapes no vector.
+        settings=lambda config: {"embed": config.embed.model_dump(mode="json", include={"dtype", "shards"})},
+        also_uses=("data", "text", "image", "beam"),
+        run=partial(run, table),
+    )
 
 
-STAGE = Stage(module="pipelines.embed", makes="tables", needs=("data",), sections=("text", "image"), run=run)
+TITLE, IMAGE, BOW, TITLE_IMAGE = (_stage(table) for table in TABLES)
+STAGES = dict(zip(TABLES, (TITLE, IMAGE, BOW, TITLE_IMAGE), strict=True))
+
+
+def default(config: Config) -> list[str]:
+    """The tables that are written where none is named."""
+    return list(config.ppm.tables)
+
 
 if __name__ == "__main__":
-    main(STAGE)
+    main_of(STAGES, default=default)

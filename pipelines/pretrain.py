@@ -20,7 +20,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.stage import Stage, main, peak_memory
-from ppm_tf.config import Config
+from ppm_tf.config import ColumnarData, Config
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         weight=training.known_labels(1),
         title="pretrain",
     )
-    logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best_auc, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
+    logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     with workspace.commit("ppm", recipe) as made:
         model.save_weights(made / "ppm.weights.h5")
         schema.write(made / "schema.json")
@@ -137,17 +137,29 @@ def load_inputs(config: Config, workspace: Workspace):
 
     schema = Schema.read(workspace.path("data") / "schema.json")
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-    folder = workspace.path("tables")
-    names = [name for name in config.ppm.tables if (folder / name).is_dir()]
-    return schema, {name: read_table(folder / name, catalog) for name in names}
+    return schema, {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in config.ppm.tables}
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """The data and the tables that PPM reads.
+
+    Raises:
+        ValueError: the data has no log to learn from.
+    """
+    if isinstance(config.data, ColumnarData) and config.data.log is None:
+        raise ValueError(
+            "PPM is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns; "
+            "without one, `python -m pipelines.finetune` and `python -m pipelines.embed` are what this data serves."
+        )
+    return ("data", *(f"tables/{name}" for name in config.ppm.tables))
 
 
 STAGE = Stage(
     module="pipelines.pretrain",
     makes="ppm",
-    needs=("data", "tables"),
+    needs=needs,
     sections=("seed", "ppm", "train"),
-    also_uses=("data", "text", "image", "evaluate", "beam"),
+    also_uses=("data", "text", "image", "embed", "evaluate", "beam"),
     run=run,
     show=show,
 )

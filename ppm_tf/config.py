@@ -291,7 +291,7 @@ class EntityPredictionSettings(EncoderFitSettings):
     entity: str = Field("category", description="item field that the image is to tell")
     min_count: PositiveInt = Field(20, description="values of the field seen on fewer images are left out")
     label_smoothing: Share = Field(0.1, description="share of the target that is spread over all classes")
-    augment: bool = Field(True, description="crop, flip and recolour the training images at random")
+    augment: bool = Field(True, description="move and recolour the training images at random")
 
 
 class TextSettings(Section):

@@ -21,7 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ppm_tf.config import FitSettings
+from ppm_tf.config import EncoderFitSettings, FitSettings
 from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.optimizers import dense_optimizer
@@ -63,6 +63,11 @@ def prepare_backend(settings: FitSettings, seed: int) -> tf.distribute.Strategy:
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
     logger.info("devices: %s; precision: %s", f"{len(gpus)} GPU" if gpus else f"CPU, {os.cpu_count()} cores", precision)
     return strategy
+
+
+def starting_rate(settings: EncoderFitSettings, pretrained: bool) -> EncoderFitSettings:
+    """The settings with a learning rate: where none is set, 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one."""
+    return settings if settings.learning_rate else settings.model_copy(update={"learning_rate": 5e-5 if pretrained else 1e-3})
 
 
 def total_steps(settings: FitSettings, records: int) -> int:

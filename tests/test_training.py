@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from ppm_tf import training
-from ppm_tf.config import TrainSettings
+from ppm_tf.config import AdaptSettings, TrainSettings
 from ppm_tf.data import samples
 from ppm_tf.data.manifest import DamagedData
 from ppm_tf.losses import binary_cross_entropy
@@ -215,3 +215,9 @@ def test_labels_of_other_tasks_do_not_count():
     batch = {"labels": np.array([[[1, -1], [-1, 1]]], "float32")}
     assert float(training.known_labels(1)(batch)) == 1
     assert float(training.known_labels()(batch)) == 2
+
+
+def test_the_learning_rate_follows_the_start_unless_it_is_set():
+    assert training.starting_rate(AdaptSettings(), pretrained=True).learning_rate == 5e-5
+    assert training.starting_rate(AdaptSettings(), pretrained=False).learning_rate == 1e-3
+    assert training.starting_rate(AdaptSettings(learning_rate=0.1), pretrained=True).learning_rate == 0.1

@@ -92,13 +92,12 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
     from ppm_tf.data.holdout import TEST, TRAIN, VALID
     from ppm_tf.data.schema import Schema
     from ppm_tf.encoders.image_start import start_encoder
-    from ppm_tf.encoders.text_start import starting_rate
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.objectives.entity_prediction import EntityPrediction
     from ppm_tf.objectives.labelled_images import batches_in_order, label_images, spool_images, training_batches
 
     nothing = config.image.starts_from_nothing
-    settings = starting_rate(config.image.finetune, pretrained=not nothing)
+    settings = training.starting_rate(config.image.finetune, pretrained=not nothing)
     strategy = training.prepare_backend(settings, config.seed)
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     schema = Schema.read(workspace.path("data") / "schema.json")

@@ -40,10 +40,10 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe, catalog) -> Non
     from ppm_tf.data.holdout import TRAIN
     from ppm_tf.data.query_pairs import read_pairs
     from ppm_tf.encoders.text import TextEncoder
-    from ppm_tf.encoders.text_start import start_cleaner, start_encoder, starting_rate
+    from ppm_tf.encoders.text_start import start_cleaner, start_encoder
 
     settings, wanted = config.text, config.text_training
-    fit = starting_rate(settings.finetune, pretrained=settings.encoder == "preset" or "adapt" in wanted)
+    fit = training.starting_rate(settings.finetune, pretrained=settings.encoder == "preset" or "adapt" in wanted)
     strategy = training.prepare_backend(fit, config.seed)
     pairs = None
     if "finetune" in wanted:

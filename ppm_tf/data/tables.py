@@ -1,20 +1,25 @@
 """`EmbeddingTable`: one cached vector a catalog item, as TFRecord shards.
 
-A record holds `item_id`, `vector` (little-endian floats of the table's dtype), `present` (0 where the item had nothing to
-encode: the vector is zero), `content_hash` and `encoder_version`.
+A record holds `item_id`, `vector` (little-endian floats of the table's dtype), `present` (0 where the item has no vector:
+it had nothing to encode, could not be encoded, or was encoded to nothing; the vector is zero), `content_hash` (what it was
+encoded from; empty where the encoding failed) and `encoder_version`. The manifest says how many items there are of each kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from ppm_tf.data.manifest import DamagedData, Manifest, describe_shard, paths, whole_shards
+from ppm_tf.data.manifest import DamagedData, Manifest, Shard, describe_shard, paths, whole_shards
 from ppm_tf.data.schema import FIRST_ROW
 
+HASH_BYTES = 16
+NO_HASH = bytes(HASH_BYTES)  # in memory, for the empty hash of a record
 _READ_BATCH = 4096
 
 
@@ -25,7 +30,7 @@ class EmbeddingTable:
     Attributes:
         name: `"title"`, `"image"`, ...
         vectors: `[V, D]`, zero where absent.
-        present: `[V]` bool, false for padding, unknown and items without content.
+        present: `[V]` bool, false for padding, unknown and items without a vector.
         encoder_version: what wrote the vectors.
     """
 
@@ -41,69 +46,80 @@ class EmbeddingTable:
 
 
 @dataclass(frozen=True)
-class EncodedBatch:
-    """What an encoder gives for a run of items: ids `[B]`, vectors `[B, D]`, present `[B]`, content hashes `[B]`."""
+class TableRecords:
+    """Records of a table as columns.
+
+    Attributes:
+        item_ids: `[B]` int64, or strings as objects.
+        vectors: `[B, D]` in the table's dtype.
+        present: `[B]` bool.
+        hashes: `[B, 16]` uint8, zero where there is none.
+    """
 
     item_ids: np.ndarray
     vectors: np.ndarray
     present: np.ndarray
-    content_hashes: list[bytes]
+    hashes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def take(self, places: np.ndarray) -> TableRecords:
+        """The records at `places`."""
+        return TableRecords(*(getattr(self, field.name)[places] for field in fields(self)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[TableRecords]) -> TableRecords:
+        """The records of all parts, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    @classmethod
+    def without_vector(cls, item_ids: np.ndarray, hashes: np.ndarray, dim: int, dtype: str) -> TableRecords:
+        """Records of items that have none: zero vectors, not present."""
+        return cls(item_ids, np.zeros((len(item_ids), dim), dtype), np.zeros(len(item_ids), bool), hashes)
 
 
-def write_table(
-    folder: str | Path,
-    name: str,
-    batches: Iterable[EncodedBatch],
-    encoder_version: str,
-    dtype: str = "float16",
-    records_per_shard: int = 500_000,
-) -> Manifest:
-    """Writes a table into an empty folder, the manifest last.
-
-    Raises:
-        ValueError: a vector holds NaN or infinity in `dtype`, or widths differ; the message names the item.
-    """
+def write_shard(folder: Path, number: int, shards: int, records: TableRecords, encoder_version: str) -> Shard:
+    """Writes one shard of a table in the order of the item ids; the file appears under its name when it is whole."""
     import tensorflow as tf
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    shards, writer, path, count, dim, integers = [], None, None, 0, None, True
-    version = encoder_version.encode()
-    for batch in batches:
-        vectors = np.asarray(batch.vectors).astype(dtype)
-        dim = dim or vectors.shape[1]
-        if vectors.shape[1] != dim:
-            raise ValueError(f"Every vector of table '{name}' must have width {dim}. Received: {vectors.shape[1]}, from item {batch.item_ids[0]}.")
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
-            raise ValueError(f"Vectors of table '{name}' must be finite in {dtype}. Received: NaN or infinity for item {batch.item_ids[bad[0]]} ({len(bad)} items of its batch).")
-        integers = np.issubdtype(np.asarray(batch.item_ids).dtype, np.integer)
-        for item_id, vector, present, content_hash in zip(batch.item_ids, vectors, batch.present, batch.content_hashes, strict=True):
-            if writer is None:
-                path = folder / f"part-{len(shards):05d}.tfrecord"
-                writer, count = tf.io.TFRecordWriter(str(path)), 0
-            example = tf.train.Example()
-            features = example.features.feature
-            if integers:
-                features["item_id"].int64_list.value.append(int(item_id))
-            else:
-                features["item_id"].bytes_list.value.append(str(item_id).encode())
-            features["vector"].bytes_list.value.append(vector.tobytes())
-            features["present"].int64_list.value.append(int(present))
-            features["content_hash"].bytes_list.value.append(content_hash)
-            features["encoder_version"].bytes_list.value.append(version)
-            writer.write(example.SerializeToString(deterministic=True))  # the order of a map's entries is free otherwise
-            count += 1
-            if count == records_per_shard:
-                writer.close()
-                shards.append(describe_shard(path, count))
-                writer = None
-    if writer is not None:
-        writer.close()
-        shards.append(describe_shard(path, count))
-    manifest = Manifest(tuple(shards), "none", {"table": name, "dim": dim or 0, "dtype": dtype, "item_id_type": "int" if integers else "string", "encoder_version": encoder_version})
-    manifest.write(folder)
-    return manifest
+    path = folder / f"part-{number:05d}-of-{shards:05d}.tfrecord"
+    # A runner may try a bundle again, or twice at once: each try writes a file of its own, and the last rename wins with equal bytes.
+    temporary = folder / f".{path.name}.{uuid.uuid4().hex}"
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        for record in _serialize(records.take(np.argsort(records.item_ids, kind="stable")), encoder_version.encode()):
+            writer.write(record)
+    os.replace(temporary, path)
+    return describe_shard(path, len(records))
+
+
+def _serialize(records: TableRecords, encoder_version: bytes) -> Iterator[bytes]:
+    from tensorflow.core.example.example_pb2 import Example
+
+    integers = records.item_ids.dtype != object
+    vectors = records.vectors.astype(records.vectors.dtype.newbyteorder("<"))
+    present = records.present.astype(np.int64).tolist()
+    for item_id, vector, is_present, content_hash in zip(records.item_ids.tolist(), vectors, present, records.hashes, strict=True):
+        example = Example()
+        feature = example.features.feature
+        if integers:
+            feature["item_id"].int64_list.value.append(item_id)
+        else:
+            feature["item_id"].bytes_list.value.append(item_id.encode())
+        feature["vector"].bytes_list.value.append(vector.tobytes())
+        feature["present"].int64_list.value.append(is_present)
+        content_hash = content_hash.tobytes()
+        feature["content_hash"].bytes_list.value.append(b"" if content_hash == NO_HASH else content_hash)
+        feature["encoder_version"].bytes_list.value.append(encoder_version)
+        yield example.SerializeToString(deterministic=True)  # the order of a map's entries is free otherwise
+
+
+def table_manifest(
+    shards: Sequence[Shard], name: str, dim: int, dtype: str, item_id_type: str, encoder_version: str, counts: dict[str, int] | None = None
+) -> Manifest:
+    """The manifest of a table: its shards, what is in them, and how many items there are of each kind."""
+    about = {"table": name, "dim": dim, "dtype": dtype, "item_id_type": item_id_type, "encoder_version": encoder_version, **(counts or {})}
+    return Manifest(tuple(sorted(shards, key=lambda shard: shard.file)), "none", about)
 
 
 def read_table(folder: str | Path, catalog) -> EmbeddingTable:
@@ -122,32 +138,42 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
     about = manifest.about
     vectors = np.zeros((catalog.num_rows, about["dim"]), about["dtype"])
     present = np.zeros(catalog.num_rows, bool)
-    for item_ids, batch_vectors, batch_present in _batches(folder, manifest):
-        rows = catalog.rows_of(item_ids)
+    for records in read_records(folder, manifest, whole_shards(folder, manifest)):
+        rows = catalog.rows_of(records.item_ids)
         known = rows >= FIRST_ROW
-        vectors[rows[known]] = batch_vectors[known]
-        present[rows[known]] = batch_present[known]
+        vectors[rows[known]] = records.vectors[known]
+        present[rows[known]] = records.present[known]
     return EmbeddingTable(about["table"], vectors, present, about["encoder_version"])
 
 
-def _batches(folder: str | Path, manifest: Manifest) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def read_records(folder: str | Path, manifest: Manifest, shards: Sequence[Shard]) -> Iterator[TableRecords]:
+    """The records of some shards of a table, a few thousand at a time.
+
+    Raises:
+        DamagedData: a file cannot be read.
+    """
     import tensorflow as tf
 
-    shards = whole_shards(folder, manifest)
     if not shards:
         return
-    item_id_type = manifest.about["item_id_type"]
-    id_dtype = tf.int64 if item_id_type == "int" else tf.string
-    spec = {"item_id": tf.io.FixedLenFeature([], id_dtype), "vector": tf.io.FixedLenFeature([], tf.string), "present": tf.io.FixedLenFeature([], tf.int64)}
+    integers = manifest.about["item_id_type"] == "int"
+    text = tf.io.FixedLenFeature([], tf.string)
+    spec = {
+        "item_id": tf.io.FixedLenFeature([], tf.int64) if integers else text,
+        "vector": text,
+        "present": tf.io.FixedLenFeature([], tf.int64),
+        "content_hash": text,
+    }
     dataset = tf.data.TFRecordDataset(paths(folder, shards), compression_type=manifest.tf_compression).batch(_READ_BATCH)
     dtype, dim = np.dtype(manifest.about["dtype"]).newbyteorder("<"), manifest.about["dim"]
     try:
-        for records in dataset:
-            parsed = tf.io.parse_example(records, spec)
-            vectors = np.frombuffer(b"".join(parsed["vector"].numpy()), dtype).reshape(-1, dim)
-            ids = parsed["item_id"].numpy()
-            if item_id_type == "string":
-                ids = np.array([item_id.decode() for item_id in ids], object)
-            yield ids, vectors, parsed["present"].numpy().astype(bool)
+        for batch in dataset:
+            parsed = {name: column.numpy() for name, column in tf.io.parse_example(batch, spec).items()}
+            ids = parsed["item_id"] if integers else np.array([item_id.decode() for item_id in parsed["item_id"]], object)
+            vectors = np.frombuffer(b"".join(parsed["vector"]), dtype).reshape(len(ids), dim)
+            hashes = np.frombuffer(b"".join(content_hash or NO_HASH for content_hash in parsed["content_hash"]), np.uint8)
+            yield TableRecords(
+                ids, vectors.astype(manifest.about["dtype"], copy=False), parsed["present"].astype(bool), hashes.reshape(-1, HASH_BYTES)
+            )
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise DamagedData(f"The table in {folder} is not readable: {error.message}. Run `python -m pipelines.embed` again.") from error

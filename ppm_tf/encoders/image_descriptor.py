@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from ppm_tf.encoders.image_pixels import read_pixels
+from ppm_tf.encoders.saved import content_version, describe_encoder, read_arrays, write_arrays, write_description
 
 _SIZE = 64  # pixels a side after resizing
 _CELLS = 4  # cells a side
@@ -22,6 +25,7 @@ class ImageDescriptor:
 
     Example:
 
+    >>> import io
     >>> from PIL import Image
     >>> def png(color):
     ...     buffer = io.BytesIO(); Image.new("RGB", (8, 8), color).save(buffer, "PNG"); return buffer.getvalue()
@@ -30,30 +34,59 @@ class ImageDescriptor:
     (1, 4)
     """
 
+    kind = "image_descriptor"
+
     def __init__(self, dim: int):
         self.dim = dim
-        self._projection = None
+        # of the statistics: mean [240] and scale [240]; of the scaled ones: centre [240] and main directions [rank, 240]
+        self._arrays: dict[str, np.ndarray] | None = None
 
     @property
     def version(self) -> str:
         """Changes whenever equal images may get other vectors."""
-        return f"image_descriptor-1-{self.dim}"
+        return content_version(self.kind, {"dim": self.dim, "size": _SIZE, "cells": _CELLS, "orientations": _ORIENTATIONS}, self._fitted())
 
-    def fit(self, images: Sequence[bytes]) -> ImageDescriptor:
-        """Learns the directions of the projection from encoded images."""
-        return self.fit_statistics([describe(image) for image in images])
+    def fit(self, images: Iterable[bytes | None], most: int = 20_000) -> ImageDescriptor:
+        """Learns the directions of the projection from the first `most` images that can be read; the others are passed over."""
+        statistics = []
+        for image in images:
+            try:
+                statistics += [describe(image)] if image else []
+            except ValueError:
+                continue
+            if len(statistics) == most:
+                break
+        return self.fit_statistics(statistics)
 
     def fit_statistics(self, described: Sequence[np.ndarray]) -> ImageDescriptor:
         """Learns the directions of the projection from what `describe` gave, so that no image is decoded twice."""
         from sklearn.decomposition import PCA
 
-        statistics = np.stack(described) if len(described) else np.zeros((0, 1))
-        if len(statistics) < 2:
-            raise ValueError(f"The catalog must hold at least two images. Received: {len(statistics)}. Look at the image column of the item file.")
-        self._mean, self._scale = statistics.mean(0), np.maximum(statistics.std(0), 1e-3)
-        scaled = (statistics - self._mean) / self._scale
-        self._projection = PCA(min(self.dim, *scaled.shape), random_state=0).fit(scaled)
+        if len(described) < 2:
+            raise ValueError(f"The catalog must hold at least two images. Received: {len(described)}. Look at the image column of the item file.")
+        statistics = np.stack(described)
+        mean, scale = statistics.mean(0), np.maximum(statistics.std(0), 1e-3)
+        scaled = (statistics - mean) / scale
+        fitted = PCA(min(self.dim, *scaled.shape), random_state=0).fit(scaled)
+        self._arrays = {"mean": mean, "scale": scale, "centre": fitted.mean_, "directions": fitted.components_}
         return self
+
+    def read(self, content: bytes) -> np.ndarray:
+        """The statistics of an encoded image, `[240]`.
+
+        Raises:
+            ValueError: the image cannot be decoded.
+        """
+        return describe(content)
+
+    def encode_batch(self, statistics: Sequence[np.ndarray]) -> np.ndarray:
+        """Float32 vectors `[len(statistics), dim]`."""
+        arrays = self._fitted()
+        # In double precision, so that what else is in the batch does not show after rounding.
+        scaled = (np.stack(statistics).astype(np.float64) - arrays["mean"]) / arrays["scale"]
+        vectors = (scaled - arrays["centre"]) @ arrays["directions"].T
+        # Fewer images than dimensions fill the first ones only.
+        return np.pad(vectors, ((0, 0), (0, self.dim - vectors.shape[1]))).astype(np.float32)
 
     def encode(self, images: Sequence[bytes]) -> np.ndarray:
         """Float32 vectors `[len(images), dim]`.
@@ -61,11 +94,24 @@ class ImageDescriptor:
         Raises:
             ValueError: an image cannot be decoded.
         """
-        if self._projection is None:
+        return self.encode_batch([self.read(image) for image in images]) if len(images) else np.zeros((0, self.dim), np.float32)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `encoder.json` and `arrays.npz`."""
+        write_description(folder, self)
+        write_arrays(folder, self._fitted())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> ImageDescriptor:
+        """The encoder that was saved into `folder`."""
+        encoder = cls(describe_encoder(folder)["dim"])
+        encoder._arrays = read_arrays(folder)
+        return encoder
+
+    def _fitted(self) -> dict[str, np.ndarray]:
+        if self._arrays is None:
             raise ValueError("ImageDescriptor must be fitted before it encodes. Call fit(images) first.")
-        scaled = (np.stack([describe(image) for image in images]) - self._mean) / self._scale
-        vectors = self._projection.transform(scaled)
-        return np.pad(vectors, ((0, 0), (0, self.dim - vectors.shape[1]))).astype("float32")
+        return self._arrays
 
 
 def describe(image: bytes) -> np.ndarray:
@@ -74,13 +120,7 @@ def describe(image: bytes) -> np.ndarray:
     Raises:
         ValueError: the bytes are not an image that Pillow reads.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        picture = Image.open(io.BytesIO(image)).convert("RGB").resize((_SIZE, _SIZE), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"An image must be JPEG, PNG or another format that Pillow reads. Received: {len(image)} bytes ({error}).") from error
-    pixels = np.asarray(picture, np.float32) / 255.0
+    pixels = read_pixels(image, _SIZE).astype(np.float32) / 255.0
     cell = _SIZE // _CELLS
     colours = pixels.reshape(_CELLS, cell, _CELLS, cell, 3).mean((1, 3)).ravel()
     bins = (np.minimum(pixels * 4, 3)).astype(int) @ np.array([16, 4, 1])

@@ -74,8 +74,19 @@ class TextEncoder(keras.Model):
         self({"token_ids": ops.ones((1, 2), "int32"), "padding_mask": ops.ones((1, 2), "int32")})
 
     def _trace(self):
-        spec = {name: tf.TensorSpec([None, None], tf.int32) for name in ("token_ids", "padding_mask")}
-        self._forward = tf.function(lambda tokens: self(tokens, training=False), input_signature=[spec])
+        self._vectors = tf.function(self._text_to_vector, input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([], tf.int32)])
+
+    def _text_to_vector(self, texts, max_tokens):
+        """Vectors, real tokens, and places with padding, of one batch; one graph from string to vector."""
+        tokens = self.tokenize(texts, max_tokens)
+        length = tf.shape(tokens["token_ids"])[1]
+        padding = [[0, 0], [0, tf.minimum(-length % _LENGTH_STEP, self.max_tokens - length)]]
+        padded = {
+            "token_ids": tf.pad(tokens["token_ids"], padding, constant_values=self.special["pad"]),
+            "padding_mask": tf.pad(tokens["padding_mask"], padding),
+        }
+        vectors = tf.cast(self(padded, training=False), tf.float32)
+        return vectors, tf.reduce_sum(tokens["padding_mask"]), tf.size(padded["token_ids"])
 
     def enable_lora(self, rank: int) -> None:
         """Freezes the backbone but for low-rank updates of its attention's query and value (Hu et al., *LoRA*, 2021)."""
@@ -104,7 +115,8 @@ class TextEncoder(keras.Model):
         Returns:
             What `call` takes.
         """
-        start, end, room = self.special["start"], self.special["end"], max_tokens or self.max_tokens
+        start, end = self.special["start"], self.special["end"]
+        room = self.max_tokens if max_tokens is None else max_tokens
         ids = tf.cast(self._pieces(texts), tf.int32)
         room -= (start is not None) + (end is not None)
         ids = ids[:, :room]
@@ -167,13 +179,10 @@ class TextEncoder(keras.Model):
         return vectors
 
     def _encode(self, texts: Sequence[str], max_tokens: int | None = None) -> np.ndarray:
-        tokens = self.tokenize(tf.constant(list(texts), tf.string), max_tokens)
-        length = tokens["token_ids"].shape[1]
-        padding = [[0, 0], [0, min(-length % _LENGTH_STEP, self.max_tokens - length)]]
-        ids = tf.pad(tokens["token_ids"], padding, constant_values=self.special["pad"])
-        self.tokens += int(tf.reduce_sum(tokens["padding_mask"]))
-        self.slots += int(tf.size(ids))
-        return self._forward({"token_ids": ids, "padding_mask": tf.pad(tokens["padding_mask"], padding)}).numpy().astype(np.float32)
+        vectors, tokens, slots = self._vectors(tf.constant(list(texts), tf.string), tf.constant(max_tokens or self.max_tokens))
+        self.tokens += int(tokens)
+        self.slots += int(slots)
+        return vectors.numpy()
 
     def fit_projection(self, texts: Sequence[str]) -> None:
         """Sets the projection to the main directions of these texts' vectors (PCA): the best start without labels."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ppm_tf.config import EncoderFitSettings, TextSettings
+from ppm_tf.config import TextSettings
 from ppm_tf.encoders.text import TextEncoder
 
 logger = logging.getLogger(__name__)
@@ -71,11 +71,6 @@ def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
         texts = [texts[place] for place in np.linspace(0, len(texts) - 1, _MOST_TEXTS).astype(int)]
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(1000)
     return compute_word_piece_vocabulary(dataset, vocabulary_size=size, lowercase=True, strip_accents=True, reserved_tokens=list(_RESERVED))
-
-
-def starting_rate(settings: EncoderFitSettings, pretrained: bool) -> EncoderFitSettings:
-    """The settings with a learning rate: where none is set, 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one."""
-    return settings if settings.learning_rate else settings.model_copy(update={"learning_rate": 5e-5 if pretrained else 1e-3})
 
 
 def start_cleaner(settings: TextSettings, texts: Sequence[str]):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ppm_tf.encoders.bag_of_words import BagOfWords
+from ppm_tf.encoders.saved import read_arrays
 
 TEXTS = ["red leather shoe", "red leather boot", "brown leather boot", "blue glass lamp", "blue paper lamp", "white glass lamp", ""]
 
@@ -28,7 +29,21 @@ def test_equals_scikit_learns_latent_semantic_analysis():
 
 def test_a_text_does_not_depend_on_its_batch():
     encoder = BagOfWords(dim=3).fit(TEXTS)
-    np.testing.assert_allclose(encoder.encode(TEXTS)[4], encoder.encode([TEXTS[4]])[0], atol=1e-6)
+    np.testing.assert_array_equal(encoder.encode(TEXTS)[4], encoder.encode([TEXTS[4]])[0])
+    assert encoder.encode([]).shape == (0, 3)
+
+
+def test_a_word_that_the_catalog_lacks_changes_nothing():
+    encoder = BagOfWords(dim=3).fit(TEXTS)
+    np.testing.assert_array_equal(encoder.encode(["unheard red leather shoe"]), encoder.encode(["red leather shoe"]))
+
+
+def test_only_the_buckets_that_occur_are_saved(tmp_path):
+    encoder = BagOfWords(dim=3, num_buckets=1 << 18).fit(TEXTS)
+    encoder.save(tmp_path)
+    arrays = read_arrays(tmp_path)
+    assert len(arrays["buckets"]) == len(arrays["rarity"]) == len(arrays["projection"]) == 10 + 9  # words and pairs, counted by hand
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4096
 
 
 def test_empty_and_unknown_texts_are_zero():

@@ -53,3 +53,16 @@ def test_what_is_no_image_is_refused(content):
 def test_too_few_images_are_refused():
     with pytest.raises(ValueError, match="at least two images. Received: 1"):
         ImageDescriptor(dim=2).fit([flat([0, 0, 0])])
+
+
+def test_fitting_passes_over_what_is_no_image():
+    images = [flat([200, 0, 0]), flat([220, 10, 0]), flat([0, 0, 200])]
+    clean, mixed = ImageDescriptor(dim=2).fit(images), ImageDescriptor(dim=2).fit([b"broken", images[0], None, *images[1:], b""])
+    assert clean.version == mixed.version
+    assert ImageDescriptor(dim=2).fit(images, most=2).version == ImageDescriptor(dim=2).fit(images[:2]).version
+
+
+@pytest.mark.parametrize("use", [lambda encoder: encoder.encode([flat([0, 0, 0])]), lambda encoder: encoder.version])
+def test_use_before_fitting_is_refused(use):
+    with pytest.raises(ValueError, match="ImageDescriptor must be fitted"):
+        use(ImageDescriptor(dim=2))

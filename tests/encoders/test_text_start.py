@@ -1,7 +1,7 @@
 import pytest
 
-from ppm_tf.config import AdaptSettings, TextSettings
-from ppm_tf.encoders.text_start import learn_word_pieces, start_encoder, starting_rate
+from ppm_tf.config import TextSettings
+from ppm_tf.encoders.text_start import learn_word_pieces, start_encoder
 
 TEXTS = ["red shoes for men", "red boots for women", "blue shoes for women"] * 20
 
@@ -26,9 +26,3 @@ def test_a_small_bert_knows_the_catalogs_words():
 def test_no_text_is_refused():
     with pytest.raises(ValueError, match="at least one text to learn word pieces from"):
         learn_word_pieces(["", ""], 100)
-
-
-def test_the_learning_rate_follows_the_start_unless_it_is_set():
-    assert starting_rate(AdaptSettings(), pretrained=True).learning_rate == 5e-5
-    assert starting_rate(AdaptSettings(), pretrained=False).learning_rate == 1e-3
-    assert starting_rate(AdaptSettings(learning_rate=0.1), pretrained=True).learning_rate == 0.1

@@ -12,6 +12,8 @@ from ppm_tf.workspace import Workspace
 
 SMALL = [
     "data.users=300", "data.items=200", "data.days=6", "data.history_length=8", "data.shards=3", "ppm.width=16", "ppm.mlp_units=[16]",
+    "text.layers=1", "text.width=16", "text.heads=2", "text.vocabulary=300", "text.dim=8", "text.max_tokens=16", "text.finetune.epochs=1",
+    "image.size=16", "image.dim=8", "image.finetune.epochs=1", "image.finetune.min_count=2",
     "train.epochs=2", "train.steps_per_loop=10", "train.validate_every=20", "train.checkpoint_every=20", "evaluate.bootstrap=0",
 ]  # fmt: skip
 
@@ -24,7 +26,7 @@ def start(folder):
 
 def whole(workspace):
     """Every artifact that is there is whole."""
-    for name in ("raw", "data", "tables", "ppm"):
+    for name in ("raw", "data", "encoders/text", "encoders/image", "tables/title", "tables/image", "ppm"):
         if workspace.path(name).exists():
             assert workspace.exists(name), name
     if workspace.exists("data"):
