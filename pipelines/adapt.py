@@ -80,6 +80,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         write_metrics(records_of(before, count), folder / "metrics.jsonl", "before", config.seed)
         write_metrics(records_of(after, count), folder / "metrics.jsonl", "after", config.seed)
         shutil.copy(work / training.LOG, folder / training.LOG)
+        shutil.copytree(work / "tensorboard", folder / "tensorboard")
     workspace.clear_work("encoders/adapted")
 
 

@@ -277,7 +277,7 @@ class QueryMatchingSettings(EncoderFitSettings):
     """Query matching: fine-tuning of the text encoder on clicked queries (PPM, eq. 1)."""
 
     batch_size: PositiveInt = Field(128, description="pairs of query and item a step; the other items of the batch are the negatives")
-    epochs: PositiveInt = Field(3, description="passes over the pairs")
+    epochs: PositiveInt = Field(1, description="passes over the pairs")
     temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of the contrastive loss")
     symmetric: bool = Field(False, description="also match items to queries; PPM's eq. 1 goes from query to item alone")
     query_tokens: PositiveInt = Field(24, description="most tokens of a query")
@@ -287,7 +287,7 @@ class EntityPredictionSettings(EncoderFitSettings):
     """Entity prediction: fine-tuning of the image encoder on what an item is (PPM, eq. 2)."""
 
     batch_size: PositiveInt = Field(64, description="images a step")
-    epochs: PositiveInt = Field(12, description="passes over the images")
+    epochs: PositiveInt = Field(8, description="passes over the images")
     entity: str = Field("category", description="item field that the image is to tell")
     min_count: PositiveInt = Field(20, description="values of the field seen on fewer images are left out")
     label_smoothing: Share = Field(0.1, description="share of the target that is spread over all classes")

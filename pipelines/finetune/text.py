@@ -20,15 +20,16 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.encoders.text import TextEncoder
 
+    if config.text.encoder == "saved":
+        encoder = TextEncoder.load(config.text.path)
+        logger.info("text encoder %s as it is, from %s", encoder.version, config.text.path)
+        _commit(workspace, "encoders/text", recipe, encoder)
+        return
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     if not any(catalog.text):
         raise ValueError("An item must have a text for the table `title`. Received: none. Remedy: set data.items.text, or leave title out, as in ppm.tables=[image].")
     if config.text.encoder == "bag_of_words":
         _commit(workspace, "encoders/text", recipe, _fitted_bag(config, catalog))
-    elif config.text.encoder == "saved":
-        encoder = TextEncoder.load(config.text.path)
-        logger.info("text encoder %s as it is, from %s", encoder.version, config.text.path)
-        _commit(workspace, "encoders/text", recipe, encoder)
     else:
         _train(config, workspace, recipe, catalog)
 
@@ -108,8 +109,14 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     after = test.of_encoder(encoder, "test queries, after")
     logger.info("best validation recall@10 %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     figures = {"TF-IDF": tf_idf, f"{name}, before": before, f"{name}, after": after}
-    log = work / training.LOG
-    _commit(workspace, "encoders/text", recipe, encoder, lambda folder: [write_metrics(records, folder / "metrics.jsonl", model, config.seed) for model, records in figures.items()] + [shutil.copy(log, folder / training.LOG)])
+
+    def write_more(folder: Path) -> None:
+        for model_name, records in figures.items():
+            write_metrics(records, folder / "metrics.jsonl", model_name, config.seed)
+        shutil.copy(work / training.LOG, folder / training.LOG)
+        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+
+    _commit(workspace, "encoders/text", recipe, encoder, write_more)
     workspace.clear_work("encoders/text")
 
 
@@ -173,7 +180,9 @@ def bag_settings(config: Config) -> dict:
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """The data, and the adapted encoder where training goes on from it."""
+    """The data, and the adapted encoder where training goes on from it; an encoder of an earlier run needs neither."""
+    if config.text.encoder == "saved":
+        return ()
     return ("data", "encoders/adapted") if "adapt" in config.text_training else ("data",)
 
 
