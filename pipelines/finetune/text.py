@@ -86,7 +86,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     from ppm_tf.retrieval import Retrieval
 
     parts = {part: pairs.of(part) for part in (TRAIN, VALID, TEST)}
-    name = Path(config.text.preset).name if config.text.preset else "small BERT"
+    name = "/".join(Path(config.text.preset).parts[-2:]) if config.text.preset else "small BERT"
     logger.info(
         "query matching: %s pairs to train on, %s to validate on, %s to test on (%s queries, %s pairs without text left out); catalog of %s texts",
         *(f"{len(parts[part]):,}" for part in (TRAIN, VALID, TEST)), f"{len(pairs.queries):,}", pairs.without_text, f"{sum(map(bool, texts)):,}",
