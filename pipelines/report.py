@@ -178,12 +178,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(1) from None
     else:
         asked = {"-h", "--help"} & set(arguments)
-        print(
-            __doc__
-            if asked
-            else f"Arguments must be `table [name] [file.yaml] [section.key=value ...]` or `encoders <run> ...`. Received: {' '.join(arguments) or 'none'}.",
-            file=sys.stdout if asked else sys.stderr,
-        )
+        usage = "table [name] [file.yaml] [section.key=value ...]` or `encoders <run> ..."
+        if asked:
+            print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")
+        else:
+            print(f"Arguments must be `{usage}`. Received: {' '.join(arguments) or 'none'}.", file=sys.stderr)
         raise SystemExit(0 if asked else 2)
 
 
