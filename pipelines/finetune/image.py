@@ -20,6 +20,11 @@ _PROBED = 10_000  # training images behind a linear probe
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Makes the encoder that `image.encoder` names, trained or as it is, and commits `encoders/image`."""
+    if config.image.encoder != "saved":
+        from ppm_tf.data.catalog import ItemCatalog
+
+        if not ItemCatalog.read(workspace.path("data") / "catalog").has_images:
+            raise ValueError("An item must have an image for the table `image`. Received: none. Remedy: set data.items.image, or leave image out, as in ppm.tables=[title].")
     if config.image.is_trained:
         encoder = _train(config, workspace, recipe)
     else:

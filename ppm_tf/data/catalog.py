@@ -60,6 +60,14 @@ class ItemCatalog:
         """Encoded images, `[num_items]`, read when they are asked for; `None` where an item has none."""
         return Images(self._file())
 
+    @property
+    def has_images(self) -> bool:
+        """Whether an item has an image, by the counts of missing ones that the file states; no image is read."""
+        file = self._file()
+        place = file.schema_arrow.get_field_index("image")
+        columns = (file.metadata.row_group(number).column(place) for number in range(file.num_row_groups))
+        return any(column.statistics is None or column.statistics.null_count < column.num_values for column in columns)
+
     @cached_property
     def fields(self) -> dict[str, np.ndarray]:
         """Vocabulary rows of each item field, int32 `[V, num_values]`."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines import adapt, embed, prepare
-from pipelines.finetune import text
+from pipelines.finetune import image, text
 from pipelines.stage import main
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.tables import read_table
@@ -94,3 +94,6 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
         with pytest.raises(SystemExit):
             main(text.TEXT, [*columns, *arguments])
         assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(image.STAGE, columns)
+    assert "An item must have an image for the table `image`. Received: none. Remedy: set data.items.image" in capsys.readouterr().err
