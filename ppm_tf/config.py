@@ -294,6 +294,13 @@ class EntityPredictionSettings(EncoderFitSettings):
     augment: bool = Field(True, description="move and recolour the training images at random")
 
 
+def _refuse_half_a_pair(encoder: str, preset: str | None, path: str | None) -> None:
+    """A preset needs its name and a saved encoder its folder, and no other encoder has either."""
+    for choice, setting, value in (("preset", "preset", preset), ("saved", "path", path)):
+        if (encoder == choice) != (value is not None):
+            raise ValueError(f"encoder: {choice} and {setting} belong together. Received: encoder: {encoder}, {setting}: {value}")
+
+
 class TextSettings(Section):
     """The text encoder, and the table `title` that it writes."""
 
@@ -321,9 +328,7 @@ class TextSettings(Section):
 
     @model_validator(mode="after")
     def _names_what_it_needs(self) -> TextSettings:
-        for choice, setting in (("preset", "preset"), ("saved", "path")):
-            if (self.encoder == choice) != (getattr(self, setting) is not None):
-                raise ValueError(f"encoder: {choice} and {setting} belong together. Received: encoder: {self.encoder}, {setting}: {getattr(self, setting)}")
+        _refuse_half_a_pair(self.encoder, preset=self.preset, path=self.path)
         if (self.cleaning == "language_model") != (self.cleaner is not None):
             raise ValueError(f"cleaning: language_model and cleaner belong together. Received: cleaning: {self.cleaning}, cleaner: {self.cleaner}")
         if self.encoder in ("bag_of_words", "saved") and self.training:
@@ -351,9 +356,7 @@ class ImageSettings(Section):
 
     @model_validator(mode="after")
     def _names_what_it_needs(self) -> ImageSettings:
-        for choice, setting in (("preset", "preset"), ("saved", "path")):
-            if (self.encoder == choice) != (getattr(self, setting) is not None):
-                raise ValueError(f"encoder: {choice} and {setting} belong together. Received: encoder: {self.encoder}, {setting}: {getattr(self, setting)}")
+        _refuse_half_a_pair(self.encoder, preset=self.preset, path=self.path)
         if self.weights is not None and "resnet" not in self.encoder:
             raise ValueError(f"weights belong to a ResNet. Received: encoder: {self.encoder}, weights: {self.weights}")
         if self.encoder in ("descriptor", "saved") and self.training:
