@@ -76,7 +76,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         encoder.save(folder)
         count = len(chosen[TEST])
         if settings.mlm_weight:
-            write_metrics(records_of({"perplexity": unigram_perplexity(batches(TRAIN), batches(TEST), encoder)}, count), folder / "metrics.jsonl", "token frequency", config.seed)
+            write_metrics(records_of({"perplexity": unigram_perplexity(batches(TRAIN), batches(TEST), encoder, settings.mask_share)}, count), folder / "metrics.jsonl", "token frequency", config.seed)
         write_metrics(records_of(before, count), folder / "metrics.jsonl", "before", config.seed)
         write_metrics(records_of(after, count), folder / "metrics.jsonl", "after", config.seed)
         shutil.copy(work / training.LOG, folder / training.LOG)

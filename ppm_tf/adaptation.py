@@ -54,7 +54,7 @@ def held_out_figures(model, batches: Iterable[dict]) -> dict[str, float]:
     return result | {"loss": loss}
 
 
-def unigram_perplexity(train: Iterable[dict], test: Iterable[dict], encoder) -> float:
+def unigram_perplexity(train: Iterable[dict], test: Iterable[dict], encoder, mask_share: float = 0.15) -> float:
     """Perplexity of the same chosen tokens under the token frequencies of the training texts (add-one): what needs no model."""
     size = encoder.tokenizer.vocabulary_size()
     counts = np.ones(size)
@@ -69,7 +69,7 @@ def unigram_perplexity(train: Iterable[dict], test: Iterable[dict], encoder) -> 
         if encoder.is_decoder:
             targets, weights = batch["tokens"]["token_ids"].numpy()[:, 1:], batch["tokens"]["padding_mask"].numpy()[:, 1:]
         else:
-            masked = mask_tokens(batch["tokens"], encoder.special, size, 0.15, tf.constant(_MASK_SEED + 3 * place))
+            masked = mask_tokens(batch["tokens"], encoder.special, size, mask_share, tf.constant(_MASK_SEED + 3 * place))
             targets, weights = masked["targets"].numpy(), masked["weights"].numpy()
         total -= float((log_probability[targets] * weights).sum())
         number += float(weights.sum())
