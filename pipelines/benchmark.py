@@ -2,6 +2,7 @@
 
   reader    requests/s of the sample reader alone, and the process's memory after 1x and 10x the data
   training  candidates/s of PPM's training step, and the share of it that the reader would allow
+  tables    ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (4 GB of memory)
   embed     items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
 
 Timings are printed as one JSON object a line. They are no tests: they hold for the machine they were taken on.
@@ -86,6 +87,69 @@ def training(config: Config, workspace: Workspace) -> None:
     )
 
 
+def tables(config: Config, workspace: Workspace) -> None:
+    """Times the training step of a small model by the length of its id table, on the same batches.
+
+    A step looks up 20,000 ids, drawn from 9,999 by Zipf's law, in a table 64 wide under one hidden layer. Rounds of all
+    cases take turns, so that other work on the machine slows each alike; the median round counts.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from ppm_tf import training as harness
+    from ppm_tf.losses import binary_cross_entropy
+    from ppm_tf.optimizers import dense_optimizer, ranking_optimizer
+
+    strategy = harness.prepare_backend(config.train, config.seed)
+    rng = np.random.default_rng(config.seed)
+    share = 1.0 / np.arange(1, 10_000)
+    rows = rng.choice(np.arange(1, 10_000), (_STEPS, 1000, 20), p=share / share.sum()).astype("int32")
+    batches = {"history": rows[..., :10], "item": rows[..., 10:], "labels": rng.integers(0, 2, (_STEPS, 1000, 10, 1)).astype("float32")}
+    batches["request"] = np.arange(_STEPS * 1000).reshape(_STEPS, 1000)
+    loss = lambda batch, logits: binary_cross_entropy(batch["labels"], logits)
+    cases = {}
+    for optimizer, num_rows in (("adam", 10_000), ("adam", 4_000_000), ("adagrad", 10_000), ("adagrad", 4_000_000), ("keras_adam", 10_000), ("keras_adam", 1_000_000)):
+        model = _table_model(num_rows)
+        own = dense_optimizer(1e-3, 1e-4, 1000) if optimizer == "keras_adam" else ranking_optimizer(1e-3, 1e-4, 1000, harness.id_tables(model), optimizer)
+        dataset = tf.data.Dataset.from_tensor_slices(batches).repeat().prefetch(2)
+        cases[optimizer, num_rows] = harness.Trainer(model, loss, harness.known_labels(), own, dataset, strategy, config.train.clip_norm)
+        cases[optimizer, num_rows].train(tf.constant(5))
+    times: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
+    for _ in range(7):
+        for case, trainer in cases.items():
+            times[case].append(_timed(lambda trainer=trainer: trainer.train(tf.constant(15)))[0][0] / 15)
+    middle = {case: float(np.median(found)) for case, found in times.items()}
+    for (optimizer, num_rows), found in times.items():
+        _print(
+            benchmark="tables", optimizer=optimizer, rows=num_rows, ids_per_step=20_000, rows_per_step=int(np.median([len(np.unique(batch)) for batch in rows])),
+            ms_per_step=1000 * middle[optimizer, num_rows], ms_lowest=1000 * min(found), ms_highest=1000 * max(found),
+            ratio_to_10000_rows=middle[optimizer, num_rows] / middle[optimizer, 10_000],
+        )  # fmt: skip
+    _print(benchmark="tables", memory_mib=_memory())
+
+
+def _table_model(num_rows: int):
+    """Logits `[R, N, 1]` from the ids of candidates and the mean over a history's, out of one table."""
+    import keras
+
+    from ppm_tf.layers.id_embedding import IdEmbedding
+    from ppm_tf.layers.mlp import MLP
+
+    class TableModel(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.table, self.mlp, self.head = IdEmbedding(num_rows, 64), MLP((64,)), keras.layers.Dense(1)
+            self.mlp.build((None, 128))
+            self.head.build((None, 64))
+            self.built = True
+
+        def call(self, batch, training=False):
+            item, user = self.table(batch["item"]), keras.ops.expand_dims(self.table.pooled(batch["history"]), 1)
+            return self.head(self.mlp(keras.ops.concatenate([item, keras.ops.broadcast_to(user, keras.ops.shape(item))], -1)))
+
+    return TableModel()
+
+
 def embed(config: Config, workspace: Workspace) -> None:
     """Times each table's Beam job, all of it, and a warm loop of `predict` over contents in memory; the better of two rounds each.
 
@@ -164,7 +228,7 @@ def _plain_loop(encoder, contents: list, batch_size: int) -> tuple[Callable[[], 
     return lambda: encoder.predict(dataset, verbose=0), padding
 
 
-BENCHMARKS: dict[str, Callable[[Config, Workspace], None]] = {"reader": reader, "training": training, "embed": embed}
+BENCHMARKS: dict[str, Callable[[Config, Workspace], None]] = {"reader": reader, "training": training, "tables": tables, "embed": embed}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -29,6 +29,8 @@ STAGES = {
     "tables/bow": "pipelines.embed:BOW",
     "tables/title_image": "pipelines.embed:TITLE_IMAGE",
     "ppm": "pipelines.pretrain:STAGE",
+    "models": "pipelines.train:STAGE",  # and below it one folder a model
+    "reports": "pipelines.evaluate:STAGE",
 }
 # data settings that say nothing about the items and queries
 _LOG_SETTINGS = {*DataSettings.model_fields, "log"}
@@ -40,7 +42,7 @@ class Stage:
 
     Attributes:
         module: name of the module, for messages and help.
-        makes: artifact it makes.
+        makes: artifact it makes, or `makes(config)` that names it.
         needs: artifacts it reads, or `needs(config)` that names them; a missing one is made first.
         sections: config sections that shape what it makes.
         also_uses: config sections that do not change the artifact (where jobs run, how results are judged).
@@ -54,7 +56,7 @@ class Stage:
     """
 
     module: str
-    makes: str
+    makes: str | Callable[[Config], str]
     needs: tuple[str, ...] | Callable[[Config], tuple[str, ...]]
     sections: tuple[str, ...]
     run: Callable[[Config, Workspace, Recipe], None]
@@ -69,6 +71,10 @@ class Stage:
     def command(self) -> str:
         """The command that runs the stage."""
         return f"python -m {self.module} {self.choice}".rstrip()
+
+    def artifact(self, config: Config) -> str:
+        """The artifact it makes under these settings."""
+        return self.makes(config) if callable(self.makes) else self.makes
 
     def parents(self, config: Config) -> tuple[str, ...]:
         """The artifacts it reads under these settings."""
@@ -86,7 +92,7 @@ class Stage:
 
 def stage_of(artifact: str) -> Stage:
     """The stage that makes an artifact."""
-    module, name = STAGES[artifact].split(":")
+    module, name = STAGES[artifact if artifact in STAGES else artifact.split("/")[0]].split(":")
     return getattr(importlib.import_module(module), name)
 
 
@@ -101,26 +107,26 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     """
     for name in stage.parents(config):
         make(stage_of(name), config, workspace, asked=False)
-    recipe = stage.recipe(config, workspace)
-    if workspace.exists(stage.makes):
-        if workspace.is_current(stage.makes, recipe):
+    recipe, artifact = stage.recipe(config, workspace), stage.artifact(config)
+    if workspace.exists(artifact):
+        if workspace.is_current(artifact, recipe):
             if asked:
-                logger.info("%s: %s is up to date (made %s)", stage.module, workspace.path(stage.makes), workspace.made_by(stage.makes)["made_at"])
+                logger.info("%s: %s is up to date (made %s)", stage.module, workspace.path(artifact), workspace.made_by(artifact)["made_at"])
                 stage.show(config, workspace)
             return
         if not asked:
             remedy = f"Run `{stage.command}` with the same settings to make it again, or choose another folder with run=<folder>."
-            workspace.require(stage.makes, recipe, remedy)
+            workspace.require(artifact, recipe, remedy)
             if stage.sticky:
-                logger.info("%s was made from earlier data and stays; `%s` makes it anew", workspace.path(stage.makes), stage.command)
+                logger.info("%s was made from earlier data and stays; `%s` makes it anew", workspace.path(artifact), stage.command)
                 return
     elif not asked:
-        logger.info("%s is missing: making it with `%s`", workspace.path(stage.makes), stage.command)
+        logger.info("%s is missing: making it with `%s`", workspace.path(artifact), stage.command)
     start = time.monotonic()
     title = f"{stage.module} {stage.choice}".rstrip()
-    logger.info("%s: start, writing %s", title, workspace.path(stage.makes))
+    logger.info("%s: start, writing %s", title, workspace.path(artifact))
     stage.run(config, workspace, recipe)
-    logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(stage.makes))
+    logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
     if asked:
         stage.show(config, workspace)
 
@@ -194,7 +200,7 @@ def _help(stages: list[Stage]) -> str:
     choices = [stage.choice for stage in stages if stage.choice]
     choice = f" {choices[0]}" if len(choices) == 1 else f" [{' | '.join(choices)}]" if choices else ""
     sections = dict.fromkeys(section for stage in stages for section in (*stage.sections, *stage.also_uses))
-    lines = [f"reads: {', '.join(stage.parents(Config())) or 'raw files'}; writes: <run>/{stage.makes}" for stage in stages]
+    lines = [f"reads: {', '.join(stage.parents(Config())) or 'raw files'}; writes: <run>/{stage.artifact(Config())}" for stage in stages]
     return (
         f"usage: python -m {module}{choice} [file.yaml] [section.key=value ...]\n\n{(importlib.import_module(module).__doc__ or '').strip()}\n\n"
         + "\n".join(lines)

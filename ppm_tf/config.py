@@ -411,6 +411,113 @@ class PPMSettings(Section):
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
 
 
+# === model ===
+
+
+class BackboneSettings(Section):
+    """What every backbone has."""
+
+    mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="widths of the dense layers before the logits")
+    dropout: Share = Field(0.0, description="dropout after the dense layers")
+
+
+class WideDeepSettings(BackboneSettings):
+    """Wide&Deep: a linear model beside dense layers (Cheng et al., 2016)."""
+
+    name: Literal["wide_deep"] = Field("wide_deep", description="the backbone")
+
+
+class DeepFMSettings(BackboneSettings):
+    """DeepFM: a factorisation machine beside dense layers (Guo et al., 2017)."""
+
+    name: Literal["deepfm"] = Field("deepfm", description="the backbone")
+
+
+class DINSettings(BackboneSettings):
+    """DIN: the history weighted by how it fits the candidate (Zhou et al., 2018)."""
+
+    name: Literal["din"] = Field("din", description="the backbone")
+    attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit")
+
+
+class DSINSettings(BackboneSettings):
+    """DSIN: interests by session, and how they evolve (Feng et al., 2019)."""
+
+    name: Literal["dsin"] = Field("dsin", description="the backbone")
+    sessions: PositiveInt = Field(5, description="sessions kept, the newest ones; older behaviours join the oldest of them")
+    gap: PositiveInt = Field(1800, description="seconds (or steps) between two behaviours that begin a new session")
+    heads: PositiveInt = Field(4, description="heads of the self-attention inside a session")
+    attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit over sessions")
+
+
+class MIANSettings(BackboneSettings):
+    """MIAN: the candidate meets behaviours, user and context one by one (Zhang et al., 2021)."""
+
+    name: Literal["mian"] = Field("mian", description="the backbone")
+    heads: PositiveInt = Field(4, description="heads of the self-attention over the behaviours")
+    attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the attention of the candidate")
+
+
+class URMSettings(Section):
+    """URM: behaviour transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
+
+    name: Literal["urm"] = Field("urm", description="the backbone")
+    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
+    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
+    heads: PositiveInt = Field(4, description="attention heads")
+    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of its width")
+    width: PositiveInt | None = Field(64, description="width of the transformer, to which the concatenated item fields are projected; null = their sum, without a projection")
+    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
+    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
+    experts: PositiveInt = Field(4, description="experts of the mixture")
+    expert_units: tuple[PositiveInt, ...] = Field((256, 128), min_length=1, description="dense layers of an expert")
+    tower_units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="dense layers of a task's tower")
+    dropout: Share = Field(0.0, description="dropout in the transformer, the experts and the towers")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01")
+
+
+Backbone = Annotated[WideDeepSettings | DeepFMSettings | DINSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")]
+
+
+class RankerFitSettings(TrainSettings):
+    """The training of the ranking model."""
+
+    table_optimizer: Literal["adam", "adagrad"] = Field("adam", description="optimiser of the id tables; either touches only the rows of a batch")
+    table_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of the id tables, in multiples of learning_rate")
+    ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate")
+
+
+class ModelSettings(Section):
+    """The ranking model: an ID backbone, with PPM plugged in or not (PPM, section 3.2)."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
+    backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
+    ppm: Literal["none", "random", "frozen", "finetune"] = Field("finetune", description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on")
+    tables: tuple[TableName, ...] = Field((), description="item tables that enter as further item fields, beside the ids")
+    item_id: bool = Field(True, description="the item id as an item field")
+    user_id: bool = Field(True, description="the user id as a user field")
+    min_count: PositiveInt = Field(2, description="items and users seen less often in training share the hashed rows of unknown ids")
+    unknown_rows: PositiveInt = Field(16, description="rows that ids without a row of their own are hashed into")
+    dim: PositiveInt = Field(16, description="width of a field's embedding; PPM has 64")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.01, description="standard deviation of the Gaussian initial embeddings")
+    tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
+    newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
+    start: str | None = Field(None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own")
+    seed: int | None = Field(None, description="seed of the ranking model; null: the run's seed")
+    train: RankerFitSettings = Field(RankerFitSettings(), description="its training")
+
+    @model_validator(mode="after")
+    def _has_a_free_name(self) -> ModelSettings:
+        if self.name in ("ppm", "tables"):
+            raise ValueError(f"name must not be that of another report. Received: {self.name}")
+        return self
+
+    @property
+    def folder(self) -> str:
+        """Name of the model's folder."""
+        return self.name or (self.backbone.name if self.ppm == "none" else f"{self.backbone.name}-{self.ppm}")
+
+
 class EvaluateSettings(Section):
     """How scores become the figures of a report."""
 
@@ -418,12 +525,17 @@ class EvaluateSettings(Section):
     bootstrap: Annotated[int, Field(ge=0)] = Field(200, description="bootstrap resamples (of users) behind each interval; 0 = no intervals")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
     bucket_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open")
+    history_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20), description="first number of behaviours of each bucket of requests by their history; the last bucket is open")
+    user_edges: tuple[int, ...] = Field((0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open")
+    against: tuple[str, ...] = Field((), description="names of other models of the run, evaluated before, with which the model is compared in pairs")
+    difference: Literal["bootstrap", "delong"] = Field("bootstrap", description="interval of the AUC of one model over another's: users resampled for both at once, or DeLong's formula, which takes rows as independent")
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> EvaluateSettings:
-        edges = self.bucket_edges
-        if edges[:1] != (0,) or any(right <= left for left, right in zip(edges, edges[1:], strict=False)):
-            raise ValueError(f"bucket_edges must start at 0 and rise. Received: {list(edges)}")
+        for name in ("bucket_edges", "history_edges", "user_edges"):
+            edges = getattr(self, name)
+            if edges[:1] != (0,) or any(right <= left for left, right in zip(edges, edges[1:], strict=False)):
+                raise ValueError(f"{name} must start at 0 and rise. Received: {list(edges)}")
         if self.bootstrap == 1:
             raise ValueError("bootstrap must be 0 or at least 2, to have a spread. Received: 1")
         return self
@@ -458,7 +570,8 @@ class Config(Section):
     image: ImageSettings = Field(ImageSettings(), description="the image encoder")
     embed: EmbedSettings = Field(EmbedSettings(), description="the embedding tables")
     ppm: PPMSettings = Field(PPMSettings(), description="the pre-trained plug-in model")
-    train: TrainSettings = Field(TrainSettings(), description="the training harness")
+    train: TrainSettings = Field(TrainSettings(), description="the training of PPM")
+    model: ModelSettings = Field(default_factory=ModelSettings, description="the ranking model")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")

@@ -31,6 +31,33 @@ def binary_cross_entropy(labels, logits):
     return ops.sum(known * losses) / ops.maximum(ops.sum(known), 1.0)
 
 
+def multi_task_cross_entropy(labels, logits, weights):
+    """Binary cross entropy over several tasks, each with its weight: `K / n sum_k w_k sum l_k`, n known labels in all.
+
+    Where every label is known and the weights are one this is the sum of the tasks' mean losses. A missing label takes part
+    in neither sum.
+
+    Args:
+        labels: float tensor `[..., K]`; 0 or 1, negative = missing.
+        logits: float tensor `[..., K]`.
+        weights: tuple of K floats.
+
+    Returns:
+        Scalar; 0 where no label is there.
+
+    Example:
+
+    >>> float(multi_task_cross_entropy([[1.0, -1.0]], [[0.0, 5.0]], (1.0, 1.0)))  # 2 ln 2: one known label, two tasks
+    1.3862943649291992
+    """
+    labels = ops.convert_to_tensor(labels)
+    logits = ops.cast(logits, "float32")
+    known = ops.cast(labels >= 0, "float32")
+    positive = ops.maximum(ops.cast(labels, "float32"), 0.0)
+    losses = known * (ops.softplus(logits) - positive * logits) * ops.convert_to_tensor(weights, "float32")
+    return len(weights) * ops.sum(losses) / ops.maximum(ops.sum(known), 1.0)
+
+
 def info_nce(queries, keys, temperature=0.05, ids=None, cosine=True):
     """In-batch contrastive loss: row i of `queries` belongs to row i of `keys` (PPM, eq. 1; CELA, eq. 5 and 10).
 

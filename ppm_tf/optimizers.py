@@ -1,8 +1,14 @@
-"""Optimisers: Adam or AdamW whose learning rate rises for a while and then falls linearly, for dense weights."""
+"""Optimisers: Adam or AdamW whose learning rate rises for a while and then falls linearly, and their lazy form for id tables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
 import keras
+import tensorflow as tf
+
+_NOT_DECAYED = ["bias", "gamma", "beta", "positions", "recencies", "slots", "no_more", "missing", "embedding"]
 
 
 def dense_optimizer(learning_rate: float, final_learning_rate: float, steps: int, weight_decay: float = 0.0, warmup: float = 0.0) -> keras.optimizers.Optimizer:
@@ -11,14 +17,151 @@ def dense_optimizer(learning_rate: float, final_learning_rate: float, steps: int
     In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; biases, norms and
     embeddings are not decayed.
     """
-    rising = round(warmup * steps)
-    falling = keras.optimizers.schedules.PolynomialDecay(learning_rate, decay_steps=max(steps - rising, 1), end_learning_rate=final_learning_rate)
-    schedule = RisingFirst(falling, learning_rate, rising) if rising else falling
+    schedule = _schedule(learning_rate, final_learning_rate, steps, warmup)
     if not weight_decay:
         return keras.optimizers.Adam(schedule)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "positions", "recencies", "slots", "no_more", "missing", "embedding"])
+    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer
+
+
+def ranking_optimizer(
+    learning_rate: float,
+    final_learning_rate: float,
+    steps: int,
+    tables: Iterable[keras.Variable],
+    table_optimizer: Literal["adam", "adagrad"] = "adam",
+    table_rate: float = 1.0,
+    rates: Mapping[int, float] | None = None,
+    weight_decay: float = 0.0,
+    warmup: float = 0.0,
+) -> TableAdam:
+    """The dense optimiser for most weights, and its lazy form for id tables, under one schedule.
+
+    Args:
+        learning_rate: where the schedule starts.
+        final_learning_rate: where it ends.
+        steps: steps of the schedule.
+        tables: variables `[V, D]` of which a step updates only the rows in the batch (`ppm_tf.training.id_tables`).
+        table_optimizer: `"adam"` or `"adagrad"`.
+        table_rate: learning rate of the tables, in multiples of `learning_rate`.
+        rates: `id(variable)` -> its learning rate in multiples of `learning_rate`; without an entry 1.
+        weight_decay: AdamW's, of dense weights; biases, norms, embeddings and tables are not decayed.
+        warmup: share of the steps in which the rate rises from zero.
+    """
+    tables = list(tables)
+    optimizer = TableAdam(
+        _schedule(learning_rate, final_learning_rate, steps, warmup),
+        tables,
+        table_optimizer,
+        {**{id(table): table_rate for table in tables}, **(rates or {})},
+        weight_decay=weight_decay or None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
+
+
+class TableAdam(keras.optimizers.Adam):
+    """Adam(W) for dense weights, and Adam or Adagrad that touches only the rows of a batch for id tables.
+
+    For a table, the gradients of a row that occurs several times are summed; then the slots of these rows are gathered,
+    updated and scattered back, and so are the rows themselves:
+
+        Adam:     m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
+        Adagrad:  a <- a + g^2,            w <- w - rate g / sqrt(a + eps)
+
+    with `t` the steps of the whole run. Rows that are not in the batch, and their slots, stay as they are ("lazy"), where
+    dense Adam would go on moving them. A row in every batch moves as under dense Adam. A step costs O(rows in the batch).
+
+    Args:
+        learning_rate: float or schedule.
+        tables: variables updated by row. Those that do not train when the optimiser is built get no slots.
+        table_optimizer: string. `"adam"` or `"adagrad"`. Defaults to `"adam"`.
+        rates: dict of `id(variable)` -> learning rate in multiples of `learning_rate`; without an entry 1.
+        initial_accumulator: float. Adagrad's accumulators before the first step. Defaults to `0.1`.
+
+    References:
+
+    - Kingma and Ba, "Adam: a method for stochastic optimization", 2015; Duchi et al., "Adaptive subgradient methods", 2011.
+    """
+
+    def __init__(self, learning_rate, tables, table_optimizer="adam", rates=None, initial_accumulator=0.1, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        if table_optimizer not in ("adam", "adagrad"):
+            raise ValueError(f'table_optimizer must be "adam" or "adagrad". Received: {table_optimizer!r}.')
+        self.table_optimizer = table_optimizer
+        self.initial_accumulator = initial_accumulator
+        # Functions, not containers: Keras would take what they hold for its own state.
+        self._is_table = frozenset(id(table) for table in tables).__contains__
+        self._rate_of = dict(rates or {}).get
+
+    def build(self, variables):
+        if self.built:
+            return
+        keras.optimizers.Optimizer.build(self, variables)
+        self._lazy = [self._is_table(id(variable)) for variable in variables]
+        self._rates = [float(self._rate_of(id(variable), 1.0)) for variable in variables]
+        self._decayed = [bool(self.weight_decay) and not lazy and self._use_weight_decay(variable) for variable, lazy in zip(variables, self._lazy, strict=True)]
+        self._momentums, self._velocities, self._accumulators = [], [], []
+        for variable, lazy in zip(variables, self._lazy, strict=True):
+            adagrad = lazy and self.table_optimizer == "adagrad"
+            self._momentums.append(None if adagrad else self.add_variable_from_reference(variable, "momentum"))
+            self._velocities.append(None if adagrad else self.add_variable_from_reference(variable, "velocity"))
+            start = keras.initializers.Constant(self.initial_accumulator)
+            self._accumulators.append(self.add_variable_from_reference(variable, "accumulator", start) if adagrad else None)
+
+    def update_step(self, gradient, variable, learning_rate):
+        place = self._get_variable_index(variable)
+        rate = learning_rate * self._rates[place]
+        if self._lazy[place]:
+            self._update_rows(sum_duplicates(gradient), variable, rate, place)
+            return
+        if self._decayed[place]:
+            variable.assign_sub(variable * self.weight_decay * rate)
+        super().update_step(gradient, variable, rate)
+
+    def _apply_weight_decay(self, variables):
+        """Nothing: `update_step` decays, by the variable's own learning rate."""
+
+    def _update_rows(self, gradient, table, rate, place):
+        rows, values = gradient.indices, gradient.values
+        if self.table_optimizer == "adagrad":
+            accumulators = self._accumulators[place].value
+            accumulator = tf.gather(accumulators, rows) + tf.square(values)
+            accumulators.scatter_update(tf.IndexedSlices(accumulator, rows))
+            change = rate * values / tf.sqrt(accumulator + self.epsilon)
+        else:
+            step = tf.cast(self.iterations + 1, tf.float32)
+            rate = rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+            momentums, velocities = self._momentums[place].value, self._velocities[place].value
+            momentum, velocity = tf.gather(momentums, rows), tf.gather(velocities, rows)
+            momentum += (values - momentum) * (1.0 - self.beta_1)
+            velocity += (tf.square(values) - velocity) * (1.0 - self.beta_2)
+            momentums.scatter_update(tf.IndexedSlices(momentum, rows))
+            velocities.scatter_update(tf.IndexedSlices(velocity, rows))
+            change = rate * momentum / (tf.sqrt(velocity) + self.epsilon)
+        table.scatter_sub(tf.IndexedSlices(change, rows))
+
+
+def sum_duplicates(gradient: tf.Tensor | tf.IndexedSlices) -> tf.IndexedSlices:
+    """The gradient of a table with every row at most once, those of repeated rows summed; a dense one as slices of all rows.
+
+    Example:
+
+    >>> slices = sum_duplicates(tf.IndexedSlices(tf.constant([[1.0], [2.0], [4.0]]), tf.constant([7, 3, 7]), tf.constant([9, 1])))
+    >>> slices.indices.numpy().tolist(), slices.values.numpy().tolist()
+    ([7, 3], [[5.0], [2.0]])
+    """
+    if not isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient, tf.range(tf.shape(gradient)[0]), tf.shape(gradient))
+    rows, place = tf.unique(gradient.indices)
+    return tf.IndexedSlices(tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows)), rows, gradient.dense_shape)
+
+
+def _schedule(learning_rate, final_learning_rate, steps, warmup):
+    rising = round(warmup * steps)
+    falling = keras.optimizers.schedules.PolynomialDecay(learning_rate, decay_steps=max(steps - rising, 1), end_learning_rate=final_learning_rate)
+    return RisingFirst(falling, learning_rate, rising) if rising else falling
 
 
 class RisingFirst(keras.optimizers.schedules.LearningRateSchedule):

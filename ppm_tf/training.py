@@ -24,7 +24,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ppm_tf.config import EncoderFitSettings, FitSettings
 from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
-from ppm_tf.optimizers import dense_optimizer
+from ppm_tf.layers.id_embedding import IdEmbedding
+from ppm_tf.optimizers import dense_optimizer, sum_duplicates
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +83,17 @@ def state_variables(model: keras.Model) -> list[tf.Variable]:
     return [variable.value for variable in model.variables if id(variable) not in cached]
 
 
+def id_tables(model: keras.Model) -> list[keras.Variable]:
+    """The tables of the model's `IdEmbedding`s, whose gradients stay sparse."""
+    return [layer.table for layer in model._flatten_layers() if isinstance(layer, IdEmbedding)]
+
+
 class Trainer(orbit.StandardTrainer):
     """One optimiser step a batch.
 
-    The loss is the mean over all known labels of the global batch: with several replicas each adds its share.
+    The loss is the mean over all known labels of the global batch: with several replicas each adds its share. Gradients of
+    id tables stay sparse on their way to the optimiser, with each row once, so that their norm counts as that of the dense
+    gradient.
 
     Args:
         model: built Keras model; `model(batch, training=True)` gives its outputs, a tensor or several.
@@ -107,6 +115,7 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = strategy
         self.clip_norm = clip_norm
         self.identify = identify or bad_requests
+        self.tables = {id(table) for table in id_tables(model)}
         self.global_step = orbit.utils.create_global_step()
         with strategy.scope():
             self.loss_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM)
@@ -143,19 +152,36 @@ class Trainer(orbit.StandardTrainer):
             share = loss * weight / tf.maximum(total, 1.0)
         # The check stops the graph, and the update waits for it, so that no weight ever turns NaN.
         checked = tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "examples", self.identify(batch, outputs)], summarize=16)
-        variables = [variable.value for variable in self.model.trainable_variables]
-        # Small tables (positions, recencies) give sliced gradients; as dense ones their norm counts repeated rows rightly.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(share, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)]
+        variables = self.model.trainable_variables
+        found = tape.gradient(share, [variable.value for variable in variables])
+        gradients = [self._whole(gradient, variable) for gradient, variable in zip(found, variables, strict=True)]
         with tf.control_dependencies([checked]):  # no update before the loss is known to be finite
             gradients = [tf.identity(gradient) for gradient in gradients]
         if replicas > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients = [sum_duplicates(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
         if self.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
         # Keras sums the gradients over the replicas once more.
-        self.optimizer.apply([gradient / replicas for gradient in gradients], self.model.trainable_variables)
+        self.optimizer.apply([_divided(gradient, replicas) for gradient in gradients], variables)
         self.loss_sum.assign_add(loss * weight)
         self.label_sum.assign_add(weight)
+
+    def _whole(self, gradient, variable):
+        """The gradient of an id table with each row once, that of any other variable as a dense tensor."""
+        if id(variable) not in self.tables:
+            # Small tables (positions, recencies) give sliced gradients; as dense ones their norm counts repeated rows rightly.
+            return tf.zeros_like(variable.value) if gradient is None else tf.convert_to_tensor(gradient)
+        if gradient is None:
+            # Nothing for the padding row rather than no row: TensorFlow crashes when replicas sum slices without a row.
+            return tf.IndexedSlices(tf.zeros([1, variable.shape[1]]), tf.zeros([1], tf.int32), tf.constant(variable.shape.as_list()))
+        return sum_duplicates(gradient)
+
+
+def _divided(gradient, replicas):
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values / replicas, gradient.indices, gradient.dense_shape)
+    return gradient / replicas
 
 
 def bad_requests(batch, logits):

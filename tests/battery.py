@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+from ppm_tf.layers.features import Features
+from ppm_tf.losses import binary_cross_entropy
 
 
 def check_layer(cls, init, inputs, output_shapes, trainable_weights):
@@ -128,3 +133,173 @@ def check_objective(model, batch, frozen=()):
     assert losses[-1] < losses[0]
     assert int(model.weight(batch)) == len(model.identify(batch, None))
     return losses
+
+
+def random_features(rng, requests=3, candidates=4, history=6, item_fields=3, user_fields=2, context_fields=1, dim=8, other=5, recency=True):
+    """`Features` of random numbers: full, shorter and empty histories, newest first, with zeros as padding."""
+    lengths = np.array([history, max(history // 2, 1), 0])[np.arange(requests) % 3]
+    mask = np.arange(history) < lengths[:, None]
+    seconds = np.cumsum(rng.choice([60, 3_000, 90_000], size=(requests, history)), axis=1)
+    # With the spread of a trained table: embeddings of N(0, 0.01) make every score alike.
+    normal = lambda *shape: rng.normal(size=shape).astype("float32")
+    return Features(
+        user=normal(requests, user_fields, dim),
+        context=normal(requests, context_fields, dim),
+        history=np.where(mask[..., None, None], normal(requests, history, item_fields, dim), 0).astype("float32"),
+        recency=np.where(mask, seconds, -1) if recency else None,
+        mask=mask,
+        item=normal(requests, candidates, item_fields, dim),
+        other=normal(requests, candidates, other),
+        first_order=normal(requests, candidates, 1),
+    )
+
+
+def shapes_of(features):
+    """What a backbone's `build` takes: the shapes, with unknown numbers of requests and candidates."""
+    free = {"item": 2, "other": 2, "first_order": 2}
+    return Features(*[None if value is None else (None,) * free.get(name, 1) + value.shape[free.get(name, 1) :] for name, value in features._asdict().items()])
+
+
+def built(cls, init, features, **extra):
+    """A backbone with every weight built from the shapes alone."""
+    backbone = cls(**init, **extra)
+    backbone.build(shapes_of(features))
+    return backbone
+
+
+def check_backbone(cls, init):
+    """The contract of a backbone: `Features` to logits `[R, N, K]`.
+
+    Args:
+        cls: the class.
+        init: keyword arguments of its constructor; `num_tasks` must be 2.
+    """
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    features = random_features(rng)
+    backbone = built(cls, init, features)
+    weights = len(backbone.weights)
+    logits = _logits(backbone, features)
+    assert len(backbone.weights) == weights, "`build` must build every weight"
+    assert logits.shape == (3, 4, 2) and logits.dtype == np.float32
+    assert np.isfinite(logits).all(), "an empty history must be finite"
+    _check_independence(backbone, features, logits)
+    _check_what_moves_a_score(cls, init, backbone, features, logits)
+    _check_absent_features(cls, init, rng)
+    _check_backbone_training(backbone, rng)
+    logits = _logits(backbone, features)
+    copy = built(cls, init, features)
+    assert np.abs(_logits(copy, features) - logits).max() > 1e-4
+    copy.set_weights(backbone.get_weights())
+    np.testing.assert_allclose(_logits(copy, features), logits, atol=1e-6)
+    half = built(cls, init, features, dtype="mixed_bfloat16")
+    half.set_weights(backbone.get_weights())
+    low = _logits(half, features)
+    assert low.dtype == np.float32 and np.isfinite(low).all()
+    assert all(weight.dtype == "float32" for weight in half.trainable_weights)
+    _check_backbone_export(backbone, features, logits)
+
+
+def _logits(backbone, features):
+    return np.asarray(backbone(_tensors(features)))
+
+
+def _tensors(features):
+    return Features(*[None if value is None else tf.convert_to_tensor(value) for value in features])
+
+
+def _check_independence(backbone, features, logits):
+    """Neither padding, nor the other requests, nor the other candidates have a say in a score."""
+    noise = np.where(features.mask[..., None, None], features.history, 7.0).astype("float32")
+    padded = features._replace(history=noise, recency=np.where(features.mask, features.recency, 5))
+    np.testing.assert_allclose(_logits(backbone, padded), logits, atol=1e-5, err_msg="padded behaviours change a score")
+    shorter = features._replace(history=features.history[1:, :4], recency=features.recency[1:, :4], mask=features.mask[1:, :4], **_rows(features, slice(1, None)))
+    np.testing.assert_allclose(_logits(backbone, shorter), logits[1:], atol=1e-5, err_msg="the width of the padding changes a score")
+    order = [2, 0, 1]
+    permuted = Features(*[value[order] for value in features])
+    np.testing.assert_allclose(_logits(backbone, permuted), logits[order], atol=1e-5, err_msg="requests see each other")
+    order = [3, 1, 0, 2]
+    permuted = features._replace(item=features.item[:, order], other=features.other[:, order], first_order=features.first_order[:, order])
+    np.testing.assert_allclose(_logits(backbone, permuted), logits[:, order], atol=1e-5, err_msg="candidates see each other")
+    alone = Features(*[np.repeat(value, 4, axis=0) for value in features])
+    alone = alone._replace(**{name: getattr(features, name).reshape(12, 1, *getattr(features, name).shape[2:]) for name in ("item", "other", "first_order")})
+    np.testing.assert_allclose(_logits(backbone, alone).reshape(logits.shape), logits, atol=1e-5, err_msg="N candidates do not score as N requests with one")
+
+
+def _rows(features, rows):
+    return {name: getattr(features, name)[rows] for name in ("user", "context", "item", "other", "first_order")}
+
+
+def _check_what_moves_a_score(cls, init, backbone, features, logits):
+    moved = {name: np.abs(_logits(backbone, features._replace(**{name: getattr(features, name) + 1})) - logits) for name in ("user", "context", "item", "other")}
+    moved["history"] = np.abs(_logits(backbone, features._replace(history=features.history[:, ::-1] + features.mask[..., None, None])) - logits)[:2]
+    moved["first_order"] = np.abs(_logits(backbone, features._replace(first_order=features.first_order + 1)) - logits)
+    for name, distance in moved.items():
+        if name == "first_order" and not cls.reads_first_order:
+            assert distance.max() == 0, "`first_order` moves the score of a backbone that says it does not read it"
+        else:
+            assert distance.max() > 1e-4, f"`{name}` does not move a score"
+    # A plug-in field: one more on items and histories, as from a table of text vectors.
+    rng = np.random.default_rng(1)
+    wider = features._replace(item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2), history=np.concatenate([features.history, features.history[:, :, :1]], 2))
+    plugged = built(cls, init, wider)
+    other = wider._replace(item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2))
+    assert np.abs(_logits(plugged, wider) - _logits(plugged, other)).max() > 1e-4, "an added item field does not move a score"
+
+
+def _check_absent_features(cls, init, rng):
+    """A data set may have no user fields, no context, no dense features, no times, one field and one candidate."""
+    for absent in ({"other": 0}, {"user_fields": 0}, {"context_fields": 0}, {"recency": False}, {"other": 0, "user_fields": 0, "context_fields": 0, "recency": False, "item_fields": 1, "candidates": 1}):
+        features = random_features(rng, **absent)
+        backbone = built(cls, init, features)
+        logits = _logits(backbone, features)
+        assert logits.shape == (*features.item.shape[:2], 2) and np.isfinite(logits).all(), absent
+
+
+def _check_backbone_training(backbone, rng):
+    """Every weight gets a gradient, 30 steps learn a separable toy, and no second batch traces again."""
+    batches = [_tensors(random_features(rng, requests=requests)) for requests in (48, 30)]
+    # Both tasks are read off a candidate's own first field: anything that reads items can tell them.
+    labels = [tf.cast(tf.stack([batch.item[..., 0, 0] > 0, batch.item[..., 0, 1] > 0], -1), "float32") for batch in batches]
+    optimizer = keras.optimizers.Adam(1e-2)
+    optimizer.build(backbone.trainable_variables)
+    traces = []
+    free = tf.nest.map_structure(lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), batches[0])
+
+    @tf.function(input_signature=[free, tf.TensorSpec([None, 4, 2])])
+    def step(features, labels):
+        traces.append(1)
+        with tf.GradientTape() as tape:
+            loss = binary_cross_entropy(labels, backbone(features, training=True))
+        gradients = tape.gradient(loss, [weight.value for weight in backbone.trainable_variables])
+        optimizer.apply(gradients, backbone.trainable_variables)
+        return loss, [tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient))) for gradient in gradients]
+
+    before = [np.array(weight) for weight in backbone.trainable_variables]
+    first, sizes = step(batches[0], labels[0])
+    for weight, size in zip(backbone.trainable_variables, sizes, strict=True):
+        assert np.isfinite(float(size)) and float(size) > 0, f"{weight.path} gets no gradient"
+    losses = [float(first), *(float(step(batches[i % 2], labels[i % 2])[0]) for i in range(1, 30))]
+    assert len(traces) == 1
+    assert np.mean(losses[-2:]) < 0.8 * losses[0], losses
+    assert all(np.any(np.array(weight) != old) for weight, old in zip(backbone.trainable_variables, before, strict=True))
+    scored = float(binary_cross_entropy(labels[0], backbone(batches[0])))
+    assert scored < 0.8 * losses[0], f"what is learned does not show without `training`: {scored}, from {losses[0]}"
+
+
+def _check_backbone_export(backbone, features, logits):
+    """A plain `tf.Module` of the values, as it is served, gives the same logits after a round over the disk."""
+    tensors = _tensors(features)._asdict()
+    fields = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype, name) for name, value in tensors.items()}
+    module = tf.Module()
+    module.variables_of_model = [variable.value for variable in backbone.variables]
+
+    @tf.function(input_signature=[fields])
+    def score(fields):
+        return {"logits": backbone(Features(**fields))}
+
+    module.score = score
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={"serving_default": score})
+        loaded = tf.saved_model.load(folder)
+    np.testing.assert_allclose(loaded.signatures["serving_default"](**tensors)["logits"], logits, atol=1e-5)

@@ -4,15 +4,23 @@ import pytest
 import yaml
 
 from ppm_tf.config import Config, ConfigError, from_dict, load
+from ppm_tf.experiments import cells_of, read_benchmark, read_sweep, trials_of
+from ppm_tf.experiments.files import merged
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))
+PLACES = {"benchmark": (read_benchmark, cells_of), "sweep": (read_sweep, trials_of)}  # files of another form
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_each_file_loads_and_says_what_it_reproduces(path):
-    config = load([str(path)])
-    assert isinstance(config, Config)
+    if path.parent.name in PLACES:
+        read, spread = PLACES[path.parent.name]
+        overrides = ["data.path=folder"] if "data.path=" in path.read_text() else []
+        configs = [one.config for one in spread(read(path, overrides))]
+    else:
+        configs = [load([str(path)])]
+    assert configs and all(isinstance(config, Config) for config in configs)
     opening = path.read_text().split("\nrun:")[0]
     assert opening.startswith("# ")
     assert "Expect" in opening
@@ -34,6 +42,10 @@ def without(values, place):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_each_file_holds_only_what_differs_from_the_defaults(path):
     values = yaml.safe_load(path.read_text())
+    if path.parent.name in PLACES:
+        values = merged(values.get("settings", {}))
+        if "data.path=" in path.read_text():
+            values = merged(values, {"data.path": "folder"})
     for place in leaves(values):
         try:
             other = from_dict(without(values, place))
@@ -42,5 +54,12 @@ def test_each_file_holds_only_what_differs_from_the_defaults(path):
         assert other != from_dict(values) or place[-1] == "source", f"{path.name}: {'.'.join(place)} is the default"
 
 
+def test_files_of_one_run_folder_share_their_models():
+    table3, figure2 = (cells_of(read_benchmark(ROOT / "configs" / "benchmark" / f"{name}.yaml")) for name in ("ppm_table3", "ppm_figure2"))
+    folders = [{(cell.config.run, cell.config.model.folder) for cell in cells} for cells in (table3, figure2)]
+    assert len(folders[1]) == 6 and folders[1] < folders[0]
+
+
 def test_there_are_files():
     assert {"synthetic.yaml", "movielens.yaml", "amazon_sports.yaml", "home_depot.yaml", "fashion_products.yaml"} <= {path.name for path in FILES}
+    assert {"ppm_table2.yaml", "ppm_table3.yaml", "ppm_figure2.yaml", "movielens_din_urm.yaml"} <= {path.name for path in FILES}

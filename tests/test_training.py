@@ -13,8 +13,9 @@ from ppm_tf import training
 from ppm_tf.config import AdaptSettings, TrainSettings
 from ppm_tf.data import samples
 from ppm_tf.data.manifest import DamagedData
+from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.losses import binary_cross_entropy
-from ppm_tf.optimizers import dense_optimizer
+from ppm_tf.optimizers import dense_optimizer, ranking_optimizer
 from tests import training_run
 from tests.shards import SCHEMA, random_requests, write_split
 
@@ -221,3 +222,148 @@ def test_the_learning_rate_follows_the_start_unless_it_is_set():
     assert training.starting_rate(AdaptSettings(), pretrained=True).learning_rate == 5e-5
     assert training.starting_rate(AdaptSettings(), pretrained=False).learning_rate == 1e-3
     assert training.starting_rate(AdaptSettings(learning_rate=0.1), pretrained=True).learning_rate == 0.1
+
+
+class TableModel(keras.Model):
+    """Logits from the id vectors of candidates and history; a third table is never read."""
+
+    def __init__(self):
+        super().__init__()
+        self.items, self.users, self.unread = IdEmbedding(40, 4, 0.3), IdEmbedding(9, 4, 0.3), IdEmbedding(6, 4, 0.3)
+        self.dropout = keras.layers.Dropout(0.2)
+        self.hidden, self.head = keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1)
+
+    def call(self, batch, training=False):
+        user = keras.ops.concatenate([self.items.pooled(batch["history"]), self.users(batch["user_id"])], -1)[:, None]
+        item = self.items(batch["item"])
+        inputs = keras.ops.concatenate([item, keras.ops.broadcast_to(user, (*keras.ops.shape(item)[:2], 8))], -1)
+        return self.head(self.dropout(self.hidden(inputs), training=training))
+
+
+def table_model(seed=1):
+    keras.utils.set_random_seed(seed)
+    model = TableModel()
+    model(_batch())
+    return model
+
+
+def table_optimizer(model, kind="adam", steps=12):
+    return ranking_optimizer(3e-2, 1e-2, steps, training.id_tables(model), kind)
+
+
+def table_loss(batch, logits):
+    return binary_cross_entropy(batch["labels"][..., :1], logits)
+
+
+class Recording(keras.optimizers.SGD):
+    """Keeps the gradients it is given."""
+
+    def apply(self, grads, trainable_variables=None):
+        self.seen = grads
+
+
+def recorded(model, clip_norm=None):
+    optimizer = Recording(0.1)
+    dataset = tf.data.Dataset.from_tensors(_batch())
+    training.Trainer(model, table_loss, training.known_labels(1), optimizer, dataset, tf.distribute.get_strategy(), clip_norm)._replica_step(_batch())
+    return optimizer.seen
+
+
+def dense_gradients(model):
+    """What a tape gives for the same batch, as dense arrays; `model` must not drop out."""
+    with tf.GradientTape() as tape:
+        loss = table_loss(_batch(), model(_batch(), training=True))
+    found = tape.gradient(loss, [variable.value for variable in model.trainable_variables], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return [tf.convert_to_tensor(gradient).numpy() for gradient in found]
+
+
+def without_dropout(model):
+    model.dropout.rate = 0.0
+    return model
+
+
+def test_gradients_of_id_tables_stay_sparse_with_each_row_once():
+    model = without_dropout(table_model())
+    found = dict(zip((variable.path for variable in model.trainable_variables), recorded(model), strict=True))
+    tables = [found[table.path] for table in training.id_tables(model)]
+    assert all(isinstance(gradient, tf.IndexedSlices) for gradient in tables)
+    assert sum(isinstance(gradient, tf.IndexedSlices) for gradient in found.values()) == 3
+    batch = _batch()
+    assert sorted(tables[0].indices.numpy().tolist()) == np.unique([*batch["item"].ravel(), *batch["history"].ravel()]).tolist()
+    assert tables[2].indices.numpy().tolist() == [0] and not tables[2].values.numpy().any()
+    for gradient, expected in zip(found.values(), dense_gradients(model), strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(gradient), expected, atol=1e-6)
+
+
+def test_the_norm_to_clip_is_that_of_dense_gradients():
+    model = without_dropout(table_model())
+    expected = dense_gradients(model)
+    norm = np.sqrt(sum(np.sum(gradient.astype("float64") ** 2) for gradient in expected))
+    for gradient, whole in zip(recorded(model, clip_norm=norm / 4), expected, strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(gradient), whole / 4, atol=1e-6)
+
+
+def fit_tables(folder, kind="adam", validate=None):
+    training.prepare_backend(training_run.SETTINGS, 1)
+    model = table_model()
+    optimizer = table_optimizer(model, kind)
+    dataset = tf.data.Dataset.from_tensor_slices(_batch()).repeat().shuffle(8, seed=3).batch(4).take(12)
+    settings = TrainSettings(batch_size=4, epochs=12, steps_per_loop=2, validate_every=4, checkpoint_every=2, patience=100)
+    training.fit(model, table_loss, dataset, 4, validate or training_run.rising(), settings, folder, optimizer=optimizer)
+    return [np.array(variable) for variable in training.state_variables(model)] + [np.array(variable) for variable in optimizer.variables]
+
+
+@pytest.mark.parametrize("kind", ["adam", "adagrad"])
+def test_a_broken_off_run_with_id_tables_continues_bit_for_bit(kind, tmp_path):
+    def broken(model):
+        raise InterruptedError
+
+    whole = fit_tables(tmp_path / "whole", kind)
+    with pytest.raises(InterruptedError):
+        fit_tables(tmp_path / "broken", kind, broken)
+    assert (tmp_path / "broken" / "checkpoints" / "checkpoint").is_file()
+    for mine, theirs in zip(fit_tables(tmp_path / "broken", kind), whole, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_frozen_table_gets_no_slots_and_stays():
+    model = table_model()
+    model.items.trainable = False
+    before, moving = np.array(model.items.table), np.array(model.users.table)
+    optimizer = table_optimizer(model)
+    dataset = tf.data.Dataset.from_tensors(_batch()).repeat()
+    training.Trainer(model, table_loss, training.known_labels(1), optimizer, dataset, tf.distribute.get_strategy(), 1.0).train(tf.constant(3))
+    assert not [variable for variable in optimizer.variables if tuple(variable.shape) == (40, 4)]
+    np.testing.assert_array_equal(model.items.table, before)
+    assert (np.array(model.users.table)[:4] != moving[:4]).any(axis=1).tolist() == [False, True, True, True]  # user 0 is the padding row
+    np.testing.assert_array_equal(np.array(model.users.table)[4:], moving[4:])
+
+
+def test_two_replicas_update_id_tables_as_one():
+    code = """
+import numpy as np, tensorflow as tf
+import ppm_tf
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from ppm_tf import training
+from tests import training_run
+from tests.test_training import _batch, table_loss, table_model, table_optimizer, without_dropout
+batch = _batch()
+batch["labels"][2:, 1:] = -1  # the second replica has fewer labels
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for kind in ("adam", "adagrad"):
+    found = []
+    for strategy in (tf.distribute.get_strategy(), mirrored):
+        training.prepare_backend(training_run.SETTINGS, 1)
+        with strategy.scope():
+            model = without_dropout(table_model())
+            optimizer = table_optimizer(model, kind)
+        dataset = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(batch).batch(4).repeat(5))
+        trainer = training.Trainer(model, table_loss, training.known_labels(1), optimizer, dataset, strategy, clip_norm=0.05)
+        output = trainer.train(tf.constant(5))
+        found.append([output["loss"], output["labels"]] + [variable.numpy() for variable in [*model.trainable_variables, *optimizer.variables]])
+    assert found[0][1] == found[1][1] == 40
+    for one, two in zip(*found):
+        np.testing.assert_allclose(one, two, atol=2e-4)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == 0, done.stderr[-3000:]

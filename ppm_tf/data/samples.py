@@ -65,6 +65,7 @@ def read(
     seed: int = 0,
     cycle_length: int = 4,
     with_truth: bool = False,
+    since: int | None = None,
 ) -> tf.data.Dataset:
     """Batches of requests.
 
@@ -81,6 +82,7 @@ def read(
         seed: of the order.
         cycle_length: shards read at once when shuffled.
         with_truth: whether to give the true probabilities of simulated data.
+        since: leave out requests before this time.
 
     Returns:
         A dataset of dicts: `request [R]`, `user_id [R]`, `history [R, T]` and `item [R, N]` (int32 rows, 0 = padding),
@@ -100,9 +102,12 @@ def read(
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        records = records.shuffle(shuffle_buffer, seed=seed + 1)
     else:
         records = tf.data.TFRecordDataset(files.files, compression_type=files.compression)
+    if since is not None:
+        records = records.filter(lambda record: tf.io.parse_single_example(record, {"time": tf.io.FixedLenFeature([], tf.int64)})["time"] >= since)
+    if shuffle_buffer:
+        records = records.shuffle(shuffle_buffer, seed=seed + 1)
     parse = Parser(schema, history_length, with_truth)
     batches = records.repeat(epochs).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.with_options(options).prefetch(2)

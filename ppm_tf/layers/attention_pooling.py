@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from ppm_tf.layers.mlp import MLP
+from ppm_tf.layers.dice import Dice
 
 
 class AttentionPooling(keras.layers.Layer):
@@ -13,18 +13,20 @@ class AttentionPooling(keras.layers.Layer):
 
     `score_nt = MLP([q_n, k_t, q_n * k_t, q_n - k_t])`, `output_n = sum_t w_nt k_t` with `w = score` on real behaviours
     (DIN, eq. 3: no softmax, so that the strength of an interest is kept) or `w = softmax(score / sqrt(D))`. An empty
-    history gives zeros. The parts of the first dense layer that see only `q` or only `k` are computed once each and meet by
-    broadcasting; the history is never tiled N times at full width.
+    history gives zeros. The first dense layer is one product of the history with a kernel a candidate; the history is never
+    tiled N times.
 
     Args:
         units: tuple of int. Hidden widths of the scoring MLP. Defaults to `(64, 32)`.
-        activation: string. Its activation. Defaults to `"sigmoid"`.
+        activation: string. Its activation; `"dice"` for the one of DIN (`Dice`). Defaults to `"sigmoid"`.
         normalize: bool. Whether the weights are a softmax. Defaults to `False`.
 
     Call arguments:
         queries: tensor `[R, N, D]`.
         keys: tensor `[R, T, D]`.
         mask: bool tensor `[R, T]`, true where a behaviour is real.
+        query_mask: bool tensor `[R, N]`, true where a candidate is real, or `None`. Only the statistics of `Dice` read it:
+            padding must not count in them.
 
     Returns:
         Tensor `[R, N, D]`.
@@ -47,28 +49,39 @@ class AttentionPooling(keras.layers.Layer):
         self.query_layer = keras.layers.Dense(self.units[0], dtype=self.dtype_policy, name="query")
         self.key_layer = keras.layers.Dense(self.units[0], use_bias=False, dtype=self.dtype_policy, name="key")
         self.product_kernel = self.add_weight(name="product_kernel", shape=(dim, self.units[0]), initializer="glorot_uniform")
-        self.first_activation = keras.layers.Activation(self.activation, dtype=self.dtype_policy)
-        self.hidden = MLP(self.units[1:], activation=self.activation, dtype=self.dtype_policy, name="hidden") if self.units[1:] else None
+        self.hidden_layers = [keras.layers.Dense(width, dtype=self.dtype_policy, name=f"hidden_{i}") for i, width in enumerate(self.units[1:])]
+        self.activations = [self._activation(i) for i in range(len(self.units))]
         self.score = keras.layers.Dense(1, dtype=self.dtype_policy, name="score")
         self.query_layer.build(queries_shape)
         self.key_layer.build(keys_shape)
         shape = (queries_shape[0], queries_shape[1], keys_shape[1], self.units[0])
-        if self.hidden is not None:
-            self.hidden.build(shape)
-            shape = (*shape[:-1], self.units[-1])
+        self.activations[0].build(shape)
+        for layer, activation in zip(self.hidden_layers, self.activations[1:], strict=True):
+            layer.build(shape)
+            shape = (*shape[:-1], layer.units)
+            activation.build(shape)
         self.score.build(shape)
 
-    def call(self, queries, keys, mask):
-        products = ops.einsum("rnd,rtd,dh->rnth", queries, keys, ops.cast(self.product_kernel, self.compute_dtype))
-        x = ops.expand_dims(self.query_layer(queries), 2) + ops.expand_dims(self.key_layer(keys), 1) + products
-        x = self.first_activation(x)
-        if self.hidden is not None:
-            x = self.hidden(x)
-        scores = ops.squeeze(self.score(x), -1)
+    def call(self, queries, keys, mask, query_mask=None, training=False):
         real = ops.expand_dims(ops.cast(mask, "bool"), 1)
+        extra = {}
+        if self.activation == "dice":
+            pairs = real if query_mask is None else ops.logical_and(real, ops.expand_dims(ops.cast(query_mask, "bool"), 2))
+            extra = {"real": pairs, "training": training}
+        # k Wk + (q * k) Wp = k (Wk + diag(q) Wp): a kernel a candidate, and one product with the keys; measured, this is three
+        # times as fast as the einsum of q, k and Wp, in both directions.
+        product_kernel, key_kernel = (ops.cast(kernel, self.compute_dtype) for kernel in (self.product_kernel, self.key_layer.kernel))
+        kernels = ops.expand_dims(queries, -1) * product_kernel + key_kernel
+        x = ops.matmul(ops.expand_dims(keys, 1), kernels) + ops.expand_dims(self.query_layer(queries), 2)
+        x = self.activations[0](x, **extra)
+        for layer, activation in zip(self.hidden_layers, self.activations[1:], strict=True):
+            x = activation(layer(x), **extra)
+        scores = ops.squeeze(self.score(x), -1)
         if self.normalize:
             scale = ops.cast(queries.shape[-1], scores.dtype) ** 0.5
-            scores = ops.softmax(ops.where(real, scores / scale, ops.cast(-1e9 if scores.dtype != "float16" else -6e4, scores.dtype)), axis=-1)
+            scores = ops.where(real, scores / scale, ops.cast(-1e9 if scores.dtype != "float16" else -6e4, scores.dtype))
+            # By its logarithm: `ops.softmax` warns of an axis of size 1, and a history may hold one behaviour.
+            scores = ops.exp(ops.log_softmax(scores, axis=-1))
         weights = ops.where(real, scores, ops.zeros_like(scores))
         return ops.matmul(weights, keys)
 
@@ -79,3 +92,8 @@ class AttentionPooling(keras.layers.Layer):
         config = super().get_config()
         config.update(units=self.units, activation=self.activation, normalize=self.normalize)
         return config
+
+    def _activation(self, i):
+        if self.activation == "dice":
+            return Dice(dtype=self.dtype_policy, name=f"dice_{i}")
+        return keras.layers.Activation(self.activation, dtype=self.dtype_policy, name=f"activation_{i}")

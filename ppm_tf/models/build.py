@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from ppm_tf.backbones import BACKBONES
 from ppm_tf.config import Config
+from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.id_vocabulary import IdVocabulary
 from ppm_tf.data.schema import Schema
 from ppm_tf.data.tables import EmbeddingTable
 from ppm_tf.layers.behavior_transformer import BehaviorTransformer
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
+from ppm_tf.layers.id_lookup import IdLookup
+from ppm_tf.layers.item_attributes import ItemAttributes
+from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID, FeatureEmbedding
 from ppm_tf.models.ppm import PPM, PretrainingModel
+from ppm_tf.models.ranking import RankingModel
+from ppm_tf.models.vocabularies import Vocabularies
 
 
 def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable]) -> PPM:
@@ -27,11 +36,7 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
         raise ValueError(f"ppm.heads must divide the width of the transformer. Received: ppm.heads={settings.heads}, width {width} (ppm.width, or the sum of the table widths).")
     if settings.slots and not schema.has_slot:
         raise ValueError(f"ppm.slots needs a display position in the data. Received: ppm.slots={settings.slots}, and data.log.slot is not set.")
-    layers = {}
-    for name in settings.tables:
-        table = tables[name]
-        layers[name] = FrozenEmbedding(len(table.vectors), table.dim, standardize=settings.standardize, table_dtype=str(table.vectors.dtype), name=name)
-        layers[name].load_table(table.vectors, table.present)
+    layers = {name: _frozen(tables[name], settings.standardize) for name in settings.tables}
     transformer = BehaviorTransformer(
         num_encoder_layers=settings.encoder_layers,
         num_decoder_layers=settings.decoder_layers,
@@ -58,3 +63,75 @@ def build_pretraining_model(config: Config, schema: Schema, tables: Mapping[str,
     )
     model.build_from(schema.history_length, schema.num_candidates)
     return model
+
+
+def build_ranking_model(config: Config, schema: Schema, catalog: ItemCatalog, tables: Mapping[str, EmbeddingTable], vocabularies: Vocabularies, pretrained: str | Path | None = None) -> RankingModel:
+    """The ranking model of `config.model`, every weight built.
+
+    Args:
+        config: the settings.
+        schema: schema of the data set.
+        catalog: its items.
+        tables: the tables named in `model.tables` and, where PPM is plugged in, `ppm.tables`.
+        vocabularies: of the item and user ids.
+        pretrained: weights of the pre-training model, from which PPM starts; `None` leaves it at random.
+
+    Raises:
+        ValueError: a table is missing, or a setting does not fit the data.
+    """
+    settings = config.model
+    missing = [name for name in settings.tables if name not in tables]
+    if missing:
+        raise ValueError(f"model.tables names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change model.tables.")
+    backbone = settings.backbone
+    fields = {field.name: catalog.fields[field.name] for field in schema.side("item")}
+    rows = {field.name: field.num_rows for field in schema.side("item")}
+    for name, side in ((ITEM_ID, "item"), (USER_ID, "user")):
+        if any(field.name == name for field in schema.side(side)):
+            raise ValueError(f"No {side} field may be named {name}: the id itself has that name. Rename it in data.{side}s.fields.")
+    if vocabularies.items is not None:
+        fields = {ITEM_ID: vocabularies.item_rows(schema, catalog)[:, None], **fields}
+        rows = {ITEM_ID: vocabularies.items.num_rows, **rows}
+    attributes = ItemAttributes(catalog.num_rows, {name: values.shape[1] for name, values in fields.items()}, len(schema.numbers), name="attributes")
+    attributes.load_catalog(fields, [catalog.numbers[name] for name in schema.numbers])
+    embedding = FeatureEmbedding(
+        attributes,
+        rows,
+        {field.name: (field.num_rows, field.num_values) for field in schema.side("user")},
+        {field.name: (field.num_rows, field.num_values) for field in schema.side("context")},
+        _user_lookup(vocabularies.users),
+        {name: _frozen(tables[name], standardize=True) for name in settings.tables},
+        dim=settings.dim,
+        first_order=BACKBONES[backbone.name].reads_first_order,
+        initializer_stddev=settings.initializer_stddev,
+        name="embedding",
+    )
+    network = BACKBONES[backbone.name](len(schema.tasks), **backbone.model_dump(exclude={"name"}), name="backbone")
+    model = RankingModel(embedding, network, _plug_in(config, schema, tables, pretrained))
+    model.build_from(schema.history_length, schema.num_candidates, schema.has_time)
+    return model
+
+
+def _user_lookup(users: IdVocabulary | None) -> IdLookup | None:
+    if users is None:
+        return None
+    lookup = IdLookup(len(users.ids), users.unknown_rows, name="users")
+    lookup.load_ids(users.ids)
+    return lookup
+
+
+def _plug_in(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], pretrained: str | Path | None) -> PPM | None:
+    """PPM as `model.ppm` wants it; the head that pre-trained it is left behind."""
+    if config.model.ppm == "none":
+        return None
+    pretraining = build_pretraining_model(config, schema, tables)
+    if pretrained is not None:
+        pretraining.load_weights(pretrained)
+    pretraining.ppm.trainable = config.model.ppm != "frozen"
+    return pretraining.ppm
+
+
+def _frozen(table: EmbeddingTable, standardize: bool) -> FrozenEmbedding:
+    layer = FrozenEmbedding(len(table.vectors), table.dim, standardize=standardize, table_dtype=str(table.vectors.dtype), name=table.name)
+    layer.load_table(table.vectors, table.present)
+    return layer

@@ -1,0 +1,24 @@
+"""Measures the product: `python -m pipelines.benchmark <what> [file.yaml] [section.key=value ...]`.
+
+<file.yaml> of configs/benchmark is a grid of ranking models: each cell is trained and evaluated, one after another, and
+            results.jsonl, gains.jsonl, table.md and plots/ are written to <run>/benchmark/<name of the file>. A cell that
+            is there is only looked up, so a run that was stopped goes on; one that fails is noted (exit code 1).
+            Settings behind it hold for every cell; run= and seeds= replace the file's own.
+
+All else prints one JSON object a line: timings of the machine it runs on, no tests.
+
+  reader      requests/s of the sample reader alone, and the process's memory after 1x and 10x the data
+  training    candidates/s of PPM's training step, and the share of it that the reader would allow
+  tables      ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (4 GB of memory)
+  embed       items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
+  efficiency  weights, training candidates/s and inference ms a request of every backbone, alone and with PPM; also as a table
+  candidates  a training step on 64 requests of 32 candidates beside one on 2,048 requests of one, for DIN and URM, T = 50
+
+  python -m pipelines.benchmark configs/benchmark/ppm_table2.yaml
+  python -m pipelines.benchmark configs/benchmark/movielens_din_urm.yaml data.path=<folder> run=runs/ml1m
+  python -m pipelines.benchmark efficiency
+"""
+
+from pipelines.benchmark.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m pipelines.benchmark`."""
+
+from pipelines.benchmark.command import main
+
+main()

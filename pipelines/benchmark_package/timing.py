@@ -1,0 +1,26 @@
+"""Taking and printing of timings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
+    """Seconds and CPU seconds of a call, and its result."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    return (time.perf_counter() - start, time.process_time() - cpu), result
+
+
+def memory() -> float:
+    """Resident memory of this process now, in MiB."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+
+def show(**values: Any) -> None:
+    """Prints one JSON object, fractions to three places."""
+    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()}), flush=True)

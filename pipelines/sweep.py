@@ -1,0 +1,84 @@
+"""Searches settings of the ranking model, by grid or at random, and chooses on the valid split alone.
+
+Reads a sweep file (YAML): run, settings (of every trial, as in a config file), search (grid or random), trials, seed,
+model_seed, and space: setting -> list of values, or {low, high, log, integer}. Each trial is `pipelines.train` with its
+point's settings; data, encoders, tables and PPM are made once. The test split is never scored: for that, take the best.yaml.
+
+Writes <run>/sweep/<file stem>/: trials.jsonl, table.md, and best.yaml, a config file of the best trial. A sweep that was
+killed goes on where it was; a trial whose model is there is only looked up. A trial that fails is noted and the others go on
+(exit code 1).
+
+  python -m pipelines.sweep configs/sweep/ranker.yaml
+  python -m pipelines.sweep configs/sweep/ranker.yaml trials=30 data.users=4000 run=runs/small
+  python -m pipelines.sweep configs/sweep/ranker.yaml [section.key=value ...]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelines.stage import configure_logging, make, stage_of
+from ppm_tf.config import ConfigError
+from ppm_tf.experiments.loop import each
+from ppm_tf.experiments.sweep import SweepSettings, Trial, best_of, read_sweep, trials_of, write_best, write_trials
+from ppm_tf.reports.sweep import trials_table
+from ppm_tf.workspace import Workspace
+
+
+def run(sweep: SweepSettings, trials: list[Trial], folder: Path) -> int:
+    """Makes the trials; writes and prints their table, best first. Returns how many failed."""
+    found: list[tuple[Trial, dict[str, Any]]] = []
+    for trial, summary, error in each(trials, train, _name, lambda summary: summary["valid_auc"], _is_there, "trial"):
+        found.append((trial, {"error": error} if summary is None else summary))
+        write_trials(found, folder / "trials.jsonl")
+        table = trials_table([(one.point, what) for one, what in found])
+        (folder / "table.md").write_text(table + "\n", encoding="utf-8")
+        if best := best_of(found):
+            write_best(sweep, best, folder / "best.yaml")
+    print(f"{table}\n\n{folder}")
+    return sum("error" in summary for _, summary in found)
+
+
+def train(trial: Trial) -> dict[str, Any]:
+    """Trains a trial's model, unless it is there already, and reads how it validated."""
+    config, workspace = trial.config, Workspace(trial.config.run)
+    stage = stage_of("models")
+    with contextlib.redirect_stdout(io.StringIO()):  # the stage's own words on each model
+        make(stage, config, workspace)
+    return json.loads((workspace.path(stage.artifact(config)) / "summary.json").read_text(encoding="utf-8"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line. Exits with 2 on a wrong setting, 1 if a trial failed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(__doc__.strip())
+        raise SystemExit(0 if arguments else 2)
+    try:
+        sweep = read_sweep(arguments[0], arguments[1:])
+        trials = trials_of(sweep, arguments[0])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    configure_logging()
+    failed = run(sweep, trials, Path(sweep.run) / "sweep" / Path(arguments[0]).stem)
+    if failed:
+        print(f"{failed} of {len(trials)} trials failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _name(trial: Trial) -> str:
+    return ", ".join(f"{name.removeprefix('model.')}={value}" for name, value in trial.point.items())
+
+
+def _is_there(trial: Trial) -> bool:
+    return Workspace(trial.config.run).exists(f"models/{trial.config.model.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Trains the ranking model: an ID backbone, with the pre-trained PPM plugged in (PPM, section 3.2).
+
+Reads the samples, the embedding tables and PPM; what is missing is made first, by default an embedded synthetic shop. The
+backbone is a setting (wide_deep, deepfm, din, dsin, mian, urm), and so is the plug-in: model.ppm=none, random (its network
+untrained), frozen or finetune. Several tasks (click, order, cart) are learnt at once. Items and users seen often enough in
+training have embeddings of their own, all others share hashed ones; a step touches only the rows of its batch. One pass over
+the train split by default, chosen on the valid split; the test split is left to `python -m pipelines.evaluate`.
+
+Writes <run>/models/<name>: weights, id vocabularies, counts of the training data, summary.json, the training log and
+TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that was killed goes on where its last checkpoint was.
+
+  python -m pipelines.train                                               # URM with PPM on the embedded shop
+  python -m pipelines.train model.backbone.name=din model.ppm=none        # a backbone alone
+  python -m pipelines.train configs/movielens.yaml data.path=<folder>
+  python -m pipelines.train model.start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.stage import Stage, main, peak_memory
+from ppm_tf.config import Config
+from ppm_tf.workspace import Recipe, Workspace, fingerprint
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "summary.json"
+
+
+def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
+    """Trains the model and commits `models/<name>`."""
+    from ppm_tf import training
+    from ppm_tf.data import samples
+    from ppm_tf.data.sample_counts import count_samples, time_of_newest
+    from ppm_tf.losses import multi_task_cross_entropy
+    from ppm_tf.models.build import build_ranking_model
+    from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.ranking_files import Inputs, ranking_tables, save_ranking_model, start_from
+    from ppm_tf.models.vocabularies import Vocabularies
+    from ppm_tf.optimizers import ranking_optimizer
+
+    settings, begun, name = config.model.train, time.monotonic(), STAGE.artifact(config)
+    seed = config.seed if config.model.seed is None else config.model.seed
+    strategy = training.prepare_backend(settings, seed)
+    inputs = Inputs.read(workspace, ranking_tables(config))
+    schema = inputs.schema
+    weights = task_weights(config, schema.tasks)
+    folder = workspace.path("data") / "samples"
+    train = samples.find_shards(folder, ["train"], settings.verify, settings.max_bad_share)
+    valid = samples.find_shards(folder, ["valid"], settings.verify)
+    since = time_of_newest(train, schema, config.model.newest)
+    counts = count_samples(train, schema, inputs.catalog.num_rows, since)
+    start = Path(config.model.start) if config.model.start else None
+    vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
+    with strategy.scope():
+        pretrained = workspace.path("ppm") / "ppm.weights.h5" if config.model.ppm in ("frozen", "finetune") and not start else None
+        model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
+        if start:
+            logger.info("going on from %s: %s embedding rows are new", start, f"{start_from(start, model, config, inputs, vocabularies):,}")
+        optimizer = ranking_optimizer(
+            settings.learning_rate, settings.final_learning_rate, training.total_steps(settings, counts.requests),
+            tables=model.id_tables, table_optimizer=settings.table_optimizer, table_rate=settings.table_learning_rate,
+            rates={id(variable): settings.ppm_learning_rate for variable in (model.ppm.trainable_variables if model.ppm else [])},
+            weight_decay=settings.weight_decay, warmup=settings.warmup,
+        )  # fmt: skip
+    trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
+    logger.info(
+        "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); %s requests to train on, %s to validate on",
+        config.model.backbone.name, config.model.ppm, f"{trainable:,}", f"{sum(table.shape.num_elements() for table in model.id_tables):,}", len(model.id_tables),
+        *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
+    )  # fmt: skip
+    predictor = Predictor(model, samples.read(valid, schema, settings.batch_size))
+    work = workspace.work(name, recipe)
+    result = training.fit(
+        model,
+        lambda batch, logits: multi_task_cross_entropy(batch["labels"], logits, weights),
+        samples.read(train, schema, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=seed, since=since),
+        counts.requests,
+        lambda _: validation_figures(predictor, schema.tasks, weights),
+        settings,
+        work,
+        strategy=strategy,
+        optimizer=optimizer,
+        title=f"train {config.model.folder}",
+    )
+    logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
+    with workspace.commit(name, recipe) as made:
+        save_ranking_model(made, model, schema, vocabularies, counts)
+        summary = {
+            "valid_auc": result.best, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early, "requests": counts.requests,
+            "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "seed": seed,
+        }  # fmt: skip
+        (made / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        shutil.copy(work / training.LOG, made / training.LOG)
+        if (work / "tensorboard").is_dir():
+            shutil.copytree(work / "tensorboard", made / "tensorboard")
+    workspace.clear_work(name)
+
+
+def task_weights(config: Config, tasks: tuple[str, ...]) -> tuple[float, ...]:
+    """The weight of each task's loss.
+
+    Raises:
+        ValueError: `model.tasks` names a task that the data does not have, or leaves no weight.
+    """
+    unknown = [name for name in config.model.tasks if name not in tasks]
+    weights = tuple(config.model.tasks.get(name, 0.0 if config.model.tasks else 1.0) for name in tasks)
+    if unknown or not any(weights):
+        raise ValueError(f"model.tasks must name tasks of the data ({', '.join(tasks)}) and give one of them a weight. Received: {config.model.tasks}.")
+    return weights
+
+
+def validation_figures(predictor, tasks: tuple[str, ...], weights: tuple[float, ...]) -> dict[str, float]:
+    """`auc`, the mean over the tasks that are learnt, and each task's AUC and log loss, on the batches of `predictor`."""
+    import math
+
+    from ppm_tf.evaluation import collect
+    from ppm_tf.metrics import auc, log_loss
+
+    scores, found = collect(predictor, tasks), {}
+    for column, (task, weight) in enumerate(zip(tasks, weights, strict=True)):
+        known = scores.labels[:, column] >= 0
+        if weight:
+            labels, probabilities = scores.labels[known, column], scores.scores[known, column]
+            found |= {f"auc_{task}": float(auc(labels, probabilities)), f"log_loss_{task}": float(log_loss(labels, probabilities))}
+    aucs = [value for name, value in found.items() if name.startswith("auc_") and math.isfinite(value)]
+    return {"auc": sum(aucs) / len(aucs) if aucs else math.nan, **found}
+
+
+def show(config: Config, workspace: Workspace) -> None:
+    """Says what was trained, and how it is judged."""
+    folder = workspace.path(STAGE.artifact(config))
+    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    print(f"{config.model.folder}: validation AUC {summary['valid_auc']:.4f} (mean over tasks) after {summary['best_step']:,} steps\nmodel: {folder}")
+    print("Score the test split with the same settings: python -m pipelines.evaluate")
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What shapes the model: its section and, where PPM is plugged in untrained, PPM's network."""
+    found = config.model_dump(mode="json")
+    model = {**found["model"], "seed": config.seed if config.model.seed is None else config.model.seed}
+    del model["name"]
+    return {"model": model, **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {})}
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """The data, the tables and, unless it starts at random, PPM.
+
+    Raises:
+        ValueError: the data has no log to learn from.
+    """
+    if getattr(config.data, "log", True) is None:
+        raise ValueError("A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns.")
+    tables = dict.fromkeys((*config.model.tables, *(config.ppm.tables if config.model.ppm != "none" else ())))
+    return ("data", *(f"tables/{name}" for name in tables), *(("ppm",) if config.model.ppm in ("frozen", "finetune") else ()))
+
+
+def start_files(config: Config) -> dict[str, str]:
+    """Fingerprints of the earlier model that the training goes on from."""
+    return fingerprint(sorted(Path(config.model.start).glob("*.*"))) if config.model.start else {}
+
+
+STAGE = Stage(
+    module="pipelines.train",
+    makes=lambda config: f"models/{config.model.folder}",
+    needs=needs,
+    sections=("seed", "model"),
+    also_uses=("data", "text", "image", "embed", "ppm", "train", "beam"),
+    run=run,
+    show=show,
+    settings=settings,
+    inputs=start_files,
+)
+
+if __name__ == "__main__":
+    main(STAGE)

@@ -1,0 +1,58 @@
+"""`DeepFM`: a factorisation machine beside dense layers, over the same embeddings."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from ppm_tf.layers.factorization import FactorizationMachine
+from ppm_tf.layers.fields import concat_fields, concat_shape, mean_history
+from ppm_tf.layers.scoring_head import ScoringHead
+
+
+class DeepFM(keras.layers.Layer):
+    """DeepFM: `logits = y_FM + y_DNN` with `y_FM = first order + sum_(i<j) <v_i, v_j>` (Guo et al., 2017, eq. 1 and 2).
+
+    The fields are those of the user, of the context and of the item, and each field of the history as the mean over its
+    behaviours. The dense layers see the same fields and the other features. With several tasks `y_FM`, whose weights they
+    share, is weighed by a number a task, 1 at the start; the paper has one task, where it says nothing new.
+
+    Args:
+        num_tasks: int. Logits a candidate, K.
+        mlp_units: tuple of int. Widths of the dense layers. Defaults to `(256, 128, 64)`.
+        dropout: float. Dropout rate after each of them. Defaults to `0.0`.
+
+    Call arguments:
+        features: `Features`.
+
+    Returns:
+        Logits `[R, N, K]`, float32.
+
+    References:
+        [Guo et al., 2017](https://arxiv.org/abs/1703.04247), section 2.1.
+    """
+
+    reads_first_order = True
+
+    def __init__(self, num_tasks, mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_tasks = num_tasks
+        self.mlp_units = tuple(mlp_units)
+        self.dropout = dropout
+
+    def build(self, shapes):
+        requests, fields, dim = shapes.item[0], *shapes.item[2:]
+        self.fm_scale = self.add_weight(name="fm_scale", shape=(self.num_tasks,), initializer="ones")
+        # Sums of squares of many fields, and differences of them: not in half precision.
+        self.pairs = FactorizationMachine(dtype="float32", name="pairs")
+        self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
+        request_fields = (requests, shapes.user[-2] + shapes.context[-2] + fields, dim)
+        self.pairs.build(request_fields, shapes.item)
+        self.head.build(concat_shape(request_fields), (*shapes.item[:2], fields * dim + shapes.other[-1]))
+        self.built = True
+
+    def call(self, features, training=False):
+        request = ops.concatenate([features.user, features.context, mean_history(features.history, features.mask)], axis=1)
+        candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
+        fm = ops.cast(features.first_order, "float32") + self.pairs(request, features.item)
+        return fm * ops.cast(self.fm_scale, "float32") + self.head(concat_fields(request), candidates, training=training)

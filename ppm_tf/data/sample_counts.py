@@ -1,0 +1,94 @@
+"""What a model's training samples hold: how often each item and each user, and from when on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ppm_tf.data.samples import SampleFiles, read
+from ppm_tf.data.schema import PADDING_ROW, Schema
+
+FILE_NAME = "counts.npz"
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """Counts over the requests that a model is trained on. V = catalog rows, K = tasks, U = users.
+
+    Attributes:
+        requests: number of requests.
+        exposures: int64 [V], times each item row was a candidate.
+        positives: int64 [V, K], positive labels of each item row.
+        behaviours: int64 [V], times each item row stood in a history.
+        user_id: int64 [U], the users as they are stored, sorted.
+        user_requests: int64 [U], requests of each.
+    """
+
+    requests: int
+    exposures: np.ndarray
+    positives: np.ndarray
+    behaviours: np.ndarray
+    user_id: np.ndarray
+    user_requests: np.ndarray
+
+    def requests_of(self, users: np.ndarray) -> np.ndarray:
+        """Training requests of each of `users`, int64; 0 for one who was never seen."""
+        if not self.user_id.size:
+            return np.zeros(np.shape(users), np.int64)
+        place = np.minimum(np.searchsorted(self.user_id, users), self.user_id.size - 1)
+        return np.where(self.user_id[place] == users, self.user_requests[place], 0)
+
+    def write(self, folder: str | Path) -> None:
+        """Writes `counts.npz`."""
+        np.savez(Path(folder, FILE_NAME), **self.__dict__)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> SampleCounts:
+        """Reads what `write` wrote."""
+        with np.load(Path(folder, FILE_NAME)) as arrays:
+            return cls(requests=int(arrays["requests"]), **{name: arrays[name] for name in arrays.files if name != "requests"})
+
+
+def time_of_newest(files: SampleFiles, schema: Schema, share: float, batch_size: int = 1024) -> int | None:
+    """The time from which on the newest `share` of the requests lies; `None` where that is all of them.
+
+    Raises:
+        ValueError: the samples carry no time.
+    """
+    if share >= 1.0:
+        return None
+    if not schema.has_time:
+        raise ValueError(f"model.newest needs requests with a time. Received: model.newest={share}, and data.log.time is not set. Remedy: model.newest=1.")
+    spec = {"time": tf.io.FixedLenFeature([], tf.int64)}
+    records = tf.data.TFRecordDataset(files.files, compression_type=files.compression).batch(batch_size)
+    times = np.concatenate([tf.io.parse_example(batch, spec)["time"].numpy() for batch in records])
+    return int(np.quantile(times, 1.0 - share, method="higher"))
+
+
+def count_samples(files: SampleFiles, schema: Schema, num_rows: int, since: int | None = None, batch_size: int = 1024) -> SampleCounts:
+    """Reads the samples once and counts.
+
+    Args:
+        files: the training samples.
+        schema: their schema.
+        num_rows: V, rows of the catalog.
+        since: leave out requests before this time.
+        batch_size: requests read at once.
+    """
+    exposures, behaviours = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
+    positives = np.zeros((num_rows, len(schema.tasks)), np.int64)
+    users, requests = [np.zeros(0, np.int64)], 0
+    for batch in read(files, schema, batch_size, since=since):
+        item, labels = batch["item"].numpy(), batch["labels"].numpy()
+        exposures += np.bincount(item.ravel(), minlength=num_rows)
+        behaviours += np.bincount(batch["history"].numpy().ravel(), minlength=num_rows)
+        for task in range(labels.shape[-1]):
+            positives[:, task] += np.bincount(item[labels[..., task] > 0], minlength=num_rows)
+        users.append(batch["user_id"].numpy())
+        requests += len(item)
+    exposures[PADDING_ROW] = behaviours[PADDING_ROW] = 0
+    user_id, user_requests = np.unique(np.concatenate(users), return_counts=True)
+    return SampleCounts(requests, exposures, positives, behaviours, user_id, user_requests)

@@ -1,0 +1,58 @@
+"""Evaluation: from scored candidates to the figures of a report, by slice, with intervals; differences; files."""
+
+from ppm_tf.evaluation.baselines import baselines
+from ppm_tf.evaluation.measures import (
+    MEAN,
+    MIN_USERS,
+    Measure,
+    Measures,
+    compare,
+    evaluate,
+    load_measures,
+    mean_of,
+    mean_of_seeds,
+    measure,
+    minus,
+    records_of,
+    save_measures,
+    subtract,
+)
+from ppm_tf.evaluation.records import Record, Summary, mean_and_deviation, over_seeds, read_metrics, write_metrics
+from ppm_tf.evaluation.scores import PADDING_ROW, Scores, collect, load_scores, save_scores
+from ppm_tf.evaluation.slices import ALL, BUCKET, HISTORY, USER, bucket_names, first_of, slices
+
+__all__ = [
+    "ALL",
+    "BUCKET",
+    "HISTORY",
+    "MEAN",
+    "MIN_USERS",
+    "PADDING_ROW",
+    "USER",
+    "Measure",
+    "Measures",
+    "Record",
+    "Scores",
+    "Summary",
+    "baselines",
+    "bucket_names",
+    "collect",
+    "compare",
+    "evaluate",
+    "first_of",
+    "load_measures",
+    "load_scores",
+    "mean_and_deviation",
+    "mean_of",
+    "mean_of_seeds",
+    "measure",
+    "minus",
+    "over_seeds",
+    "read_metrics",
+    "records_of",
+    "save_measures",
+    "save_scores",
+    "slices",
+    "subtract",
+    "write_metrics",
+]

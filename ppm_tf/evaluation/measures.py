@@ -1,0 +1,278 @@
+"""From scored candidates to figures with intervals: all metrics by slice, their mean over tasks, differences between models.
+
+A `Measure` is a figure together with its value in many resamples of the users. Measures of several models or seeds, taken on the same
+candidates, are subtracted and averaged as they are; the interval comes last.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ppm_tf.config import EvaluateSettings
+from ppm_tf.evaluation.records import Record
+from ppm_tf.evaluation.resampling import draw_users, resampled_auc, resampled_ratio
+from ppm_tf.evaluation.scores import Scores, write_arrays
+from ppm_tf.evaluation.slices import slices
+from ppm_tf.metrics import (
+    Value,
+    auc,
+    auc_by_group,
+    calibration,
+    delong_test,
+    expected_calibration_error,
+    log_loss,
+    ndcg_by_group,
+    precision_by_group,
+    reciprocal_rank_by_group,
+    row_log_loss,
+)
+
+MEAN = "mean"  # the task that stands for the mean over the tasks
+MIN_USERS = 10  # with fewer users behind a class, resampled users show less spread than new ones would
+Key = tuple[str, str, str]  # task, slice, metric
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a task on a slice, and its values in resamples of the users.
+
+    Attributes:
+        value: the metric; nan where undefined.
+        count: candidates behind the value; for the mean over tasks those of the task that has most.
+        groups: users or requests behind a mean over groups, else None.
+        reason: why the value, or its interval, is missing, else `""`.
+        resamples: float `[B]`, nan where undefined; None where there is no interval.
+        seeds: seeds that the value is the mean of.
+        spread: standard deviation over the seeds; nan for one.
+    """
+
+    value: float
+    count: int = 0
+    groups: int | None = None
+    reason: str = ""
+    resamples: np.ndarray | None = None
+    seeds: int = 1
+    spread: float = math.nan
+
+    def interval(self, confidence: float) -> tuple[float, float, str]:
+        """Low and high end, or nan and why.
+
+        Of one seed: percentiles over the resampled users. Of several: `value -+ z sqrt(var_users + spread^2 / seeds)`, so that the
+        interval covers both another draw of users and another training.
+        """
+        if self.resamples is None or self.reason:
+            return math.nan, math.nan, self.reason
+        defined = self.resamples[~np.isnan(self.resamples)]
+        if 2 * defined.size <= self.resamples.size:
+            return math.nan, math.nan, "undefined in most resamples"
+        if math.isnan(self.spread):
+            low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+            return float(low), float(high), ""
+        reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(defined.var(ddof=1) + self.spread**2 / self.seeds)
+        return self.value - reach, self.value + reach, ""
+
+
+Measures = dict[Key, Measure]
+
+
+def measure(
+    scores: Scores, train_frequency: ArrayLike, settings: EvaluateSettings, seed: int = 0, user_frequency: ArrayLike | None = None
+) -> Measures:
+    """Every metric of every scored task on every slice, and the mean over the tasks of AUC and precision, as task `mean`.
+
+    Metrics: `auc`; `group_auc`, by user, weighted by impressions; `precision_at_<N>`, `ndcg` and `mrr`, by request; and for
+    probabilities `log_loss`, `calibration` (sum predicted / sum observed) and `ece`. Inside a slice, users and requests are judged on the
+    candidates of the slice alone. Users are resampled; `ece` has no interval, since its bootstrap is biased upwards.
+
+    Args:
+        scores: the candidates. Those with a missing label are left out of the task.
+        train_frequency: `[V]`, how often the training data holds each item row.
+        settings: N, resamples, edges of the buckets.
+        seed: int. Seed of the resamples. Defaults to 0.
+        user_frequency: `[n]`, requests that the user of each candidate has in the training data; without it there are no slices by user.
+    """
+    tasks = scores.tasks[: scores.scores.shape[1]]
+    if MEAN in scores.tasks:
+        raise ValueError(f"No task may have the name of the mean over tasks, {MEAN!r}. Received: tasks {scores.tasks}.")
+    names, user = np.unique(scores.user, return_inverse=True)
+    draws = draw_users(names.size, settings.bootstrap, seed) if settings.bootstrap else None
+    of_slices: list[tuple[str, str, dict[str, Measure]]] = []
+    for name, rows in slices(scores, train_frequency, settings, user_frequency):
+        for column, task in enumerate(tasks):
+            known = rows[scores.labels[rows, column] >= 0]
+            of_slices.append((task, name, _of_part(scores, column, known, user[known], settings.precision_at, draws)))
+    result = {(task, name, metric): one for task in tasks for other, name, found in of_slices if other == task for metric, one in found.items()}
+    if len(tasks) > 1:
+        averaged = ("auc", f"precision_at_{settings.precision_at}")
+        for name in dict.fromkeys(name for _, name, _ in of_slices):
+            for metric in averaged:
+                result[MEAN, name, metric] = _mean_over_tasks({task: result[task, name, metric] for task in tasks})
+    return result
+
+
+def evaluate(
+    scores: Scores, train_frequency: ArrayLike, settings: EvaluateSettings, seed: int = 0, user_frequency: ArrayLike | None = None
+) -> Iterator[Record]:
+    """Yields what `measure` gives, as records with intervals."""
+    yield from records_of(measure(scores, train_frequency, settings, seed, user_frequency), settings.confidence)
+
+
+def records_of(measures: Measures, confidence: float) -> Iterator[Record]:
+    """The records of measures."""
+    for (task, name, metric), one in measures.items():
+        low, high, reason = one.interval(confidence)
+        yield Record(task, name, metric, one.value, low, high, one.count, one.groups, reason)
+
+
+# === Differences ===
+
+
+def compare(
+    scores: Scores, reference: Scores, name: str, train_frequency: ArrayLike, settings: EvaluateSettings, seed: int = 0, user_frequency: ArrayLike | None = None
+) -> Iterator[Record]:
+    """Yields `<metric>_gain_over_<name>` of AUC and precision on each slice: the figure of `scores` less that of `reference`.
+
+    Intervals are paired: both models meet the same resampled users. With `settings.difference = "delong"` those of a task's AUC are
+    `difference -+ z standard error` by DeLong's formula, which takes rows as independent.
+
+    Args:
+        scores: the candidates under one model.
+        reference: the same candidates, in the same order, under another.
+        name: name of the other model.
+        train_frequency: as in `measure`.
+        settings: as in `measure`.
+        seed: as in `measure`.
+        user_frequency: as in `measure`.
+    """
+    if not all(np.array_equal(getattr(scores, column), getattr(reference, column)) for column in ("labels", "request", "item_row")):
+        raise ValueError("Both models must score the same candidates in the same order. Received: tables that differ in labels, request or item_row.")
+    first, second = (measure(one, train_frequency, settings, seed, user_frequency) for one in (scores, reference))
+    gains = minus(first, second)
+    rows = dict(slices(scores, train_frequency, settings, user_frequency))
+    for record in records_of(gains, settings.confidence):
+        if record.metric == "auc" and settings.difference == "delong" and settings.bootstrap:
+            low, high, reason = math.nan, math.nan, record.reason or "no interval: DeLong's test has none for a mean over tasks"
+            if record.task != MEAN and not math.isnan(record.value):
+                column = scores.tasks.index(record.task)
+                known = rows[record.slice][scores.labels[rows[record.slice], column] >= 0]
+                tested = delong_test(scores.labels[known, column], scores.scores[known, column], reference.scores[known, column])
+                reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * tested.standard_error
+                low, high, reason = tested.difference - reach, tested.difference + reach, tested.reason
+            record = replace(record, low=low, high=high, reason=reason)
+        yield replace(record, metric=f"{record.metric}_gain_over_{name}")
+
+
+def subtract(one: Measure, other: Measure) -> Measure:
+    """One measure less another, resample by resample: paired, if both were measured on the same resampled users."""
+    paired = None if one.resamples is None or other.resamples is None else one.resamples - other.resamples
+    return Measure(one.value - other.value, one.count, one.groups, one.reason or other.reason, paired)
+
+
+def mean_of(found: Sequence[Measure]) -> Measure:
+    """The mean of one measure over seeds, resample by resample, with the standard deviation over the seeds.
+
+    It is undefined where one of them is.
+    """
+    if len(found) == 1:
+        return found[0]
+    values, vectors = [one.value for one in found], [one.resamples for one in found]
+    together = None if any(vector is None for vector in vectors) else np.mean(vectors, axis=0)
+    reason = next((one.reason for one in found if one.reason), "")
+    return Measure(float(np.mean(values)), found[0].count, found[0].groups, reason, together, len(values), float(np.std(values, ddof=1)))
+
+
+def minus(first: Measures, second: Measures) -> Measures:
+    """`subtract` for each AUC and precision that both have.
+
+    On a slice whose candidates differ, as buckets do where the models saw other training data, it is undefined.
+    """
+    result: Measures = {}
+    for key, one in first.items():
+        if key in second and (key[2] == "auc" or key[2].startswith("precision_at_")):
+            alike = one.count == second[key].count
+            result[key] = subtract(one, second[key]) if alike else Measure(math.nan, one.count, reason="the two have other candidates in the slice")
+    return result
+
+
+def mean_of_seeds(of_seeds: Sequence[Measures]) -> Measures:
+    """`mean_of` for each key that all seeds have."""
+    if not of_seeds:
+        return {}
+    return {key: mean_of([measures[key] for measures in of_seeds]) for key in of_seeds[0] if all(key in measures for measures in of_seeds)}
+
+
+# === File ===
+
+
+def save_measures(measures: Measures, path: str | Path, **about: str) -> None:
+    """Writes measures of one seed, and words about them, as one `.npz` file."""
+    plain = [{**asdict(replace(one, resamples=None)), "key": key} for key, one in measures.items()]
+    size = next((one.resamples.size for one in measures.values() if one.resamples is not None), 0)
+    empty = np.full(size, np.nan)
+    vectors = np.array([empty if one.resamples is None else one.resamples for one in measures.values()]).reshape(len(measures), size)
+    has = [one.resamples is not None for one in measures.values()]
+    write_arrays({"measures": np.array(json.dumps(plain)), "about": np.array(json.dumps(about)), "resamples": vectors, "has": np.array(has)}, path)
+
+
+def load_measures(path: str | Path) -> tuple[Measures, dict[str, str]]:
+    """Reads what `save_measures` wrote: the measures, and the words about them."""
+    with np.load(path) as file:
+        plain, about = (json.loads(str(file[name])) for name in ("measures", "about"))
+        vectors, has = file["resamples"], file["has"]
+    found = {tuple(one.pop("key")): Measure(**{**one, "resamples": vector if kept else None}) for one, vector, kept in zip(plain, vectors, has, strict=True)}
+    return found, about
+
+
+# === One task on one slice ===
+
+
+def _of_part(scores: Scores, column: int, rows: np.ndarray, user: np.ndarray, depth: int, draws: np.ndarray | None) -> dict[str, Measure]:
+    """The metrics of one task on rows whose label is known; `user` are their columns of `draws`."""
+    labels, values = scores.labels[rows, column], scores.scores[rows, column]
+    request, item = scores.request[rows], scores.item_row[rows]
+    positive = labels == 1
+    users = min(np.unique(user[kind]).size for kind in (positive, ~positive)) if draws is not None else 0
+    why = "" if users >= MIN_USERS or draws is None else f"no interval: fewer than {MIN_USERS} users behind a label"
+    found: dict[str, Measure] = {}
+
+    def add(name: str, value: Value, numerator: np.ndarray | None = None, denominator: np.ndarray | None = None, of: np.ndarray | None = None) -> None:
+        """Notes a metric; `of` are the users of the ratio's parts."""
+        resampled, reason = None, value.reason
+        if draws is not None and not reason and (name == "auc" or numerator is not None):
+            reason = why
+            if not reason:
+                resampled = resampled_auc(positive, values, user, draws) if name == "auc" else resampled_ratio(numerator, denominator, of, draws)
+        found[name] = Measure(float(value), value.rows, value.groups, reason, resampled)
+
+    add("auc", auc(labels, values))
+    by_user = auc_by_group(labels, values, user)
+    add("group_auc", by_user.mean("impressions"), by_user.size * by_user.value, by_user.size, user[by_user.row])
+    by_request = {
+        f"precision_at_{depth}": precision_by_group(labels, values, request, depth, item),
+        "ndcg": ndcg_by_group(labels, values, request, None, item),
+        "mrr": reciprocal_rank_by_group(labels, values, request, item),
+    }
+    for name, groups in by_request.items():
+        add(name, groups.mean("equal"), groups.value, np.ones(groups.size.size), user[groups.row])
+    if scores.probability:
+        add("log_loss", log_loss(labels, values), row_log_loss(labels, values) if labels.size else np.zeros(0), np.ones(labels.size), user)
+        add("calibration", calibration(labels, values), values, labels, user)
+        add("ece", expected_calibration_error(labels, values))
+    return found
+
+
+def _mean_over_tasks(of_tasks: dict[str, Measure]) -> Measure:
+    found = of_tasks.values()
+    reason = next((f"{task}: {one.reason}" for task, one in of_tasks.items() if one.reason), "")
+    groups = [one.groups for one in found if one.groups is not None]
+    vectors = [one.resamples for one in found]
+    together = None if any(vector is None for vector in vectors) else np.mean(vectors, axis=0)
+    return Measure(float(np.mean([one.value for one in found])), max(one.count for one in found), max(groups, default=None), reason, together)

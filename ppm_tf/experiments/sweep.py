@@ -1,0 +1,129 @@
+"""A sweep file: a search over settings of the ranking model, by grid or at random. Its trials are judged on validation alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import Field, model_validator
+
+from ppm_tf.config import Config, Section
+from ppm_tf.experiments.files import config_of, merged, read_file
+
+
+class Range(Section):
+    """Values between two ends, drawn at random."""
+
+    low: float = Field(description="least value")
+    high: float = Field(description="greatest value")
+    log: bool = Field(False, description="draw the logarithm evenly, not the value")
+    integer: bool = Field(False, description="round to whole numbers")
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low must be below high, and above 0 with log. Received: low: {self.low}, high: {self.high}, log: {self.log}")
+        return self
+
+    def draw(self, random: np.random.Generator) -> float | int:
+        """One value; of four significant digits, so that it reads well."""
+        value = math.exp(random.uniform(math.log(self.low), math.log(self.high))) if self.log else random.uniform(self.low, self.high)
+        return round(value) if self.integer else min(max(float(f"{value:.4g}"), self.low), self.high)
+
+
+class SweepSettings(Section):
+    """A search over settings of the ranking model."""
+
+    run: str = Field("runs/sweep", description="run folder: data, encoders, tables and PPM are made there once, and each trial's model beside them")
+    settings: dict[str, Any] = Field({}, description="settings of every trial, as in a config file; keys may be dotted")
+    search: Literal["grid", "random"] = Field("grid", description="grid: every combination of listed values; random: trials drawn from values and ranges")
+    trials: Annotated[int, Field(gt=0)] = Field(20, description="random: how many are drawn")
+    seed: int = Field(1, description="random: seed of the draw")
+    model_seed: int = Field(1, description="seed of every trial's model")
+    space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1, description="setting -> list of values, or {low, high, log, integer}")
+
+    @model_validator(mode="after")
+    def _can_be_walked(self) -> SweepSettings:
+        ranges = [name for name, values in self.space.items() if isinstance(values, Range)]
+        if self.search == "grid" and ranges:
+            raise ValueError(f"search: grid needs lists of values. Received: a range for {', '.join(ranges)}; list values, or take search: random")
+        empty = [name for name, values in self.space.items() if not isinstance(values, Range) and not values]
+        if empty:
+            raise ValueError(f"each setting of the space must have a value. Received: none for {', '.join(empty)}")
+        other = [name for name in self.space if not name.startswith("model.")]
+        if other:
+            raise ValueError(f"the space must hold settings of the ranking model, model.*, since all trials share data, encoders and PPM. Received: {', '.join(other)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A point of the space: its settings by dotted name, and all settings of its model."""
+
+    point: dict[str, Any]
+    config: Config
+
+
+def read_sweep(path: str | Path, overrides: list[str] | None = None) -> SweepSettings:
+    """Reads a sweep file; `run=`, `trials=` and its other keys replace its own, `data.path=` and the like go to every trial.
+
+    Raises:
+        ConfigError: as `files.read_file`.
+    """
+    return read_file(SweepSettings, path, overrides)
+
+
+def trials_of(sweep: SweepSettings, where: str = "sweep") -> list[Trial]:
+    """The trials in their order; a point that is drawn twice is one trial. More trials of one seed begin with the same ones.
+
+    Raises:
+        ConfigError: the settings of a trial are wrong.
+    """
+    names = list(sweep.space)
+    if sweep.search == "grid":
+        points = [dict(zip(names, values, strict=True)) for values in product(*sweep.space.values())]
+    else:
+        random = np.random.default_rng(sweep.seed)
+        points = [{name: _draw(values, random) for name, values in sweep.space.items()} for _ in range(sweep.trials)]
+    trials: dict[str, Trial] = {}
+    for point in points:
+        title = f"{where}, trial {', '.join(f'{name}={value}' for name, value in point.items())}"
+        values = {**merged(sweep.settings, point), "run": sweep.run}
+        trial = Trial(point, config_of(values, sweep.model_seed, title))
+        trials.setdefault(trial.config.model.folder, trial)
+    return list(trials.values())
+
+
+def best_of(found: Iterable[tuple[Trial, dict[str, Any]]]) -> tuple[Trial, dict[str, Any]] | None:
+    """The trial of the highest validation AUC with its summary; the first of equals, None where no trial has one."""
+    defined = [one for one in found if not math.isnan(one[1].get("valid_auc", math.nan))]
+    return max(defined, key=lambda one: one[1]["valid_auc"], default=None)
+
+
+def write_best(sweep: SweepSettings, best: tuple[Trial, dict[str, Any]], path: Path) -> None:
+    """Writes the settings of the best trial as a config file for `pipelines.train` and `pipelines.evaluate`."""
+    trial, summary = best
+    values = merged(sweep.settings, trial.point, {"model.seed": sweep.model_seed, "run": sweep.run})
+    text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"# Best of a sweep by validation AUC, {summary['valid_auc']:.4f}.\n#   python -m pipelines.train {path}\n{text}", encoding="utf-8")
+
+
+def write_trials(found: Iterable[tuple[Trial, dict[str, Any]]], path: Path) -> None:
+    """Writes one JSON object a trial: its point, the name of its model, and its summary or its error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "".join(json.dumps({"point": trial.point, "model": trial.config.model.folder, **summary}, ensure_ascii=False) + "\n" for trial, summary in found),
+        encoding="utf-8",
+    )
+
+
+def _draw(values: Range | tuple[Any, ...], random: np.random.Generator) -> Any:
+    return values.draw(random) if isinstance(values, Range) else values[int(random.integers(len(values)))]

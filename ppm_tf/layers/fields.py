@@ -1,0 +1,38 @@
+"""Pure functions on embedded fields: one vector out of several fields, one behaviour out of a history."""
+
+from __future__ import annotations
+
+from keras import ops
+
+
+def concat_fields(fields):
+    """The fields of a side beside each other: `[..., F, D]` to `[..., F * D]`; F may be 0.
+
+    Example:
+
+    >>> concat_fields(ops.reshape(ops.arange(6), (1, 2, 3))).numpy().tolist()
+    [[0, 1, 2, 3, 4, 5]]
+    """
+    # Every other axis is named: where F is 0, a -1 would have any size.
+    return ops.reshape(fields, (*ops.shape(fields)[:-2], fields.shape[-2] * fields.shape[-1]))
+
+
+def concat_shape(shape):
+    """The shape that `concat_fields` makes of `shape`."""
+    return (*shape[:-2], shape[-2] * shape[-1])
+
+
+def mean_history(history, mask):
+    """The mean over the real behaviours; zeros for an empty history.
+
+    Args:
+        history: tensor `[R, T, ...]`.
+        mask: bool tensor `[R, T]`, true where a behaviour is real.
+
+    Returns:
+        Tensor `[R, ...]`.
+    """
+    axes = list(range(2, len(history.shape)))
+    real = ops.expand_dims(ops.cast(mask, "bool"), axes)
+    total = ops.sum(ops.where(real, history, ops.zeros_like(history)), axis=1)
+    return total / ops.maximum(ops.sum(ops.cast(real, history.dtype), axis=1), 1)

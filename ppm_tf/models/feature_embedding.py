@@ -1,0 +1,144 @@
+"""`FeatureEmbedding`: a batch of rows to the `Features` that every backbone reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from ppm_tf.layers.features import Features
+from ppm_tf.layers.frozen_embedding import FrozenEmbedding
+from ppm_tf.layers.id_embedding import IdEmbedding
+from ppm_tf.layers.id_lookup import FIRST_UNKNOWN_ROW, IdLookup
+from ppm_tf.layers.item_attributes import ItemAttributes
+from ppm_tf.models.ppm import recency
+
+USER_ID = "user_id"
+ITEM_ID = "item_id"
+
+
+class FeatureEmbedding(keras.layers.Layer):
+    """One embedding table a field, shared by the candidates and the histories.
+
+    A sample holds catalog rows; what an item is, its fields and numbers, is looked up by row in `attributes`, in training and
+    in serving alike. An item table with vectors of its own (titles, images) enters as one more item field, through a dense
+    layer to the common width.
+
+    Args:
+        attributes: `ItemAttributes`, with the fields of the items; its field `item_id`, if there, holds the id's own rows.
+        item_rows: dict of item field -> rows of its table.
+        user_fields: dict of user field -> (rows of its table, values at most), in the order of `batch["user"]`.
+        context_fields: the same for the request, in the order of `batch["context"]`.
+        users: `IdLookup` of the user ids, or `None`, when the user id is no field.
+        tables: dict of name -> `FrozenEmbedding`, item tables that are further item fields.
+        dim: int. Width of an embedding. Defaults to `16`.
+        first_order: bool. Whether the backbone reads `first_order`; else it is zeros. Defaults to `False`.
+        initializer_stddev: float. Of the Gaussian initial embeddings. Defaults to `0.01`.
+
+    Call arguments:
+        batch: dict with `history` `[R, T]`, `item` `[R, N]`, `user_id` `[R]` and, where the data has them, `user`, `context`,
+            `time` with `history_time`.
+
+    Returns:
+        `Features`; `recency` is `None` where the data has no times.
+    """
+
+    def __init__(
+        self,
+        attributes: ItemAttributes,
+        item_rows: Mapping[str, int],
+        user_fields: Mapping[str, tuple[int, int]],
+        context_fields: Mapping[str, tuple[int, int]],
+        users: IdLookup | None = None,
+        tables: Mapping[str, FrozenEmbedding] | None = None,
+        dim: int = 16,
+        first_order: bool = False,
+        initializer_stddev: float = 0.01,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.attributes = attributes
+        self.users = users
+        self.frozen = dict(tables or {})
+        self.dim = dim
+        if not item_rows and not self.frozen:
+            raise ValueError("A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[].")
+        self.widths = {"user": {name: width for name, (_, width) in user_fields.items()}, "context": {name: width for name, (_, width) in context_fields.items()}}
+        # A field is named by its side too: an item and a user may both have a `city`. One flat dict, because Keras saves no nested one.
+        rows = {("item", name): count for name, count in item_rows.items()}
+        rows |= {(side, name): count for side, fields in (("user", user_fields), ("context", context_fields)) for name, (count, _) in fields.items()}
+        if users is not None:
+            rows["user", USER_ID] = FIRST_UNKNOWN_ROW + users.unknown_rows + users.num_ids
+        self.names = {side: [name for other, name in rows if other == side] for side in ("item", "user", "context")}
+        self.embeddings = {f"{side}.{name}": IdEmbedding(count, dim, initializer_stddev, name=f"{side}_{name}") for (side, name), count in rows.items()}
+        self.linear = {}
+        if first_order:
+            self.linear = {f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, name=f"{side}_{name}_first_order") for (side, name), count in rows.items()}
+        self.projections = {name: keras.layers.Dense(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
+
+    def build(self, batch_shape=None):
+        for layer in [*self.embeddings.values(), *self.linear.values()]:
+            layer.build((None,))
+        for name, layer in self.projections.items():
+            layer.build((None, self.frozen[name].dim))
+        self.built = True
+
+    def shapes(self, history_length, num_candidates):
+        """Shapes of the `Features` of requests of this size, as a `Features` of tuples."""
+        items = len(self.names["item"]) + len(self.frozen)
+        return Features(
+            user=(None, len(self.names["user"]), self.dim),
+            context=(None, len(self.names["context"]), self.dim),
+            history=(None, history_length, items, self.dim),
+            recency=(None, history_length),
+            mask=(None, history_length),
+            item=(None, num_candidates, items, self.dim),
+            other=(None, num_candidates, 2 * self.attributes.num_numbers),
+            first_order=(None, num_candidates, 1),
+        )
+
+    def call(self, batch):
+        history, item = batch["history"], batch["item"]
+        of_history, of_item = self.attributes(history), self.attributes(item)
+        values = {**self._values(batch, "user"), **({USER_ID: self.users(batch["user_id"])[:, None]} if self.users is not None else {})}
+        context = self._values(batch, "context")
+        first_order = ops.zeros((*ops.shape(item), 1), self.compute_dtype)
+        if self.linear:
+            request = self._first_order("user", values) + self._first_order("context", context)
+            first_order = first_order + self._first_order("item", of_item) + (ops.expand_dims(request, 1) if len(values) + len(context) else 0.0)
+        requests = ops.shape(item)[:1]
+        return Features(
+            user=self._embed("user", values, requests),
+            context=self._embed("context", context, requests),
+            history=self._items(of_history, history),
+            recency=recency(batch),
+            mask=ops.not_equal(history, 0),
+            item=self._items(of_item, item),
+            other=self.attributes.numbers(item),
+            first_order=first_order,
+        )
+
+    def _values(self, batch, side):
+        """Vocabulary rows of each field of a side, `[R, values]`."""
+        found, start = {}, 0
+        for name, width in self.widths[side].items():
+            found[name] = batch[side][:, start : start + width]
+            start += width
+        return found
+
+    def _embed(self, side, values, leading):
+        """The fields of a side beside each other, `[..., F, D]`."""
+        if not values:
+            return ops.zeros((*leading, 0, self.dim), self.compute_dtype)
+        return ops.stack([self.embeddings[f"{side}.{name}"].pooled(rows) for name, rows in values.items()], axis=-2)
+
+    def _items(self, values, rows):
+        fields = [self.embeddings[f"item.{name}"].pooled(values[name]) for name in self.names["item"]]
+        real = ops.expand_dims(ops.cast(ops.not_equal(rows, 0), self.compute_dtype), -1)
+        # The dense layer's bias must not speak for padding.
+        fields += [layer(self.frozen[name](rows)) * real for name, layer in self.projections.items()]
+        return ops.stack(fields, axis=-2)
+
+    def _first_order(self, side, values):
+        return sum(self.linear[f"{side}.{name}"].pooled(values[name]) for name in self.names[side])

@@ -1,0 +1,77 @@
+"""Going on from an earlier ranking model whose vocabularies were shorter, or in another order."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from ppm_tf.data.schema import FIRST_ROW, Schema
+from ppm_tf.layers.id_embedding import IdEmbedding
+from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID
+from ppm_tf.models.ranking import RankingModel
+from ppm_tf.models.vocabularies import Vocabularies
+
+
+def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies) -> int:
+    """Gives `new` all that `old` has learnt; the rows of values that `old` did not know keep their initial values.
+
+    Args:
+        old: a trained model.
+        new: a built model of the same settings.
+        old_schema: what `old` was trained on.
+        new_schema: what `new` is for. Its fields must have the same names; their vocabularies may differ.
+        old_ids: id vocabularies of `old`.
+        new_ids: those of `new`, grown from `old_ids`.
+
+    Returns:
+        How many embedding rows are new.
+
+    Raises:
+        ValueError: a weight has another shape in the earlier model, so its settings were others.
+    """
+    maps = _row_maps(old_schema, new_schema, old_ids, new_ids)
+    old_tables, new_tables = ({**model.embedding.embeddings, **{f"{name}.linear": layer for name, layer in model.embedding.linear.items()}} for model in (old, new))
+    if set(old_tables) != set(new_tables):
+        raise ValueError(f"model.start must have the same fields. Received: {sorted(old_tables)} there, {sorted(new_tables)} here.")
+    fresh = 0
+    for name, table in new_tables.items():
+        old_rows, new_rows = maps[name.removesuffix(".linear")]
+        values = np.array(table.table)
+        values[new_rows] = np.array(old_tables[name].table)[old_rows]
+        table.table.assign(values)
+        fresh += len(values) - len(new_rows)
+    mine, theirs = _other_variables(old), _other_variables(new)
+    if [variable.shape for variable in mine] != [variable.shape for variable in theirs]:
+        raise ValueError("model.start must be a model of the same settings. Received: one whose weights have other shapes. Look at model.backbone, model.dim and model.ppm.")
+    for source, target in zip(mine, theirs, strict=True):
+        target.assign(source)
+    return fresh
+
+
+def _other_variables(model: RankingModel) -> list[keras.Variable]:
+    """What is neither an id table nor the data's own: catalog, item tables, user ids."""
+    data = [variable for layer in model._flatten_layers() for variable in getattr(layer, "cached_variables", [])]
+    data += model.embedding.users.variables if model.embedding.users is not None else []
+    tables = [layer.table for layer in model._flatten_layers() if isinstance(layer, IdEmbedding)]
+    left_out = {id(variable) for variable in (*data, *tables)}
+    return [variable for variable in model.variables if id(variable) not in left_out]
+
+
+def _row_maps(old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each field, the rows that both models have: where they were, and where they are."""
+    maps = {}
+    old_fields = {(field.side, field.name): field for field in old_schema.fields}
+    for field in new_schema.fields:
+        old = old_fields.get((field.side, field.name))
+        if old is None:
+            continue
+        place = {word: row for row, word in enumerate(old.vocabulary)}
+        both = [(place[word], row) for row, word in enumerate(field.vocabulary) if word in place]
+        rows = np.array(both, np.int64).reshape(-1, 2) + FIRST_ROW
+        first = np.arange(FIRST_ROW)
+        maps[f"{field.side}.{field.name}"] = (np.concatenate([first, rows[:, 0]]), np.concatenate([first, rows[:, 1]]))
+    for name, old, new in ((f"item.{ITEM_ID}", old_ids.items, new_ids.items), (f"user.{USER_ID}", old_ids.users, new_ids.users)):
+        if old is not None and new is not None:
+            rows = np.arange(old.num_rows)  # a grown vocabulary appends
+            maps[name] = (rows, rows)
+    return maps

@@ -1,0 +1,103 @@
+"""Ranking models on disk: what they are built from, and the folder that holds a trained one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ppm_tf.config import Config
+from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.sample_counts import SampleCounts
+from ppm_tf.data.schema import FIRST_ROW, Schema
+from ppm_tf.data.tables import EmbeddingTable, read_table
+from ppm_tf.models.build import build_ranking_model
+from ppm_tf.models.growth import carry_over
+from ppm_tf.models.ranking import RankingModel
+from ppm_tf.models.vocabularies import Vocabularies
+from ppm_tf.workspace import Workspace
+
+WEIGHTS = "ranking.weights.h5"
+SCHEMA = "schema.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What models are built from.
+
+    Attributes:
+        schema: of the prepared data.
+        catalog: its items.
+        tables: embedding tables by name, in catalog order.
+    """
+
+    schema: Schema
+    catalog: ItemCatalog
+    tables: dict[str, EmbeddingTable]
+
+    @classmethod
+    def read(cls, workspace: Workspace, tables: Sequence[str]) -> Inputs:
+        """Reads the schema, the catalog and the tables of these names from a run folder."""
+        catalog = ItemCatalog.read(workspace.path("data") / "catalog")
+        return cls(Schema.read(workspace.path("data") / "schema.json"), catalog, {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in tables})
+
+
+def ranking_tables(config: Config) -> tuple[str, ...]:
+    """The item tables that `config.model` reads: its own, and PPM's where it is plugged in."""
+    return tuple(dict.fromkeys((*config.model.tables, *(config.ppm.tables if config.model.ppm != "none" else ()))))
+
+
+def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts) -> None:
+    """Writes all that `load_ranking_model` needs beside the data, and the counts of the training samples."""
+    model.save_weights(folder / WEIGHTS)
+    schema.write(folder / SCHEMA)
+    vocabularies.write(folder)
+    counts.write(folder)
+
+
+def load_ranking_model(config: Config, inputs: Inputs, folder: Path) -> RankingModel:
+    """The trained model in `folder`, over the items of `inputs`.
+
+    Items that came after the training are known by their fields and tables, and by a hashed id.
+
+    Raises:
+        ValueError: a field of the data has another vocabulary than in training.
+    """
+    trained = {(field.side, field.name): field for field in Schema.read(folder / SCHEMA).fields}
+    for field in inputs.schema.fields:
+        if (field.side, field.name) not in trained or trained[field.side, field.name].vocabulary != field.vocabulary:
+            raise ValueError(
+                f"{folder} was trained on other values of the {field.side} field {field.name} than the data holds. "
+                f"Train anew, or go on from it: `python -m pipelines.train model.start={folder} model.name=<another name>`."
+            )
+    model = build_ranking_model(config, inputs.schema, inputs.catalog, inputs.tables, Vocabularies.read(folder))
+    model.load_weights(folder / WEIGHTS)
+    return model
+
+
+def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies) -> int:
+    """Gives `model` what the earlier model in `folder` has learnt; returns how many embedding rows are new.
+
+    Raises:
+        ValueError: the earlier model has other settings.
+    """
+    schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
+    old = build_ranking_model(config, schema, _NoItems(schema), inputs.tables, earlier)
+    try:
+        old.load_weights(folder / WEIGHTS)
+    except ValueError as error:
+        raise ValueError(f"model.start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]}).") from None
+    return carry_over(old, model, schema, inputs.schema, earlier, vocabularies)
+
+
+class _NoItems:
+    """A catalog without items, to rebuild a model whose catalog is gone."""
+
+    def __init__(self, schema: Schema):
+        self.num_rows = FIRST_ROW
+        self.ids = pa.array([], pa.int64() if schema.item_id_type == "int" else pa.string())
+        self.fields = {field.name: np.zeros((FIRST_ROW, field.num_values), np.int32) for field in schema.side("item")}
+        self.numbers = {name: np.full(FIRST_ROW, np.nan, np.float32) for name in schema.numbers}

@@ -1,0 +1,30 @@
+"""What ranking models cost, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ppm_tf.reports.ranking import _markdown
+
+
+def efficiency_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row a model, alone and with PPM; a row with PPM also tells its cost beside the model alone.
+
+    Args:
+        lines: of the benchmark `efficiency`.
+    """
+    lines = list(lines)
+    alone = {line["model"]: line for line in lines if not line["ppm"]}
+    rows = []
+    for line in lines:
+        base = alone.get(line["model"]) if line["ppm"] else None
+        factor = ["", ""]
+        if base:
+            factor = [f" ({line[name] / base[name]:.2f} x)" for name in ("train_candidates_per_second", "inference_ms_per_request")]
+        rows.append([
+            line["model"] + (" + PPM" if line["ppm"] else ""), f"{line['id_table_weights']:,}", f"{line['dense_weights']:,}",
+            f"{line['train_candidates_per_second']:,.0f}{factor[0]}", f"{line['inference_ms_per_request']:.2f}{factor[1]}",
+        ])  # fmt: skip
+    about = f"\n\nSteps of {lines[0]['batch_size']} requests; a request has up to {lines[0]['candidates']} candidates and {lines[0]['history']} behaviours." if lines else ""
+    return _markdown(["model", "weights of id tables", "other weights", "training candidates/s", "inference ms/request"], rows) + about

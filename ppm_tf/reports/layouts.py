@@ -1,0 +1,149 @@
+"""The layouts of a benchmark: a table like the paper's, plots, the pairs whose gain counts, and the claims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ppm_tf.evaluation import Measure
+from ppm_tf.experiments.claims import Claim, claims_of_figure2, claims_of_table2, claims_of_table3
+from ppm_tf.experiments.results import Place, Results
+from ppm_tf.reports import experiment_plots as plots
+from ppm_tf.reports.ranking import UNDEFINED, _markdown
+
+
+class Layout(NamedTuple):
+    """How the results of a benchmark are shown."""
+
+    table: Callable[[Results], str]
+    claims: Callable[[Results], list[Claim]]
+    pairs: Callable[[Results], Iterator[tuple[Place, Place]]]
+    plots: dict[str, Callable[[Results, Path, str], None]]
+
+
+def write_report(results: Results, layout: Layout, folder: Path, title: str, about: str = "") -> str:
+    """Writes `table.md` and, where anything was measured, `plots/`; returns the text of the table."""
+    failed = [f"- {one.cell.title}: {one.error.splitlines()[0]}" for one in results.outcomes if one.error]
+    parts = [f"# {title}", about, layout.table(results), _legend(results), "What the paper claims, in these results (differences of the average AUC, with intervals):"]
+    parts += ["\n".join(claim.line(results) for claim in layout.claims(results))]
+    parts += ["Cells that failed:", "\n".join(failed)] if failed else []
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    for name, draw in layout.plots.items():
+        if any(one.measures for one in results.outcomes):
+            draw(results, folder / "plots" / f"{name}.png", title)
+    return text
+
+
+def figure_text(one: Measure, sign: str = "") -> str:
+    """A figure, and its standard deviation over seeds."""
+    if math.isnan(one.value):
+        return UNDEFINED
+    return f"{one.value:{sign}.4f}" + ("" if math.isnan(one.spread) else f" ± {one.spread:.4f}")
+
+
+def gain_text(one: Measure, results: Results) -> str:
+    """A gain, its standard deviation over seeds and its interval."""
+    low, high = results.interval(one)
+    return figure_text(one, "+") + ("" if math.isnan(low) or math.isnan(one.value) else f" [{low:+.4f}, {high:+.4f}]")
+
+
+def _legend(results: Results) -> str:
+    seeds = {one.cell.seed for one in results.outcomes}
+    return (
+        f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets: {results.confidence:.0%} interval, users "
+        "resampled for both models at once" + (", with the spread of the seeds added." if len(seeds) > 1 else ".")
+    )
+
+
+# === Table 2 ===
+
+
+def table2(results: Results) -> str:
+    """A row a data set and model: each task's AUC and precision without PPM, then with, and the improvement of their average."""
+    without, with_ppm = results.axes["ppm"]
+    rows = []
+    for data in results.axes["data"]:
+        for model in results.axes["model"]:
+            places = [{"data": data, "model": model, "ppm": name} for name in (without, with_ppm)]
+            gains = results.gain(places[1], places[0])
+            figures = [figure_text(one) for place in places for one in _columns(results, place)]
+            rows.append([data, model, *figures, *(gain_text(results.figure(gains, metric=metric), results) for metric in ("auc", results.precision))])
+    names = [f"{ppm} {name}" for ppm in (without, with_ppm) for name in _names(results)]
+    return _markdown(["data", "model", *names, "improv. AUC", f"improv. {_depth(results)}"], rows)
+
+
+def pairs2(results: Results) -> Iterator[tuple[Place, Place]]:
+    """With over without, and each data set with PPM over the next one without."""
+    without, with_ppm = results.axes["ppm"]
+    for model in results.axes["model"]:
+        for data in results.axes["data"]:
+            yield {"data": data, "model": model, "ppm": with_ppm}, {"data": data, "model": model, "ppm": without}
+        for small, large in zip(results.axes["data"], results.axes["data"][1:], strict=False):
+            yield {"data": small, "model": model, "ppm": with_ppm}, {"data": large, "model": model, "ppm": without}
+
+
+# === Table 3 ===
+
+
+def table3(results: Results) -> str:
+    """A row a model: each task's AUC and precision, their average, and the improvement over the first row."""
+    base, rows = results.axes["model"][0], []
+    for name in results.axes["model"]:
+        gains = results.gain({"model": name}, {"model": base})
+        improvements = ["-", "-"] if name == base else [gain_text(results.figure(gains, metric=metric), results) for metric in ("auc", results.precision)]
+        rows.append([name, *(figure_text(one) for one in _columns(results, {"model": name})), *improvements])
+    return _markdown(["model", *_names(results), f"AUC over {base}", f"{_depth(results)} over {base}"], rows)
+
+
+def pairs3(results: Results) -> Iterator[tuple[Place, Place]]:
+    """Each row over the first and over the one before."""
+    names = results.axes["model"]
+    for number, name in enumerate(names[1:], start=1):
+        yield {"model": name}, {"model": names[0]}
+        if number > 1:
+            yield {"model": name}, {"model": names[number - 1]}
+
+
+# === Figure 2 ===
+
+
+def table_of_figure2(results: Results) -> str:
+    """A row a bucket by train frequency: its candidates, the average AUC of each model, and the gain over the first."""
+    base, *others = results.axes["model"]
+    found = {name: results.at(model=name) for name in (base, *others)}
+    gains = {name: results.gain({"model": name}, {"model": base}) for name in others}
+    total, rows = results.figure(found[base]).count, []
+    for name in (*results.buckets, "all"):
+        count = results.figure(found[base], slice_name=name).count
+        figures = [figure_text(results.figure(found[model], slice_name=name)) for model in found]
+        improvements = [gain_text(results.figure(gains[model], slice_name=name), results) for model in others]
+        rows.append([name.partition("=")[2] or name, f"{count:,}", f"{count / max(total, 1):.1%}", *figures, *improvements])
+    return _markdown(["train frequency", "candidates", "share", *(f"AUC {name}" for name in found), *(f"{name} over {base}" for name in others)], rows)
+
+
+def _columns(results: Results, place: Place) -> list[Measure]:
+    measures = results.at(**place)
+    return [results.figure(measures, task, metric=metric) for task in _tasks(results) for metric in ("auc", results.precision)]
+
+
+def _names(results: Results) -> list[str]:
+    return [f"{'average' if task not in results.tasks else task} {name}" for task in _tasks(results) for name in ("AUC", _depth(results))]
+
+
+def _tasks(results: Results) -> list[str]:
+    return [*results.tasks, *([results.average] if results.average not in results.tasks else [])]
+
+
+def _depth(results: Results) -> str:
+    return f"P@{results.precision.rpartition('_')[2]}"
+
+
+LAYOUTS = {
+    "ppm_table2": Layout(table2, claims_of_table2, pairs2, {"table2": plots.plot_table2, "data_efficiency": plots.plot_data_efficiency, "gain_by_bucket": plots.plot_gain_by_bucket}),
+    "ppm_table3": Layout(table3, claims_of_table3, pairs3, {"table3": plots.plot_table3}),
+    "ppm_figure2": Layout(table_of_figure2, claims_of_figure2, lambda results: (pair for pair in pairs3(results) if pair[1]["model"] == results.axes["model"][0]), {"figure2": plots.plot_figure2}),
+}
