@@ -2,7 +2,7 @@
 
   reader    requests/s of the sample reader alone, and the process's memory after 1x and 10x the data
   training  candidates/s of PPM's training step, and the share of it that the reader would allow
-  tables    ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (4 GB of memory)
+  tables    ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (8 GB of memory)
   embed     items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
 
 Timings are printed as one JSON object a line. They are no tests: they hold for the machine they were taken on.

@@ -65,14 +65,14 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             logger.info("going on from %s: %s embedding rows are new", start, f"{start_from(start, model, config, inputs, vocabularies):,}")
         optimizer = ranking_optimizer(
             settings.learning_rate, settings.final_learning_rate, training.total_steps(settings, counts.requests),
-            tables=model.id_tables, table_optimizer=settings.table_optimizer, table_rate=settings.table_learning_rate,
+            tables=training.id_tables(model), table_optimizer=settings.table_optimizer, table_rate=settings.table_learning_rate,
             rates={id(variable): settings.ppm_learning_rate for variable in (model.ppm.trainable_variables if model.ppm else [])},
             weight_decay=settings.weight_decay, warmup=settings.warmup,
         )  # fmt: skip
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     logger.info(
         "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); %s requests to train on, %s to validate on",
-        config.model.backbone.name, config.model.ppm, f"{trainable:,}", f"{sum(table.shape.num_elements() for table in model.id_tables):,}", len(model.id_tables),
+        config.model.backbone.name, config.model.ppm, f"{trainable:,}", f"{sum(table.shape.num_elements() for table in training.id_tables(model)):,}", len(training.id_tables(model)),
         *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
     )  # fmt: skip
     predictor = Predictor(model, samples.read(valid, schema, settings.batch_size))

@@ -23,7 +23,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppm_tf.config import EncoderFitSettings, FitSettings
 from ppm_tf.data.manifest import DamagedData
-from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.optimizers import dense_optimizer, sum_duplicates
 
@@ -57,6 +56,8 @@ class TrainingResult:
 def prepare_backend(settings: FitSettings, seed: int) -> tf.distribute.Strategy:
     """Seeds everything, makes ops deterministic, sets the precision and picks the devices. Call before building a model."""
     keras.utils.set_random_seed(seed)
+    # Scatters into id tables have every row once; the deterministic kernel would copy whole tables to the host on a GPU.
+    os.environ.setdefault("TF_DISABLE_SCATTER_OP_DETERMINISM", "1")
     tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_logical_devices("GPU")
     precision = settings.precision if settings.precision != "auto" else ("mixed_bfloat16" if gpus else "float32")
@@ -79,7 +80,7 @@ def total_steps(settings: FitSettings, records: int) -> int:
 
 def state_variables(model: keras.Model) -> list[tf.Variable]:
     """The variables a checkpoint needs: weights, statistics and random states, without cached item tables."""
-    cached = {id(variable) for layer in model._flatten_layers() if isinstance(layer, FrozenEmbedding) for variable in layer.cached_variables}
+    cached = {id(variable) for layer in model._flatten_layers() for variable in getattr(layer, "cached_variables", ())}
     return [variable.value for variable in model.variables if id(variable) not in cached]
 
 

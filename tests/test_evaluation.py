@@ -9,7 +9,28 @@ import pytest
 
 from ppm_tf import metrics
 from ppm_tf.config import ConfigError, EvaluateSettings, load
-from ppm_tf.evaluation import Record, Scores, baselines, bucket_names, collect, compare, evaluate, read_metrics, write_metrics
+from ppm_tf.evaluation import (
+    Measure,
+    Record,
+    Scores,
+    Summary,
+    baselines,
+    bucket_names,
+    collect,
+    compare,
+    evaluate,
+    first_of,
+    load_measures,
+    load_scores,
+    mean_of,
+    measure,
+    minus,
+    over_seeds,
+    read_metrics,
+    save_measures,
+    save_scores,
+    write_metrics,
+)
 
 NO_INTERVALS = EvaluateSettings(bootstrap=0)
 FREQUENCY = np.array([0, 0, 0, 1, 4, 5, 600])  # of item rows 0 to 6; rows 0 and 1 are padding and unknown
@@ -76,6 +97,40 @@ def test_buckets_are_closed_on_the_left_and_cover_every_candidate(scores):
     assert records["click", "all", "auc"].count == known.sum()
 
 
+def test_wrong_edges_of_histories_and_users_are_refused():
+    with pytest.raises(ConfigError, match="history_edges must start at 0 and rise"):
+        load(["evaluate.history_edges=[1, 2]"])
+    with pytest.raises(ConfigError, match="user_edges must start at 0 and rise"):
+        load(["evaluate.user_edges=[0, 5, 5]"])
+
+
+def test_slices_by_history_and_by_user(scores):
+    history, requests = scores.request % 25, scores.user % 30
+    table = dataclasses.replace(scores, history=history)
+    records = by_key(list(evaluate(table, FREQUENCY, NO_INTERVALS, user_frequency=requests)))
+    known = scores.labels[:, 1] >= 0
+    for name, rows in {
+        "history=0": history == 0,
+        "history=1-4": (history >= 1) & (history <= 4),
+        "history=20+": history >= 20,
+        "user_frequency=0": requests == 0,
+        "user_frequency=5-19": (requests >= 5) & (requests <= 19),
+        "user_frequency=20+": requests >= 20,
+    }.items():
+        rows = rows & known
+        assert records["order", name, "auc"].count == rows.sum()
+        assert records["order", name, "auc"].value == metrics.auc(scores.labels[rows, 1], scores.scores[rows, 1])
+    names = {name for _, name, _ in records}
+    assert {name for name in names if name.startswith("history=")} == {"history=0", "history=1-4", "history=5-9", "history=10-19", "history=20+"}
+    assert first_of("history=10-19") == 10 and first_of("user_frequency=20+") == 20
+
+
+def test_without_histories_or_user_counts_there_are_no_such_slices(scores):
+    assert {record.slice.split("=")[0] for record in evaluate(scores, FREQUENCY, NO_INTERVALS)} == {"all", "train_frequency"}
+    with pytest.raises(ValueError, match="user_frequency must have one entry a candidate, 1800 in all. Received: shape"):
+        list(evaluate(scores, FREQUENCY, NO_INTERVALS, user_frequency=[1, 2]))
+
+
 # === Metrics ===
 
 
@@ -126,6 +181,35 @@ def test_one_score_column_is_the_first_task(scores):
     np.testing.assert_equal([dataclasses.asdict(one) for one in evaluate(single, FREQUENCY, NO_INTERVALS)], [dataclasses.asdict(one) for one in both])
 
 
+def test_the_mean_over_tasks(scores):
+    records = by_key(list(evaluate(scores, FREQUENCY, EvaluateSettings(bootstrap=60))))
+    for metric in ("auc", "precision_at_2"):
+        for name in ("all", "train_frequency=1-4"):
+            tasks = [records[task, name, metric] for task in ("click", "order")]
+            mean = records["mean", name, metric]
+            assert mean.value == pytest.approx((tasks[0].value + tasks[1].value) / 2, abs=1e-12)
+            assert mean.count == max(task.count for task in tasks)
+            assert mean.low < mean.value < mean.high
+            # Errors of two tasks that do not go together cancel in part.
+            assert mean.high - mean.low < max(task.high - task.low for task in tasks)
+    assert {metric for task, _, metric in records if task == "mean"} == {"auc", "precision_at_2"}
+    undefined = records["mean", "train_frequency=10-19", "auc"]
+    assert math.isnan(undefined.value) and undefined.reason == "click: no rows"
+
+
+def test_the_mean_over_tasks_meets_the_same_users_in_each(scores):
+    """Two tasks of equal labels and scores are one task: so is the interval of their mean."""
+    twice = dataclasses.replace(scores, scores=scores.scores[:, [0, 0]], labels=scores.labels[:, [0, 0]], truth=None)
+    records = by_key(list(evaluate(twice, FREQUENCY, EvaluateSettings(bootstrap=40))))
+    for end in ("value", "low", "high"):
+        assert getattr(records["mean", "all", "auc"], end) == pytest.approx(getattr(records["click", "all", "auc"], end), abs=1e-12)
+
+
+def test_no_task_may_be_named_mean(scores):
+    with pytest.raises(ValueError, match="No task may have the name of the mean over tasks, 'mean'. Received: tasks"):
+        measure(dataclasses.replace(scores, tasks=("click", "mean")), FREQUENCY, NO_INTERVALS)
+
+
 # === Intervals ===
 
 
@@ -137,7 +221,11 @@ def test_intervals_resample_users(scores):
         ("auc", metrics.auc_of_weights(labels, values)),
         ("log_loss", metrics.ratio_of_weights(metrics.row_log_loss(labels, values))),
         ("calibration", metrics.ratio_of_weights(values, labels)),
+        ("group_auc", None),
     ):
+        if of_weights is None:
+            groups = metrics.auc_by_group(labels, values, users)
+            of_weights = lambda weights, groups=groups: np.average(groups.value, weights=weights[groups.row] * groups.size)
         expected = metrics.bootstrap_interval(of_weights, users, 50, 0.95, seed=3)
         record = records["click", "all", metric]
         assert (record.low, record.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
@@ -170,9 +258,69 @@ def test_compare_gives_the_paired_difference(scores):
     assert math.isnan(records["click", "train_frequency=10-19", "auc_gain_over_bayes"].value)
 
 
+def test_compare_equals_the_paired_bootstrap_of_the_metrics(scores):
+    tied = dataclasses.replace(scores, scores=np.round(scores.truth, 1))
+    records = by_key(list(compare(scores, tied, "tied", FREQUENCY, EvaluateSettings(bootstrap=40), seed=5)))
+    rows = scores.labels[:, 1] >= 0
+    curves = (metrics.auc_of_weights(scores.labels[rows, 1], one.scores[rows, 1]) for one in (scores, tied))
+    expected = metrics.paired_bootstrap(*curves, scores.user[rows], 40, 0.95, seed=5)
+    record = records["order", "all", "auc_gain_over_tied"]
+    assert (record.value, record.low, record.high) == (pytest.approx(expected.value), pytest.approx(expected.low), pytest.approx(expected.high))
+    mean, gains = records["mean", "all", "auc_gain_over_tied"], [records[task, "all", "auc_gain_over_tied"].value for task in scores.tasks]
+    assert mean.value == pytest.approx(np.mean(gains)) and mean.low < mean.value < mean.high
+    assert not math.isnan(records["click", "all", "precision_at_2_gain_over_tied"].low)
+
+
+def test_compare_by_delong(scores):
+    truth = dataclasses.replace(scores, scores=scores.truth)
+    records = by_key(list(compare(scores, truth, "bayes", FREQUENCY, EvaluateSettings(bootstrap=20, difference="delong", confidence=0.9))))
+    rows = scores.labels[:, 0] >= 0
+    tested = metrics.delong_test(scores.labels[rows, 0], scores.scores[rows, 0], scores.truth[rows, 0])
+    record = records["click", "all", "auc_gain_over_bayes"]
+    assert record.low == pytest.approx(tested.difference - 1.6448536 * tested.standard_error)
+    assert record.high == pytest.approx(tested.difference + 1.6448536 * tested.standard_error)
+    mean = records["mean", "all", "auc_gain_over_bayes"]
+    assert math.isnan(mean.low) and mean.reason == "no interval: DeLong's test has none for a mean over tasks"
+
+
 def test_compare_needs_the_same_candidates(scores):
     with pytest.raises(ValueError, match="Both models must score the same candidates in the same order"):
         list(compare(scores, dataclasses.replace(scores, item_row=scores.item_row[::-1]), "other", FREQUENCY, NO_INTERVALS))
+
+
+def test_slices_of_other_candidates_have_no_difference(scores):
+    first, second = (measure(scores, frequency, EvaluateSettings(bootstrap=10)) for frequency in (FREQUENCY, FREQUENCY[::-1].copy()))
+    gains = minus(first, second)
+    assert gains["click", "all", "auc"].value == 0
+    cold = gains["click", "train_frequency=0", "auc"]
+    assert math.isnan(cold.value) and cold.reason == "the two have other candidates in the slice"
+
+
+# === Seeds ===
+
+
+def test_over_seeds_by_hand():
+    values = {1: 0.5, 2: 0.6, 3: 0.7, 4: math.nan}
+    records = [Record("click", "all", "auc", value, model="din", seed=seed) for seed, value in values.items()]
+    records += [Record("click", "all", "auc", 0.9, model="urm", seed=1), Record("order", "all", "auc", math.nan, model="urm", seed=1)]
+    din, urm, undefined = over_seeds(records)
+    assert din == Summary("click", "all", "auc", 3, pytest.approx(0.6), pytest.approx(0.1), "din")
+    assert (urm.n, urm.mean, urm.model) == (1, 0.9, "urm") and math.isnan(urm.sd)
+    assert undefined.n == 0 and math.isnan(undefined.mean)
+    with pytest.raises(ValueError, match="A seed must come once a model and metric. Received: seed 1 of 'urm' twice for auc, click, all"):
+        over_seeds([records[-2], records[-2]])
+
+
+def test_the_interval_of_several_seeds_adds_their_spread():
+    random = np.random.default_rng(0)
+    users = random.normal(0, 0.01, 400)
+    found = mean_of([Measure(value, 9, None, "", value + users) for value in (0.5, 0.6, 0.7)])
+    assert (found.value, found.spread, found.seeds) == (pytest.approx(0.6), pytest.approx(0.1), 3)
+    low, high, reason = found.interval(0.95)
+    reach = 1.959964 * math.sqrt(users.var(ddof=1) + 0.1**2 / 3)
+    assert (low, high, reason) == (pytest.approx(0.6 - reach), pytest.approx(0.6 + reach), "")
+    missing = mean_of([Measure(0.5), Measure(math.nan, reason="no rows")])
+    assert math.isnan(missing.value) and missing.interval(0.95)[2] == "no rows"
 
 
 # === Baselines ===
@@ -238,6 +386,13 @@ def test_collect_keeps_truth_and_scores_of_several_tasks():
     np.testing.assert_array_equal(table.truth, [[0.5, 0.5]])
 
 
+def test_collect_counts_the_behaviours_of_a_request():
+    batch = {"item": np.array([[2, 3], [4, 0]]), "labels": np.ones((2, 2, 1)), "request": np.arange(2), "user_id": np.arange(2)}
+    table = collect([({**batch, "history": np.array([[7, 8, 0], [0, 0, 0]])}, np.full((2, 2), 0.5))], ("click",))
+    np.testing.assert_array_equal(table.history, [2, 2, 0])
+    assert collect([(batch, np.full((2, 2), 0.5))], ("click",)).history is None
+
+
 def test_collect_needs_a_batch():
     with pytest.raises(ValueError, match="There must be a batch to evaluate. Received: none"):
         collect([], ("click",))
@@ -288,6 +443,24 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path):
         read_metrics(path)
 
 
+def test_scores_survive_the_file(scores, tmp_path):
+    for table in (scores, dataclasses.replace(scores, history=scores.request % 9, truth=None, probability=False)):
+        save_scores(table, tmp_path / "report" / "scores.npz")
+        found = load_scores(tmp_path / "report" / "scores.npz")
+        np.testing.assert_equal(dataclasses.asdict(found), dataclasses.asdict(table))
+    assert [child.name for child in (tmp_path / "report").iterdir()] == ["scores.npz"]
+    with pytest.raises(FileNotFoundError, match="Scores must be there. Received: .*other.npz. Run `python -m pipelines.evaluate` first"):
+        load_scores(tmp_path / "other.npz")
+
+
+def test_measures_survive_the_file(scores, tmp_path):
+    measures = measure(scores, FREQUENCY, EvaluateSettings(bootstrap=10))
+    save_measures(measures, tmp_path / "measures.npz", report="1a")
+    found, about = load_measures(tmp_path / "measures.npz")
+    assert about == {"report": "1a"} and list(found) == list(measures)
+    np.testing.assert_equal([dataclasses.asdict(one) for one in found.values()], [dataclasses.asdict(one) for one in measures.values()])
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="Metrics must be there. Received: .*metrics.jsonl. Run `python -m pipelines.evaluate` first"):
         read_metrics(tmp_path / "metrics.jsonl")
@@ -299,6 +472,7 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"history": np.zeros(3, int)}, "Each column of Scores must have one entry a candidate"),
         ({"user": np.zeros(3, int)}, "Each column of Scores must have one entry a candidate"),
         ({"request": np.zeros((1800, 1), int)}, "Each column of Scores must have one entry a candidate"),
         ({"labels": np.zeros((1800, 3))}, "labels must have a column for each of the tasks"),

@@ -8,8 +8,5 @@ from ppm_tf.backbones.dsin import DSIN
 from ppm_tf.backbones.mian import MIAN
 from ppm_tf.backbones.urm import URM
 from ppm_tf.backbones.wide_deep import WideDeep
-from ppm_tf.backbones.dsin import DSIN
-from ppm_tf.backbones.mian import MIAN
-from ppm_tf.backbones.urm import URM
 
 BACKBONES = {"wide_deep": WideDeep, "deepfm": DeepFM, "din": DIN, "dsin": DSIN, "mian": MIAN, "urm": URM}

@@ -35,7 +35,8 @@ class DeepFM(keras.layers.Layer):
     reads_first_order = True
 
     def __init__(self, num_tasks, mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
-        super().__init__(**kwargs)
+        # `first_order` is added to the logits as it is; the layers inside cast what they read.
+        super().__init__(autocast=False, **kwargs)
         self.num_tasks = num_tasks
         self.mlp_units = tuple(mlp_units)
         self.dropout = dropout

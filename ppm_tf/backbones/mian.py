@@ -69,9 +69,7 @@ class MIAN(keras.layers.Layer):
         if width % self.heads:
             raise ValueError(f"`heads` must divide the width of an item. Received: heads={self.heads}, width={width}.")
         self.places = self.add_weight(name="places", shape=(length, width), initializer=keras.initializers.RandomNormal(stddev=0.01))
-        self.block = keras_nlp.layers.TransformerEncoder(
-            4 * width, self.heads, self.dropout, activation="relu", normalize_first=True, dtype=self.dtype_policy, name="block"
-        )
+        self.block = keras_nlp.layers.TransformerEncoder(4 * width, self.heads, self.dropout, activation="relu", normalize_first=True, dtype=self.dtype_policy, name="block")
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="norm")
         self.block.build(history)
         self.norm.build(history)

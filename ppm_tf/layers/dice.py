@@ -48,11 +48,12 @@ class Dice(keras.layers.Layer):
 
     def call(self, inputs, real=None, training=False):
         mean, variance = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
+        # In float32, and from the kept mean: a mean far from 0 does not eat the digits of what is around it.
+        deviations = ops.cast(inputs, "float32") - mean
         if training:
-            mean, variance = self._of_batch(ops.cast(inputs, "float32"), real, mean, variance)
-        scale = ops.rsqrt(variance + self.epsilon)
-        # In float32, where a mean far from 0 does not eat the digits of what is around it.
-        share = ops.cast(ops.sigmoid((ops.cast(inputs, "float32") - mean) * scale), inputs.dtype)
+            shift, variance = self._of_batch(deviations, real, mean, variance)
+            deviations = deviations - shift
+        share = ops.cast(ops.sigmoid(deviations * ops.rsqrt(variance + self.epsilon)), inputs.dtype)
         alpha = ops.cast(self.alpha, inputs.dtype)
         return inputs * (alpha + share * (1 - alpha))
 
@@ -64,16 +65,20 @@ class Dice(keras.layers.Layer):
         config.update(momentum=self.momentum, epsilon=self.epsilon)
         return config
 
-    def _of_batch(self, inputs, real, mean, variance):
-        axes = list(range(len(inputs.shape) - 1))
-        weights = ops.ones_like(inputs[..., :1]) if real is None else ops.broadcast_to(ops.expand_dims(ops.cast(real, "float32"), -1), ops.shape(inputs[..., :1]))
+    def _of_batch(self, deviations, real, mean, variance):
+        """The batch's mean, less the kept one, and its variance, both over what is real; moves the kept ones."""
+        rows = ops.reshape(deviations, (-1, deviations.shape[-1]))
+        shape = ops.shape(deviations)[:-1]
+        weights = ops.ones(shape, "float32") if real is None else ops.cast(ops.broadcast_to(real, shape), "float32")
         count = ops.sum(weights)
-        of_batch = ops.sum(inputs * weights, axis=axes) / ops.maximum(count, 1.0)
-        deviations = ops.sum(ops.square(inputs - of_batch) * weights, axis=axes) / ops.maximum(count, 1.0)
+        weights = ops.reshape(weights, (1, -1)) / ops.maximum(count, 1.0)
+        # Weighted sums as products with a matrix of one row: a fraction of the passes over what is a value a pair and unit.
+        shift = ops.squeeze(ops.matmul(weights, rows), 0)
+        spread = ops.maximum(ops.squeeze(ops.matmul(weights, ops.square(rows)), 0) - ops.square(shift), 0.0)
         # A batch of padding alone says nothing.
         some = count > 0
         rate = ops.where(some, ops.maximum(1 - self.momentum, 1 / (self.batches + 1)), 0.0)
-        self.mean.assign(mean + rate * (of_batch - mean))
-        self.variance.assign(variance + rate * (deviations - variance))
+        self.mean.assign(mean + rate * shift)
+        self.variance.assign(variance + rate * (spread - variance))
         self.batches.assign(self.batches + ops.cast(some, "float32"))
-        return ops.where(some, of_batch, mean), ops.where(some, deviations, variance)
+        return shift, ops.where(some, spread, variance)

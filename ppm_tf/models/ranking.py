@@ -48,11 +48,6 @@ class RankingModel(keras.Model):
         self.backbone.build(shapes)
         self.built = True
 
-    @property
-    def id_tables(self):
-        """The variables of the id tables, which an optimiser updates row by row."""
-        return [layer.table for layer in (*self.embedding.embeddings.values(), *self.embedding.linear.values())]
-
     def call(self, batch, training=False):
         features = self.embedding(batch)
         if self.ppm is not None:

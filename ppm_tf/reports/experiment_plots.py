@@ -47,6 +47,7 @@ def plot_data_efficiency(results: Results, path: Path, title: str = "") -> None:
         values, spread = _values(results, found)
         panel.errorbar(values, places + (1 - number) * 0.16, xerr=spread, fmt=marker, color=color, capsize=3, label=f"{data}, {ppm}")
     panel.set_yticks(places, names)
+    panel.set_ylim(-0.5, len(names) - 0.5)
     panel.set_xlabel(f"average AUC\nbars: {results.confidence:.0%} interval")
     panel.grid(axis="x", color="0.9")
     panel.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -120,7 +121,7 @@ def _bars(panel: Axes, results: Results, places: np.ndarray, found: Sequence[Mea
 
 
 def _lines(panel: Axes, results: Results, lines: dict[str, list[Measure]]) -> None:
-    step = 0.5 / max(len(lines), 2)
+    step = min(0.08, 0.5 / max(len(lines), 1))  # beside each other, so that no interval hides another
     for number, (name, found) in enumerate(lines.items()):
         color, marker = MODEL_STYLES[number % len(MODEL_STYLES)]
         style = "-" if number < len(MODEL_STYLES) else "--"
@@ -128,6 +129,7 @@ def _lines(panel: Axes, results: Results, lines: dict[str, list[Measure]]) -> No
         places = np.arange(values.size) + (number - (len(lines) - 1) / 2) * step
         panel.errorbar(places, values, yerr=spread, color=color, marker=marker, linestyle=style, capsize=3, label=name)
     panel.set_xticks(np.arange(len(results.buckets)), [name.partition("=")[2].replace("-", "–") for name in results.buckets])
+    panel.set_xlim(-0.5, len(results.buckets) - 0.5)
     panel.set_xlabel("times the training data holds the item")
 
 

@@ -30,7 +30,9 @@ def test_two_behaviours_of_a_kind_weigh_twice():
 
 def test_padding_candidates_do_not_count_in_the_statistics():
     features = random_features(np.random.default_rng(0))
-    wide = features._replace(**{name: np.pad(getattr(features, name), [(0, 0), (0, 3)] + [(0, 0)] * (getattr(features, name).ndim - 2)) for name in ("item", "other", "first_order")})
+    wide = features._replace(
+        **{name: np.pad(getattr(features, name), [(0, 0), (0, 3)] + [(0, 0)] * (getattr(features, name).ndim - 2)) for name in ("item", "other", "first_order")}
+    )
     short, long = built(DIN, {"num_tasks": 1}, features), built(DIN, {"num_tasks": 1}, features)
     long.set_weights(short.get_weights())
     trained = [np.asarray(backbone(case, training=True))[:, :4] for backbone, case in ((short, features), (long, wide))]

@@ -43,3 +43,19 @@ def test_an_empty_history_gives_zeros():
 def test_wrong_widths_are_refused():
     with pytest.raises(ValueError, match="one width. Received: 4 and 3"):
         AttentionPooling()(QUERIES, KEYS[..., :3], MASK)
+
+
+def test_dice_takes_its_statistics_over_real_pairs():
+    """Neither padding behaviours nor padding candidates count in them, and a kept score is that of the kept statistics."""
+    layer, candidates = AttentionPooling(units=(6, 3), activation="dice"), np.array([[True, False]] * 3)
+    changed = np.where(candidates[..., None], QUERIES, 50.0).astype("float32"), np.where(MASK[..., None], KEYS, 50.0).astype("float32")
+    trained = np.asarray(layer(QUERIES, KEYS, MASK, candidates, training=True))[:, 0]
+    assert len(layer.trainable_weights) == 8 + 2
+    other = AttentionPooling.from_config(layer.get_config())
+    other.build(QUERIES.shape, KEYS.shape)
+    other.set_weights([weight if "dice" not in variable.path else start for weight, variable, start in zip(layer.get_weights(), layer.weights, other.get_weights(), strict=True)])
+    np.testing.assert_allclose(np.asarray(other(*changed, MASK, candidates, training=True))[:, 0], trained, atol=1e-4)
+    for mine, theirs in zip(layer.non_trainable_weights, other.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+    kept = np.asarray(layer(QUERIES, KEYS, MASK))
+    np.testing.assert_allclose(kept[:1], layer(QUERIES[:1], KEYS[:1], MASK[:1]), atol=1e-6)

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from ppm_tf.data.sample_counts import SampleCounts, count_samples, time_of_newest
+from ppm_tf.data.samples import find_shards, read
+from tests.shards import SCHEMA, example, write_split
+
+# user, time, history, items, clicks
+REQUESTS = [(7, 10, [], [2, 3], [1, 0]), (7, 20, [2], [4, 2], [0, 1]), (9, 30, [3, 3], [4], [1]), (8, 40, [4], [5], [0])]
+
+
+@pytest.fixture
+def files(tmp_path):
+    records = [
+        example(request=number, user_id=user, time=time, history=np.array(history, int), history_time=np.array(history, int), item=item,
+                labels=np.stack([clicks, np.full(len(clicks), -1)], 1).ravel(), slot=np.arange(len(item)), truth=np.full(2 * len(item), 0.5))
+        for number, (user, time, history, item, clicks) in enumerate(REQUESTS)
+    ]  # fmt: skip
+    write_split(tmp_path / "train", records, shards=2)
+    return find_shards(tmp_path, ["train"])
+
+
+def test_counts(files):
+    counts = count_samples(files, SCHEMA, 7)
+    assert counts.requests == 4
+    assert counts.exposures.tolist() == [0, 0, 2, 1, 2, 1, 0]
+    assert counts.positives.tolist() == [[0, 0], [0, 0], [2, 0], [0, 0], [1, 0], [0, 0], [0, 0]]
+    assert counts.behaviours.tolist() == [0, 0, 1, 2, 1, 0, 0]
+    assert dict(zip(counts.user_id.tolist(), counts.user_requests.tolist(), strict=True)) == {7: 2, 8: 1, 9: 1}
+    assert counts.requests_of(np.array([9, 7, 99, 1])).tolist() == [1, 2, 0, 0]
+
+
+def test_the_newest_share(files):
+    assert time_of_newest(files, SCHEMA, 1.0) is None
+    since = time_of_newest(files, SCHEMA, 0.5)
+    assert count_samples(files, SCHEMA, 7, since).user_id.tolist() == [8, 9]
+    assert sorted(int(time) for batch in read(files, SCHEMA, 2, shuffle_buffer=4, seed=1, epochs=2, since=since) for time in batch["time"]) == [30, 30, 40, 40]
+
+
+def test_without_times_there_is_no_newest(files):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match=r"model.newest needs requests with a time. Received: model.newest=0.5"):
+        time_of_newest(files, replace(SCHEMA, has_time=False), 0.5)
+
+
+def test_write_and_read(files, tmp_path):
+    counts = count_samples(files, SCHEMA, 7)
+    counts.write(tmp_path)
+    again = SampleCounts.read(tmp_path)
+    assert again.requests == counts.requests
+    for name in ("exposures", "positives", "behaviours", "user_id", "user_requests"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(counts, name))

@@ -1,0 +1,81 @@
+import keras
+import numpy as np
+import pytest
+
+from tests.models.tiny_ranking import DIN, SCHEMA, Catalog, batch, model
+
+
+@pytest.fixture(scope="module")
+def embedding():
+    keras.utils.set_random_seed(0)
+    return model(*DIN, "model.ppm=none", "model.tables=[title]").embedding
+
+
+@pytest.fixture(scope="module")
+def features(embedding):
+    return embedding(batch())
+
+
+def table(embedding, name):
+    return np.array(embedding.embeddings[name].table)
+
+
+def test_the_shapes_are_those_that_a_backbone_is_built_with(embedding, features):
+    shapes = embedding.shapes(4, 3)
+    for name, value in features._asdict().items():
+        assert tuple(value.shape)[1:] == getattr(shapes, name)[1:], name
+
+
+def test_an_item_is_its_id_its_fields_and_its_tables(embedding, features):
+    """Candidate 0 of the first request is row 5: item 40, without an id of its own, brand 3, tags 3 and 4."""
+    from ppm_tf.data.id_vocabulary import mixed
+
+    hashed = 1 + int(mixed(np.array([40]))[0] % 2)
+    tags = table(embedding, "item.tags")
+    expected = [table(embedding, "item.item_id")[hashed], table(embedding, "item.brand")[3], (tags[3] + tags[4]) / 2]
+    np.testing.assert_allclose(features.item[0, 0, :3], expected, rtol=1e-5)
+    kernel, bias = embedding.projections["title"].get_weights()
+    np.testing.assert_allclose(features.item[0, 0, 3], np.asarray(embedding.frozen["title"](np.array([5])))[0] @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_ids_with_rows_of_their_own(embedding, features):
+    """Row 2 is item 10, the first id behind padding and two unknown rows; user 7 likewise."""
+    np.testing.assert_array_equal(features.history[0, 0, 0], table(embedding, "item.item_id")[3])
+    np.testing.assert_array_equal(features.user[0], [table(embedding, "user.gender")[2], table(embedding, "user.user_id")[3]])
+
+
+def test_history_and_candidates_share_their_tables(features):
+    np.testing.assert_array_equal(features.history[0, 2], features.item[0, 2])  # row 4 in both
+
+
+def test_padding_is_zero(features):
+    assert not np.asarray(features.item)[1, 2].any() and not np.asarray(features.history)[2].any()
+    assert np.asarray(features.mask).tolist() == [[True] * 4, [True, True, False, False], [False] * 4]
+
+
+def test_recency_counts_back_from_the_request(features):
+    assert np.asarray(features.recency).tolist() == [[10, 50, 80, 90], [120, 190, -1, -1], [-1] * 4]
+
+
+def test_numbers_are_other_features(features):
+    other = np.asarray(features.other)
+    assert other.shape == (3, 3, 2)
+    assert other[0, 0].tolist() == [0, 1]  # row 5 has no price
+
+
+def test_first_order_sums_the_weights_of_all_fields():
+    wide = model("model.backbone={name: wide_deep, mlp_units: [4]}", "model.ppm=none").embedding
+    one = {name: np.array(layer.table)[:, 0] for name, layer in wide.linear.items()}
+    tags = one["item.tags"]
+    expected = one["item.item_id"][3] + one["item.brand"][2] + (tags[2] + tags[3]) / 2 + one["user.user_id"][4] + one["user.gender"][0] * 0 + one["context.device"][3]
+    np.testing.assert_allclose(wide(batch()).first_order[2, 2, 0], expected, rtol=1e-4)
+
+
+def test_without_any_field_it_is_refused():
+    from dataclasses import replace
+
+    bare = replace(SCHEMA, fields=tuple(field for field in SCHEMA.fields if field.side != "item"))
+    from ppm_tf.models.vocabularies import Vocabularies
+
+    with pytest.raises(ValueError, match="at least one item field. Received: model.item_id=false"):
+        model(*DIN, "model.ppm=none", schema=bare, catalog=Catalog(), ids=Vocabularies(None, None))

@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from ppm_tf.data.schema import Field
+from ppm_tf.models.growth import carry_over
+from tests.models.tiny_ranking import DIN, SCHEMA, URM, Catalog, batch, model, vocabularies
+
+# A later day: a new brand that sorts first, and new ids behind the old ones.
+LATER = replace(SCHEMA, fields=(Field("brand", "item", ("aaa", "acme", "bolt")), *SCHEMA.fields[1:]))
+
+
+class LaterCatalog(Catalog):
+    def __init__(self):
+        super().__init__()
+        brand = self.fields["brand"]
+        self.fields["brand"] = np.where(brand >= 2, brand + 1, brand)
+
+
+def pair(backbone, ppm="random"):
+    keras.utils.set_random_seed(0)
+    old = model(*backbone, f"model.ppm={ppm}")
+    keras.utils.set_random_seed(1)
+    later = vocabularies(items=(10, 30, 50), users=(7, 8, 9))
+    return old, model(*backbone, f"model.ppm={ppm}", schema=LATER, catalog=LaterCatalog(), ids=later), later
+
+
+@pytest.mark.parametrize("backbone", [DIN, URM])
+def test_what_was_learnt_scores_as_before(backbone):
+    """Requests without new ids and values: the grown model gives the old scores."""
+    old, new, later = pair(backbone)
+    same = {**batch(), "user_id": np.array([7, 7, 8]), "history": np.array([[2, 3, 4, 2], [5, 4, 0, 0], [0, 0, 0, 0]], "int32"), "item": np.array([[5, 3, 4], [2, 3, 0], [4, 5, 2]], "int32")}
+    assert np.abs(old(same).numpy() - new(same).numpy()).max() > 1e-3
+    fresh = carry_over(old, new, SCHEMA, LATER, vocabularies(), later)
+    np.testing.assert_allclose(new(same), old(same), atol=1e-6)
+    assert fresh == 3  # one brand, one item, one user
+
+
+def test_new_rows_keep_their_initial_values():
+    old, new, later = pair(DIN)
+    initial = np.array(new.embedding.embeddings["item.item_id"].table)
+    carry_over(old, new, SCHEMA, LATER, vocabularies(), later)
+    grown = np.array(new.embedding.embeddings["item.item_id"].table)
+    np.testing.assert_array_equal(grown[-1], initial[-1])
+    np.testing.assert_array_equal(grown[:-1], np.array(old.embedding.embeddings["item.item_id"].table))
+
+
+def test_other_settings_are_refused():
+    old, _, later = pair(DIN)
+    wider = model("model.backbone={name: din, mlp_units: [16], attention_units: [4]}", "model.ppm=random", schema=LATER, catalog=LaterCatalog(), ids=later)
+    with pytest.raises(ValueError, match="model.start must be a model of the same settings. Received: one whose weights have other shapes"):
+        carry_over(old, wider, SCHEMA, LATER, vocabularies(), later)
+    fewer = replace(LATER, fields=LATER.fields[1:])
+    with pytest.raises(ValueError, match="model.start must have the same fields"):
+        carry_over(old, model(*DIN, "model.ppm=random", schema=fewer, ids=later), SCHEMA, fewer, vocabularies(), later)

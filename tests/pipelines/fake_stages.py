@@ -1,0 +1,70 @@
+"""Stages that stand in for data, training and evaluation: they write what the real ones write, in no time.
+
+A model scores by the truth plus noise; the more of the training data and of PPM it has, the less. `MADE` notes what was made.
+"""
+
+import json
+
+import numpy as np
+
+from pipelines.stage import Stage
+
+MADE = []
+BREAKS = set()  # backbones whose training fails
+
+
+def make_data(config, workspace, recipe):
+    MADE.append(("data", str(workspace.folder)))
+    with workspace.commit("data", recipe) as folder:
+        (folder / "requests").write_text("300")
+
+
+def train(config, workspace, recipe):
+    MADE.append(("train", config.model.folder))
+    model = config.model
+    if model.backbone.name in BREAKS:
+        raise RuntimeError("no memory for it")
+    noise = 0.3 - 0.15 * (model.ppm != "none") - 0.05 * (model.newest == 1.0) - 0.01 * (model.dim == 32)
+    with workspace.commit(f"models/{model.folder}", recipe) as folder:
+        summary = {"valid_auc": 0.9 - noise, "best_step": 5, "steps": 9, "seconds": 0.1, "noise": noise, "seed": model.seed}
+        (folder / "summary.json").write_text(json.dumps(summary))
+        counts = np.array([0, 0, 0, 0, 3, 7, 60, 600])
+        np.savez(folder / "counts.npz", requests=9, exposures=counts, positives=counts[:, None], behaviours=counts, user_id=np.arange(40), user_requests=np.arange(40))
+
+
+def evaluate(config, workspace, recipe):
+    from ppm_tf.evaluation import Scores, evaluate, save_scores, write_metrics
+
+    MADE.append(("evaluate", config.model.folder))
+    summary = json.loads((workspace.path(f"models/{config.model.folder}") / "summary.json").read_text())
+    random = np.random.default_rng(0)  # the test split is one for all models
+    truth = random.random((3000, 2)) * [0.6, 0.3]
+    labels = (random.random(truth.shape) < truth).astype(np.int8)
+    item, user = random.integers(2, 8, 3000), np.repeat(np.arange(300) % 60, 10)
+    own = np.random.default_rng(summary["seed"])
+    scores = np.clip(truth + own.normal(0, summary["noise"], truth.shape), 0.001, 0.999).astype(np.float32)
+    table = Scores(scores, labels, np.repeat(np.arange(300), 10), user, item, ("click", "order"), history=np.repeat(np.arange(300) % 30, 10))
+    with workspace.commit(f"reports/{config.model.folder}", recipe) as folder:
+        save_scores(table, folder / "scores.npz")
+        write_metrics(evaluate(table, np.ones(8), config.evaluate), folder / "metrics.jsonl", config.model.folder, summary["seed"])
+    print("words that a grid keeps to itself")
+
+
+DATA = Stage(module="fake.prepare", makes="data", needs=(), sections=("data",), run=make_data)
+MODELS = Stage(
+    module="fake.train", makes=lambda config: f"models/{config.model.folder}", needs=("data",), sections=(), run=train,
+    settings=lambda config: {"model": config.model.model_dump(mode="json", exclude={"name"})},
+)  # fmt: skip
+REPORTS = Stage(
+    module="fake.evaluate", makes=lambda config: f"reports/{config.model.folder}", needs=lambda config: ("data", f"models/{config.model.folder}"), sections=("evaluate",), run=evaluate,
+)  # fmt: skip
+
+
+def replace_real_ones(monkeypatch):
+    """Lets the pipelines find these stages under the names of the real ones."""
+    from pipelines import stage
+
+    MADE.clear()
+    BREAKS.clear()
+    for artifact, name in (("data", "DATA"), ("models", "MODELS"), ("reports", "REPORTS")):
+        monkeypatch.setitem(stage.STAGES, artifact, f"tests.pipelines.fake_stages:{name}")

@@ -1,0 +1,140 @@
+"""A grid of ranking models, with stages that stand in for training: cells, resuming, failures, tables, plots."""
+
+import json
+
+import pytest
+
+from pipelines import benchmark
+from tests.pipelines import fake_stages
+from tests.pipelines.fake_stages import BREAKS, MADE
+
+FILE = """
+layout: ppm_table2
+seeds: [1, 2]
+settings: {evaluate.bootstrap: 20}
+axes:
+  data: {Small: {model.newest: 0.5}, Large: }
+  model: {DIN: {model.backbone.name: din}, URM: }
+  ppm: {wo.PPM: {model.ppm: none}, w.PPM: {model.ppm: random}}
+"""
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch):
+    fake_stages.replace_real_ones(monkeypatch)
+    path = tmp_path / "table.yaml"
+    path.write_text(FILE)
+    return lambda *overrides: benchmark.main([str(path), f"run={tmp_path / 'run'}", *overrides])
+
+
+def kinds():
+    return [kind for kind, _ in MADE]
+
+
+def test_a_grid_is_trained_evaluated_and_reported(grid, tmp_path, capsys):
+    grid()
+    assert kinds() == ["data"] + ["train", "evaluate"] * 16
+    assert len(set(MADE)) == 33  # none twice
+    folder = tmp_path / "run" / "benchmark" / "table"
+    assert {path.name for path in folder.iterdir()} == {"results.jsonl", "gains.jsonl", "table.md", "plots"}
+    assert {path.name for path in (folder / "plots").iterdir()} == {"table2.png", "data_efficiency.png", "gain_by_bucket.png"}
+    text = (folder / "table.md").read_text()
+    assert "16 of 16 cells" in text and f"`python -m pipelines.benchmark {tmp_path / 'table.yaml'} run=" in text
+    assert "- PPM helps every backbone (Small): yes (2 of 2; interval above 0 in 2): DIN +0." in text
+    out = capsys.readouterr().out
+    assert text in out and str(folder) in out and "keeps to itself" not in out
+
+
+def test_the_figures_are_those_of_the_scores(grid, tmp_path):
+    from ppm_tf.evaluation import load_scores
+    from ppm_tf.metrics import auc
+
+    grid("seeds=[2]")
+    lines = [json.loads(line) for line in (tmp_path / "run/benchmark/table/results.jsonl").read_text().splitlines()]
+    (line,) = [line for line in lines if (*line["place"].values(), line["task"], line["slice"], line["metric"]) == ("Small", "DIN", "w.PPM", "order", "all", "auc")]
+    scores = load_scores(tmp_path / "run" / "reports" / line["model"] / "scores.npz")
+    assert line["seed"] == 2 and line["value"] == pytest.approx(auc(scores.labels[:, 1], scores.scores[:, 1])) and line["low"] < line["value"] < line["high"]
+    slices = {line["slice"]: line["count"] for line in lines if line["model"].startswith("urm-random") and (line["task"], line["metric"]) == ("click", "auc")}
+    assert slices["train_frequency=0"] == (scores.item_row < 4).sum() and slices["train_frequency=5-9"] == (scores.item_row == 5).sum()
+    assert slices["history=0"] == 100 and slices["user_frequency=0"] == ((scores.user == 0) | (scores.user >= 40)).sum()
+
+
+def test_a_second_run_only_looks_up(grid, tmp_path):
+    grid()
+    first = (tmp_path / "run/benchmark/table/results.jsonl").read_bytes()
+    MADE.clear()
+    grid()
+    assert MADE == [] and (tmp_path / "run/benchmark/table/results.jsonl").read_bytes() == first
+    grid("seeds=[1, 2, 3]")
+    assert kinds() == ["train", "evaluate"] * 8  # the third seed alone
+
+
+def test_an_interrupted_run_goes_on(grid, monkeypatch):
+    real, calls = fake_stages.REPORTS.run, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    object.__setattr__(fake_stages.REPORTS, "run", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            grid()
+        done = kinds().count("train")
+        MADE.clear()
+        grid()
+    finally:
+        object.__setattr__(fake_stages.REPORTS, "run", real)
+    assert done == 5 and kinds().count("train") == 11 and kinds().count("evaluate") == 12
+
+
+def test_other_ways_of_judging_score_anew_but_train_nothing(grid):
+    grid()
+    MADE.clear()
+    grid("evaluate.bootstrap=30")
+    assert kinds() == ["evaluate"] * 16
+
+
+def test_a_failing_cell_is_noted_and_the_rest_goes_on(grid, tmp_path, capsys):
+    BREAKS.add("din")
+    with pytest.raises(SystemExit) as stopped:
+        grid()
+    assert stopped.value.code == 1
+    assert "8 of 16 cells failed; the same command tries them again" in capsys.readouterr().err
+    text = (tmp_path / "run/benchmark/table/table.md").read_text()
+    assert "8 of 16 cells" in text and "- Small, DIN, wo.PPM, seed 1: RuntimeError: no memory for it" in text
+    assert "yes (1 of 1; interval above 0 in 1; 1 not measured): URM" in text
+    errors = [json.loads(line) for line in (tmp_path / "run/benchmark/table/results.jsonl").read_text().splitlines() if '"error"' in line]
+    assert len(errors) == 8 and {line["place"]["model"] for line in errors} == {"DIN"}
+    BREAKS.clear()
+    grid()
+    assert "16 of 16 cells" in (tmp_path / "run/benchmark/table/table.md").read_text()
+
+
+def test_a_run_folder_of_its_own_reads_the_same_data(tmp_path, monkeypatch):
+    fake_stages.replace_real_ones(monkeypatch)
+    path, run = tmp_path / "table3.yaml", tmp_path / "run"
+    path.write_text("layout: ppm_table3\naxes: {model: {Base: {run: '{run}-base', text.training: [adapt], model.ppm: none}, URM: }}\n")
+    benchmark.main([str(path), f"run={run}", "evaluate.bootstrap=20"])
+    assert [made for made in MADE if made[0] == "data"] == [("data", str(run))]
+    assert (tmp_path / "run-base" / "data").resolve() == (run / "data").resolve()
+    assert (run / "benchmark/table3/plots/table3.png").is_file() and not (tmp_path / "run-base/benchmark/table3").exists()
+    benchmark.main([str(path), f"run={run}", "evaluate.bootstrap=20"])
+    assert kinds().count("data") == 1 and kinds().count("train") == 2
+
+
+def test_wrong_files_and_words_exit_with_2(tmp_path, capsys):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("layout: ppm_table3\naxes: {model: {A: {model.dimm: 3}}}\n")
+    for arguments, message in (
+        ([str(path)], "cell A: Setting model.dimm is not known. Did you mean model.dim?"),
+        ([str(tmp_path / "none.yaml")], "The file must exist. Received"),
+        (["fast"], "The first argument must be a file of configs/benchmark, or one of reader, training, tables, embed, efficiency, candidates. Received: fast"),
+        ([], "Received: none"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            benchmark.main(arguments)
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
