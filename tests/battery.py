@@ -242,7 +242,9 @@ def _check_what_moves_a_score(cls, init, backbone, features, logits):
             assert distance.max() > 1e-4, f"`{name}` does not move a score"
     # A plug-in field: one more on items and histories, as from a table of text vectors.
     rng = np.random.default_rng(1)
-    wider = features._replace(item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2), history=np.concatenate([features.history, features.history[:, :, :1]], 2))
+    wider = features._replace(
+        item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2), history=np.concatenate([features.history, features.history[:, :, :1]], 2)
+    )
     plugged = built(cls, init, wider)
     other = wider._replace(item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2))
     assert np.abs(_logits(plugged, wider) - _logits(plugged, other)).max() > 1e-4, "an added item field does not move a score"
@@ -250,7 +252,13 @@ def _check_what_moves_a_score(cls, init, backbone, features, logits):
 
 def _check_absent_features(cls, init, rng):
     """A data set may have no user fields, no context, no dense features, no times, one field and one candidate."""
-    for absent in ({"other": 0}, {"user_fields": 0}, {"context_fields": 0}, {"recency": False}, {"other": 0, "user_fields": 0, "context_fields": 0, "recency": False, "item_fields": 1, "candidates": 1}):
+    for absent in (
+        {"other": 0},
+        {"user_fields": 0},
+        {"context_fields": 0},
+        {"recency": False},
+        {"other": 0, "user_fields": 0, "context_fields": 0, "recency": False, "item_fields": 1, "candidates": 1},
+    ):
         features = random_features(rng, **absent)
         backbone = built(cls, init, features)
         logits = _logits(backbone, features)

@@ -14,13 +14,13 @@ ROOMS = [
     {"encoders", "backbones"},
     {"models"},
     {"text_models", "objectives"},
-    {"optimizers", "training", "evaluation", "adaptation", "retrieval", "reports"},
+    {"optimizers", "training", "evaluation", "adaptation", "retrieval", "reports", "experiments"},
     {"serving"},
     {"pipelines"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 PURE = {"layers", "losses", "metrics", "backbones"}  # plain arguments only: no settings, no files
-CALLERS = {"stage", "update", "benchmark", "quickstart"}  # pipelines that may call others
+CALLERS = {"stage", "update", "benchmark", "sweep", "quickstart"}  # pipelines that may call others
 FILES = sorted(path for top in ("ppm_tf", "pipelines", "serving") for path in (ROOT / top).rglob("*.py"))
 
 

@@ -71,10 +71,10 @@ class Dice(keras.layers.Layer):
         shape = ops.shape(deviations)[:-1]
         weights = ops.ones(shape, "float32") if real is None else ops.cast(ops.broadcast_to(real, shape), "float32")
         count = ops.sum(weights)
-        weights = ops.reshape(weights, (1, -1)) / ops.maximum(count, 1.0)
+        weights, safe = ops.reshape(weights, (1, -1)), ops.maximum(count, 1.0)
         # Weighted sums as products with a matrix of one row: a fraction of the passes over what is a value a pair and unit.
-        shift = ops.squeeze(ops.matmul(weights, rows), 0)
-        spread = ops.maximum(ops.squeeze(ops.matmul(weights, ops.square(rows)), 0) - ops.square(shift), 0.0)
+        shift = ops.squeeze(ops.matmul(weights, rows), 0) / safe
+        spread = ops.maximum(ops.squeeze(ops.matmul(weights, ops.square(rows)), 0) / safe - ops.square(shift), 0.0)
         # A batch of padding alone says nothing.
         some = count > 0
         rate = ops.where(some, ops.maximum(1 - self.momentum, 1 / (self.batches + 1)), 0.0)

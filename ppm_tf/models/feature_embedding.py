@@ -74,7 +74,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.embeddings = {f"{side}.{name}": IdEmbedding(count, dim, initializer_stddev, name=f"{side}_{name}") for (side, name), count in rows.items()}
         self.linear = {}
         if first_order:
-            self.linear = {f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, name=f"{side}_{name}_first_order") for (side, name), count in rows.items()}
+            self.linear = {f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, dtype="float32", name=f"{side}_{name}_first_order") for (side, name), count in rows.items()}
         self.projections = {name: keras.layers.Dense(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
 
     def build(self, batch_shape=None):
@@ -103,7 +103,7 @@ class FeatureEmbedding(keras.layers.Layer):
         of_history, of_item = self.attributes(history), self.attributes(item)
         values = {**self._values(batch, "user"), **({USER_ID: self.users(batch["user_id"])[:, None]} if self.users is not None else {})}
         context = self._values(batch, "context")
-        first_order = ops.zeros((*ops.shape(item), 1), self.compute_dtype)
+        first_order = ops.zeros((*ops.shape(item), 1), "float32")
         if self.linear:
             request = self._first_order("user", values) + self._first_order("context", context)
             first_order = first_order + self._first_order("item", of_item) + (ops.expand_dims(request, 1) if len(values) + len(context) else 0.0)

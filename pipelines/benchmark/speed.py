@@ -1,25 +1,15 @@
-"""Measures the product on this machine: `python -m pipelines.benchmark <what> [file.yaml] [section.key=value ...]`.
-
-  reader    requests/s of the sample reader alone, and the process's memory after 1x and 10x the data
-  training  candidates/s of PPM's training step, and the share of it that the reader would allow
-  tables    ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (8 GB of memory)
-  embed     items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
-
-Timings are printed as one JSON object a line. They are no tests: they hold for the machine they were taken on.
-"""
+"""Speed of the reader, of PPM's training, of id tables and of the embedding job."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from pipelines.stage import configure_logging, make, stage_of
-from ppm_tf.config import Config, ConfigError, describe, load
+from pipelines.benchmark.timing import memory, show, timed
+from pipelines.stage import make, stage_of
+from ppm_tf.config import Config
 from ppm_tf.workspace import Workspace
 
 _WARM_UP = 20  # steps that trace the graph and fill the caches, left out of the timing
@@ -41,7 +31,7 @@ def reader(config: Config, workspace: Workspace) -> None:
         for batch in dataset:
             requests += len(batch["request"])
         seconds = time.perf_counter() - start
-        _print(benchmark="reader", data=f"{times}x", requests=requests, seconds=seconds, requests_per_second=requests / seconds, memory_mib=_memory())
+        show(benchmark="reader", data=f"{times}x", requests=requests, seconds=seconds, requests_per_second=requests / seconds, memory_mib=memory())
 
 
 def training(config: Config, workspace: Workspace) -> None:
@@ -74,7 +64,7 @@ def training(config: Config, workspace: Workspace) -> None:
     for _ in range(_STEPS):
         next(iterator)
     reading = (time.perf_counter() - start) / _STEPS
-    _print(
+    show(
         benchmark="training",
         batch_size=config.train.batch_size,
         candidates=schema.num_candidates,
@@ -83,7 +73,7 @@ def training(config: Config, workspace: Workspace) -> None:
         requests_per_second=config.train.batch_size / step,
         candidates_per_second=output["labels"] / _STEPS / step,
         reader_ms_per_batch=1000 * reading,
-        memory_mib=_memory(),
+        memory_mib=memory(),
     )
 
 
@@ -117,15 +107,15 @@ def tables(config: Config, workspace: Workspace) -> None:
     times: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
     for _ in range(7):
         for case, trainer in cases.items():
-            times[case].append(_timed(lambda trainer=trainer: trainer.train(tf.constant(15)))[0][0] / 15)
+            times[case].append(timed(lambda trainer=trainer: trainer.train(tf.constant(15)))[0][0] / 15)
     middle = {case: float(np.median(found)) for case, found in times.items()}
     for (optimizer, num_rows), found in times.items():
-        _print(
+        show(
             benchmark="tables", optimizer=optimizer, rows=num_rows, ids_per_step=20_000, rows_per_step=int(np.median([len(np.unique(batch)) for batch in rows])),
             ms_per_step=1000 * middle[optimizer, num_rows], ms_lowest=1000 * min(found), ms_highest=1000 * max(found),
             ratio_to_10000_rows=middle[optimizer, num_rows] / middle[optimizer, 10_000],
         )  # fmt: skip
-    _print(benchmark="tables", memory_mib=_memory())
+    show(benchmark="tables", memory_mib=memory())
 
 
 def _table_model(num_rows: int):
@@ -183,27 +173,20 @@ def _embed(table: str, config: Config, workspace: Workspace, work: Path) -> None
 
     rounds = []
     for number in range(2):
-        plain, (full, about) = _timed(loop)[0], _timed(lambda name=f"all-{number}": job(name, None))
+        plain, (full, about) = timed(loop)[0], timed(lambda name=f"all-{number}": job(name, None))
         # The next job finds nothing to encode: this is what a job does beside.
-        rounds.append((plain, full, _timed(lambda old=work / f"all-{number}", name=f"none-{number}": job(name, old))[0]))
+        rounds.append((plain, full, timed(lambda old=work / f"all-{number}", name=f"none-{number}": job(name, old))[0]))
     plain, full, rest = (min(times) for times in zip(*rounds, strict=True))
     tokens = (
         {"tokens_per_second": about["tokens"] / full[0], "padding": 1 - about["tokens"] / about["slots"], "plain_padding": padding}
         if about["slots"]
         else {}
     )
-    _print(
+    show(
         benchmark="embed", table=table, encoder=about["encoder_version"], items=about["encoded"], batch_size=config.embed.batch_size,
         plain_items_per_second=len(contents) / plain[0], job_items_per_second=about["encoded"] / full[0], ratio=plain[0] / full[0],
         plain_cpu_seconds=plain[1], job_cpu_seconds=full[1], **tokens, job_seconds=full[0], job_seconds_with_nothing_to_encode=rest[0],
     )  # fmt: skip
-
-
-def _timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
-    """Seconds and CPU seconds of a call, and its result."""
-    start, cpu = time.perf_counter(), time.process_time()
-    result = call()
-    return (time.perf_counter() - start, time.process_time() - cpu), result
 
 
 def _plain_loop(encoder, contents: list, batch_size: int) -> tuple[Callable[[], None], float | None]:
@@ -226,41 +209,3 @@ def _plain_loop(encoder, contents: list, batch_size: int) -> tuple[Callable[[], 
         return lambda: [encoder.encode(contents[start : start + batch_size]) for start in range(0, len(contents), batch_size)], None
     encoder.predict(dataset.take(2), verbose=0)
     return lambda: encoder.predict(dataset, verbose=0), padding
-
-
-BENCHMARKS: dict[str, Callable[[Config, Workspace], None]] = {"reader": reader, "training": training, "tables": tables, "embed": embed}
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if any(argument in ("-h", "--help") for argument in arguments):
-        print(f"{__doc__.strip()}\n\nSettings, with their defaults:\n{describe(('run', 'data', 'text', 'image', 'embed', 'ppm', 'train', 'beam'))}")
-        return
-    if not arguments or arguments[0] not in BENCHMARKS:
-        print(
-            f"The first argument must be one of {', '.join(BENCHMARKS)}. Received: {arguments[0] if arguments else 'none'}. See --help.",
-            file=sys.stderr,
-        )
-        raise SystemExit(2)
-    try:
-        config = load(arguments[1:])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logging()
-    BENCHMARKS[arguments[0]](config, Workspace(config.run))
-
-
-def _memory() -> float:
-    """Resident memory of this process now, in MiB."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
-
-
-def _print(**values) -> None:
-    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()}))
-
-
-if __name__ == "__main__":
-    main()

@@ -60,7 +60,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     lines = []
     for cell, model in models.items():
         rate, wait = np.median(rounds[cell], axis=0)
-        tables = sum(table.shape.num_elements() for table in model.id_tables)
+        tables = sum(table.shape.num_elements() for table in harness.id_tables(model))
         weights = sum(variable.shape.num_elements() for variable in model.trainable_variables)
         lines.append({
             "benchmark": "efficiency", "model": cell[0], "ppm": cell[1] != "none", "weights": weights, "id_table_weights": tables, "dense_weights": weights - tables,
@@ -177,7 +177,7 @@ def _trainer(model, config: Config, dataset, strategy):
     from ppm_tf.optimizers import ranking_optimizer
 
     settings = config.model.train
-    optimizer = ranking_optimizer(settings.learning_rate, settings.final_learning_rate, 10_000, model.id_tables, settings.table_optimizer, settings.table_learning_rate)
+    optimizer = ranking_optimizer(settings.learning_rate, settings.final_learning_rate, 10_000, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate)
 
     def loss(batch, logits):
         return multi_task_cross_entropy(batch["labels"], logits, (1.0,) * logits.shape[-1])

@@ -1,0 +1,115 @@
+"""From a pre-trained PPM to ranking models, their scores and their reports, on a small shop, through the command line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipelines import evaluate, train
+from pipelines.stage import main
+from ppm_tf.data.manifest import Manifest
+from ppm_tf.evaluation import load_scores, read_metrics
+from tests.pipelines.small_shop import SETTINGS
+
+TRAIN = ["model.train.batch_size=64", "model.train.learning_rate=3e-3", "model.train.epochs=2", "model.train.validate_every=50"]
+URM = ["model.backbone={name: urm, width: 32, heads: 2, encoder_layers: 1, decoder_layers: 1, expert_units: [32], tower_units: [16]}"]
+DIN = ["model.backbone={name: din, mlp_units: [32, 16], attention_units: [16]}"]
+
+
+def arguments(shop, *more):
+    return [f"run={shop.folder}", *SETTINGS, *TRAIN, *more]
+
+
+@pytest.fixture(scope="module")
+def shop(small_shop):
+    """The shop with DIN alone, and URM with PPM, compared."""
+    main(evaluate.STAGE, arguments(small_shop, *DIN, "model.ppm=none"))
+    main(evaluate.STAGE, arguments(small_shop, *URM, "evaluate.against=[din]"))
+    return small_shop
+
+
+def figures(shop, model):
+    return {(record.model, record.task, record.slice, record.metric): record for record in read_metrics(shop.path(f"reports/{model}") / "metrics.jsonl")}
+
+
+def test_the_model_is_whole(shop):
+    folder = shop.path("models/urm-finetune")
+    assert {"ranking.weights.h5", "items.npz", "users.npz", "counts.npz", "schema.json", "summary.json", "train.jsonl", "made_by.yaml"} <= {path.name for path in folder.iterdir()}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["backbone"] == "urm" and summary["ppm"] == "finetune" and 0.5 < summary["valid_auc"] < 1
+    assert summary["requests"] == Manifest.read(shop.path("data") / "samples" / "train").records
+    assert not [path.name for path in (shop.folder / ".state").iterdir() if not path.name.startswith("lock-")]
+
+
+def test_the_report_has_every_task_metric_and_slice(shop):
+    found = figures(shop, "urm-finetune")
+    for task in ("click", "order", "cart", "mean"):
+        for metric in ("auc", "precision_at_2"):
+            assert ("urm-finetune", task, "all", metric) in found
+    for metric in ("group_auc", "log_loss", "calibration", "ece", "ndcg", "mrr"):
+        assert ("urm-finetune", "order", "all", metric) in found
+    for piece in ("train_frequency=0", "history=0", "user_frequency=0"):
+        assert ("urm-finetune", "click", piece, "auc") in found
+    test = Manifest.read(shop.path("data") / "samples" / "test")
+    for family in ("train_frequency=", "history=", "user_frequency="):
+        counts = [one.count for (model, task, piece, metric), one in found.items() if (model, task, metric) == ("urm-finetune", "click", "auc") and piece.startswith(family)]
+        assert sum(counts) == test.candidates
+
+
+def test_the_ranker_learns_and_ppm_helps_it(shop):
+    found = figures(shop, "urm-finetune")
+    auc = {model: found[model, "mean", "all", "auc"].value for model in ("urm-finetune", "din", "item_mean", "bayes")}
+    assert 0.53 < auc["urm-finetune"] < auc["bayes"]
+    gain = found["urm-finetune", "mean", "all", "auc_gain_over_din"]
+    assert gain.value == pytest.approx(auc["urm-finetune"] - auc["din"], abs=1e-6)
+    assert gain.low < gain.value < gain.high
+    never_seen = found["urm-finetune", "click", "train_frequency=0", "auc_gain_over_item_mean"]
+    assert never_seen.value > 0
+
+
+def test_the_scores_are_kept_a_candidate(shop):
+    one, other = (load_scores(shop.path(f"reports/{name}") / "scores.npz") for name in ("urm-finetune", "din"))
+    assert one.tasks == ("click", "order", "cart") and one.scores.shape == one.labels.shape
+    assert np.isfinite(one.scores).all() and one.scores.min() > 0 and one.scores.max() < 1
+    np.testing.assert_array_equal(one.item_row, other.item_row)
+    assert one.history.max() == 10
+
+
+def test_a_second_run_trains_nothing(shop, capsys):
+    weights = shop.path("models/urm-finetune") / "ranking.weights.h5"
+    before = weights.stat().st_mtime_ns
+    main(train.STAGE, arguments(shop, *URM))
+    assert weights.stat().st_mtime_ns == before
+    assert "urm-finetune: validation AUC 0." in capsys.readouterr().out
+
+
+def test_it_goes_on_from_an_earlier_model(shop, capsys, caplog):
+    caplog.set_level("INFO")
+    start = shop.path("models/din")
+    main(train.STAGE, arguments(shop, *DIN, "model.ppm=none", f"model.start={start}", "model.name=din-later", "model.train.max_step=1", "model.train.learning_rate=1e-9", "model.train.final_learning_rate=1e-9"))
+    earlier, later = (json.loads((shop.path(f"models/{name}") / "summary.json").read_text())["valid_auc"] for name in ("din", "din-later"))
+    assert later == pytest.approx(earlier, abs=1e-4)  # one step of running statistics
+    assert "0 embedding rows are new" in caplog.text
+
+
+def test_the_newest_share_of_the_data(shop):
+    main(train.STAGE, arguments(shop, *DIN, "model.ppm=none", "model.name=half", "model.newest=0.5", "model.train.max_step=2"))
+    half, all_of_it = (json.loads((shop.path(f"models/{name}") / "summary.json").read_text())["requests"] for name in ("half", "din"))
+    assert half == pytest.approx(all_of_it / 2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["model.tasks={buy: 1}"], r"model.tasks must name tasks of the data \(click, order, cart\).* Received: {'buy': 1.0}"),
+        (["evaluate.against=[urm-finetune]"], "evaluate.against must name other models"),
+        (["evaluate.against=[dsin]"], "evaluate.against names dsin, and .* Evaluate that model first"),
+        (["model.tables=[bow]", "ppm.width=16"], "ppm.width was 32, and 16 is asked for now"),
+    ],
+)
+def test_what_cannot_be_is_refused(shop, capsys, more, message):
+    import re
+
+    with pytest.raises(SystemExit):
+        main(evaluate.STAGE, arguments(shop, *URM, *more))
+    assert re.search(message, capsys.readouterr().err)
