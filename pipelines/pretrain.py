@@ -103,10 +103,10 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     from ppm_tf import training
     from ppm_tf.data import samples
     from ppm_tf.data.catalog import ItemCatalog
-    from ppm_tf.evaluation import baselines, collect, compare, evaluate, read_metrics, write_metrics
+    from ppm_tf.evaluation import collect
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.reports import plot_bucket_auc, plot_learning_curve
+    from ppm_tf.reports.model_report import write_model_report
 
     training.prepare_backend(config.train, config.seed)
     schema, tables = load_inputs(config, workspace)
@@ -116,17 +116,9 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
     scores = collect(Predictor(model, samples.read(test, schema, config.train.batch_size, with_truth=True)), schema.tasks)
     counts = ItemCatalog.read(workspace.path("data") / "catalog").counts
-    exposures = sum(counts[f"exposures_{split}"] for split in config.ppm.splits)
-    positives = sum(counts[f"positives_{split}"] for split in config.ppm.splits)
-    others = baselines(scores, exposures, positives)
-    for name, one in {"ppm": scores, **others}.items():
-        found = list(evaluate(one, exposures, config.evaluate, config.seed))
-        if name == "ppm":
-            found += compare(one, others["item_mean"], "item_mean", exposures, config.evaluate, config.seed)
-        write_metrics(found, folder / "metrics.jsonl", name, config.seed)
+    exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"
-    plot_bucket_auc(read_metrics(folder / "metrics.jsonl"), folder / "bucket_auc.png", title)
-    plot_learning_curve(training.read_log(workspace.path("ppm") / training.LOG), folder / "learning_curve.png", title)
+    write_model_report(folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"))
 
 
 def load_inputs(config: Config, workspace: Workspace):

@@ -483,7 +483,7 @@ class RankerFitSettings(TrainSettings):
     """The training of the ranking model."""
 
     table_optimizer: Literal["adam", "adagrad"] = Field("adam", description="optimiser of the id tables; either touches only the rows of a batch")
-    table_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of the id tables, in multiples of learning_rate")
+    table_learning_rate: Annotated[float, Field(gt=0)] = Field(5.0, description="learning rate of the id tables, in multiples of learning_rate: a row moves only when its id comes by")
     ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate")
 
 
@@ -499,7 +499,7 @@ class ModelSettings(Section):
     min_count: PositiveInt = Field(2, description="items and users seen less often in training share the hashed rows of unknown ids")
     unknown_rows: PositiveInt = Field(16, description="rows that ids without a row of their own are hashed into")
     dim: PositiveInt = Field(16, description="width of a field's embedding; PPM has 64")
-    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.01, description="standard deviation of the Gaussian initial embeddings")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial embeddings; PPM has 0.01")
     tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
     newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
     start: str | None = Field(None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own")
@@ -527,6 +527,7 @@ class EvaluateSettings(Section):
     bucket_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open")
     history_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20), description="first number of behaviours of each bucket of requests by their history; the last bucket is open")
     user_edges: tuple[int, ...] = Field((0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open")
+    baselines: bool = Field(True, description="also judge the trivial answers: item mean and popularity, and the best possible where the data is simulated")
     against: tuple[str, ...] = Field((), description="names of other models of the run, evaluated before, with which the model is compared in pairs")
     difference: Literal["bootstrap", "delong"] = Field("bootstrap", description="interval of the AUC of one model over another's: users resampled for both at once, or DeLong's formula, which takes rows as independent")
 

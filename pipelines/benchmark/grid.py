@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.stage import make, stage_of
-from ppm_tf.evaluation import MEAN, Measures, load_measures, load_scores, measure, save_measures
+from ppm_tf.evaluation import MEAN, MEASURES, load_measures
 from ppm_tf.experiments import BenchmarkSettings, Cell, Outcome, Results, write_gains, write_results
 from ppm_tf.experiments.loop import each
 from ppm_tf.reports.layouts import LAYOUTS, write_report
@@ -49,7 +49,8 @@ def outcome_of(cell: Cell) -> Outcome:
             make(stage_of(artifact), config, workspace)
     model, report = (stage_of(artifact).artifact(config) for artifact in ("models", "reports"))
     summary = json.loads((workspace.path(model) / "summary.json").read_text(encoding="utf-8"))
-    return Outcome(cell, measures_of(cell, workspace, model, report), summary)
+    # The resamples' seed is the run's, not the model's: all models meet the same users.
+    return Outcome(cell, load_measures(workspace.path(report) / MEASURES), summary)
 
 
 def share_data(cell: Cell, workspace: Workspace) -> None:
@@ -61,23 +62,6 @@ def share_data(cell: Cell, workspace: Workspace) -> None:
         target = os.path.relpath(main.path("data"), workspace.folder)
         workspace.path("data").symlink_to(target, target_is_directory=True)
         logger.info("%s reads %s", workspace.path("data"), main.path("data"))
-
-
-def measures_of(cell: Cell, workspace: Workspace, model: str, report: str) -> Measures:
-    """Every metric of the scored test split with its resamples, which are kept beside the cells until the report is made anew."""
-    path = workspace.folder / "benchmark" / "measures" / f"{cell.config.model.folder}.npz"
-    about = {"report": workspace.id(report), "evaluate": cell.config.evaluate.model_dump_json(), "seed": str(cell.config.seed)}
-    if path.is_file():
-        measures, known = load_measures(path)
-        if known == about:
-            return measures
-    from ppm_tf.data.sample_counts import SampleCounts
-
-    scores, counts = load_scores(workspace.path(report) / "scores.npz"), SampleCounts.read(workspace.path(model))
-    # The seed of the resamples is the run's, not the model's: all models meet the same users.
-    measures = measure(scores, counts.exposures, cell.config.evaluate, cell.config.seed, counts.requests_of(scores.user))
-    save_measures(measures, path, **about)
-    return measures
 
 
 def _figure(outcome: Outcome) -> float:

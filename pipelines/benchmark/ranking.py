@@ -77,7 +77,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
 
 
 def candidates(config: Config, workspace: Workspace) -> None:
-    """A training step on the same candidates as 64 requests of 32 and as 2,048 requests of one, and the scores of both.
+    """A training step on the same candidates as 64 requests of 32 and as 2,048 requests of one, and the logits of both.
 
     The rows are drawn at random from the catalog and the histories are full. The two take turns; the median round counts.
     """
@@ -101,7 +101,7 @@ def candidates(config: Config, workspace: Workspace) -> None:
         models = {kind: _model(its, inputs, counts, _HISTORY, batch["item"].shape[1]) for kind, batch in batches.items()}
         for variable, same in zip(models["one"].variables, models["many"].variables, strict=True):
             variable.assign(same)
-        scores = {kind: tf.sigmoid(models[kind](_tensors(batch), training=False)).numpy().reshape(_REQUESTS * _CANDIDATES, -1) for kind, batch in batches.items()}
+        logits = {kind: models[kind](_tensors(batch), training=False).numpy().reshape(_REQUESTS * _CANDIDATES, -1) for kind, batch in batches.items()}
         trainers = {kind: _trainer(models[kind], its, tf.data.Dataset.from_tensors(_tensors(batch)).repeat(), strategy) for kind, batch in batches.items()}
         for trainer in trainers.values():
             trainer.train(tf.constant(3))
@@ -112,7 +112,7 @@ def candidates(config: Config, workspace: Workspace) -> None:
         many_ms, one_ms = (1000 * float(np.median(times[kind])) for kind in ("many", "one"))
         show(
             benchmark="candidates", model=name, history=_HISTORY, requests=_REQUESTS, candidates=_CANDIDATES, ms_per_step=many_ms, ms_per_step_of_one_candidate_each=one_ms,
-            ratio=many_ms / one_ms, largest_difference_of_scores=f"{np.abs(scores['many'] - scores['one']).max():.1e}", spread_of_scores=f"{scores['many'].std():.1e}",
+            ratio=many_ms / one_ms, largest_difference_of_logits=f"{np.abs(logits['many'] - logits['one']).max():.1e}", spread_of_logits=f"{logits['many'].std():.1e}",
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from ppm_tf.evaluation.baselines import baselines
 from ppm_tf.evaluation.measures import (
     MEAN,
+    MEASURES,
     MIN_USERS,
     Measure,
     Measures,
@@ -26,6 +27,7 @@ __all__ = [
     "BUCKET",
     "HISTORY",
     "MEAN",
+    "MEASURES",
     "MIN_USERS",
     "PADDING_ROW",
     "USER",

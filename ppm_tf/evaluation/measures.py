@@ -29,12 +29,11 @@ from ppm_tf.metrics import (
     delong_test,
     expected_calibration_error,
     log_loss,
-    ndcg_by_group,
-    precision_by_group,
-    reciprocal_rank_by_group,
+    ranked_by_group,
     row_log_loss,
 )
 
+MEASURES = "measures.npz"  # their file in a report
 MEAN = "mean"  # the task that stands for the mean over the tasks
 MIN_USERS = 10  # with fewer users behind a class, resampled users show less spread than new ones would
 Key = tuple[str, str, str]  # task, slice, metric
@@ -136,8 +135,9 @@ def records_of(measures: Measures, confidence: float) -> Iterator[Record]:
 
 
 def compare(
-    scores: Scores, reference: Scores, name: str, train_frequency: ArrayLike, settings: EvaluateSettings, seed: int = 0, user_frequency: ArrayLike | None = None
-) -> Iterator[Record]:
+    scores: Scores, reference: Scores, name: str, train_frequency: ArrayLike, settings: EvaluateSettings, seed: int = 0,
+    user_frequency: ArrayLike | None = None, measured: tuple[Measures, Measures] | None = None,
+) -> Iterator[Record]:  # fmt: skip
     """Yields `<metric>_gain_over_<name>` of AUC and precision on each slice: the figure of `scores` less that of `reference`.
 
     Intervals are paired: both models meet the same resampled users. With `settings.difference = "delong"` those of a task's AUC are
@@ -151,10 +151,11 @@ def compare(
         settings: as in `measure`.
         seed: as in `measure`.
         user_frequency: as in `measure`.
+        measured: what `measure` gave for both, where that is known already.
     """
     if not all(np.array_equal(getattr(scores, column), getattr(reference, column)) for column in ("labels", "request", "item_row")):
         raise ValueError("Both models must score the same candidates in the same order. Received: tables that differ in labels, request or item_row.")
-    first, second = (measure(one, train_frequency, settings, seed, user_frequency) for one in (scores, reference))
+    first, second = measured or (measure(one, train_frequency, settings, seed, user_frequency) for one in (scores, reference))
     gains = minus(first, second)
     rows = dict(slices(scores, train_frequency, settings, user_frequency))
     for record in records_of(gains, settings.confidence):
@@ -212,23 +213,21 @@ def mean_of_seeds(of_seeds: Sequence[Measures]) -> Measures:
 # === File ===
 
 
-def save_measures(measures: Measures, path: str | Path, **about: str) -> None:
-    """Writes measures of one seed, and words about them, as one `.npz` file."""
+def save_measures(measures: Measures, path: str | Path) -> None:
+    """Writes measures of one seed as one `.npz` file."""
     plain = [{**asdict(replace(one, resamples=None)), "key": key} for key, one in measures.items()]
     size = next((one.resamples.size for one in measures.values() if one.resamples is not None), 0)
     empty = np.full(size, np.nan)
     vectors = np.array([empty if one.resamples is None else one.resamples for one in measures.values()]).reshape(len(measures), size)
     has = [one.resamples is not None for one in measures.values()]
-    write_arrays({"measures": np.array(json.dumps(plain)), "about": np.array(json.dumps(about)), "resamples": vectors, "has": np.array(has)}, path)
+    write_arrays({"measures": np.array(json.dumps(plain)), "resamples": vectors, "has": np.array(has)}, path)
 
 
-def load_measures(path: str | Path) -> tuple[Measures, dict[str, str]]:
-    """Reads what `save_measures` wrote: the measures, and the words about them."""
+def load_measures(path: str | Path) -> Measures:
+    """Reads what `save_measures` wrote."""
     with np.load(path) as file:
-        plain, about = (json.loads(str(file[name])) for name in ("measures", "about"))
-        vectors, has = file["resamples"], file["has"]
-    found = {tuple(one.pop("key")): Measure(**{**one, "resamples": vector if kept else None}) for one, vector, kept in zip(plain, vectors, has, strict=True)}
-    return found, about
+        plain, vectors, has = json.loads(str(file["measures"])), file["resamples"], file["has"]
+    return {tuple(one.pop("key")): Measure(**{**one, "resamples": vector if kept else None}) for one, vector, kept in zip(plain, vectors, has, strict=True)}
 
 
 # === One task on one slice ===
@@ -255,11 +254,7 @@ def _of_part(scores: Scores, column: int, rows: np.ndarray, user: np.ndarray, de
     add("auc", auc(labels, values))
     by_user = auc_by_group(labels, values, user)
     add("group_auc", by_user.mean("impressions"), by_user.size * by_user.value, by_user.size, user[by_user.row])
-    by_request = {
-        f"precision_at_{depth}": precision_by_group(labels, values, request, depth, item),
-        "ndcg": ndcg_by_group(labels, values, request, None, item),
-        "mrr": reciprocal_rank_by_group(labels, values, request, item),
-    }
+    by_request = dict(zip((f"precision_at_{depth}", "ndcg", "mrr"), ranked_by_group(labels, values, request, depth, item), strict=True))
     for name, groups in by_request.items():
         add(name, groups.mean("equal"), groups.value, np.ones(groups.size.size), user[groups.row])
     if scores.probability:

@@ -46,7 +46,7 @@ def each(
             to_do.remove(number)
             if not error:
                 made, spent = made + 1, spent + seconds
-        left = f"about {_clock(len(to_do) * spent / made)} left" if made and to_do else f"{len(to_do)} to be made"
+        left = f"about {_clock(len(to_do) * spent / made)} left" if made and to_do else f"{len(to_do)} to be made" if to_do else "nothing left to be made"
         shown = "failed" if result is None else f"AUC {figure(result):.4f}"
         logger.info("%s %d of %d done in %s, %s; %s: %s", kind, number + 1, len(items), _clock(seconds), left, name(item), shown)
         yield item, result, error

@@ -4,7 +4,16 @@ from ppm_tf.metrics.bootstrap import Difference, Interval, MetricOfWeights, boot
 from ppm_tf.metrics.delong import DeLong, delong_test
 from ppm_tf.metrics.groups import PerGroup
 from ppm_tf.metrics.probability import calibration, expected_calibration_error, log_loss, row_log_loss
-from ppm_tf.metrics.ranked import mrr, ndcg_at, ndcg_by_group, precision_at, precision_by_group, rank_in_group, reciprocal_rank_by_group
+from ppm_tf.metrics.ranked import (
+    mrr,
+    ndcg_at,
+    ndcg_by_group,
+    precision_at,
+    precision_by_group,
+    rank_in_group,
+    ranked_by_group,
+    reciprocal_rank_by_group,
+)
 from ppm_tf.metrics.retrieval import metrics_by_query, metrics_of_ranking, nearest, retrieval_metrics
 from ppm_tf.metrics.roc import auc, auc_by_group, auc_of_weights, group_auc
 from ppm_tf.metrics.streaming import StreamingAUC, StreamingCalibration, StreamingLogLoss, StreamingMean
@@ -44,6 +53,7 @@ __all__ = [
     "precision_at",
     "precision_by_group",
     "rank_in_group",
+    "ranked_by_group",
     "ratio_of_weights",
     "reciprocal_rank_by_group",
     "retrieval_metrics",

@@ -64,33 +64,22 @@ def mrr(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: Array
 
 def precision_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> PerGroup:
     """`precision_at` of each group that has one."""
-    _check_depth(n)
-
-    def precision(positive: np.ndarray, rank: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(positive & (rank <= n), starts, dtype=np.int64) / n
-
-    return _by_group(labels, scores, groups, identity, precision)
+    return _by_group(labels, scores, groups, identity, _precision(n))[0]
 
 
 def ndcg_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int | None = None, identity: ArrayLike | None = None) -> PerGroup:
     """`ndcg_at` of each group that has one."""
-    if n is not None:
-        _check_depth(n)
-
-    def ndcg(positive: np.ndarray, rank: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        discount = 1 / np.log2(1 + rank)
-        if n is not None:
-            discount[rank > n] = 0
-        best = rank <= np.repeat(np.add.reduceat(positive, starts, dtype=np.int64), np.diff(np.r_[starts, rank.size]))
-        ideal = np.add.reduceat(discount * best, starts)
-        return np.add.reduceat(discount * positive, starts) / np.where(ideal > 0, ideal, 1)  # groups without a positive are dropped below
-
-    return _by_group(labels, scores, groups, identity, ndcg)
+    return _by_group(labels, scores, groups, identity, _ndcg(n))[0]
 
 
 def reciprocal_rank_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None = None) -> PerGroup:
     """`mrr` of each group that has one."""
-    return _by_group(labels, scores, groups, identity, lambda positive, rank, starts: np.maximum.reduceat(positive / rank, starts))
+    return _by_group(labels, scores, groups, identity, _reciprocal_rank)[0]
+
+
+def ranked_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> tuple[PerGroup, PerGroup, PerGroup]:
+    """`precision_by_group` at `n`, `ndcg_by_group` of all candidates and `reciprocal_rank_by_group`, with one sort for the three."""
+    return tuple(_by_group(labels, scores, groups, identity, _precision(n), _ndcg(None), _reciprocal_rank))
 
 
 def rank_in_group(scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None = None) -> np.ndarray:
@@ -110,18 +99,42 @@ def rank_in_group(scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | No
 GroupMetric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None, metric: GroupMetric) -> PerGroup:
+def _precision(n: int) -> GroupMetric:
+    _check_depth(n)
+    return lambda positive, rank, starts: np.add.reduceat(positive & (rank <= n), starts, dtype=np.int64) / n
+
+
+def _ndcg(n: int | None) -> GroupMetric:
+    if n is not None:
+        _check_depth(n)
+
+    def ndcg(positive: np.ndarray, rank: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        discount = 1 / np.log2(1 + rank)
+        if n is not None:
+            discount[rank > n] = 0
+        best = rank <= np.repeat(np.add.reduceat(positive, starts, dtype=np.int64), np.diff(np.r_[starts, rank.size]))
+        ideal = np.add.reduceat(discount * best, starts)
+        return np.add.reduceat(discount * positive, starts) / np.where(ideal > 0, ideal, 1)  # groups without a positive are dropped below
+
+    return ndcg
+
+
+def _reciprocal_rank(positive: np.ndarray, rank: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    return np.maximum.reduceat(positive / rank, starts)
+
+
+def _by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None, *metrics: GroupMetric) -> list[PerGroup]:
     positive, scores = as_rows(labels, scores)
     codes = _whole_groups(groups, positive.size)
     if reason := why_not_scored(scores):
-        return PerGroup.empty(reason)
+        return [PerGroup.empty(reason) for _ in metrics]
     order, starts = _order(scores, codes, identity)
     positive, rank = positive[order], _count_from(starts, scores.size)
     size = np.diff(np.r_[starts, scores.size])
     kept = np.logical_or.reduceat(positive, starts) & (size >= 2)
     if not kept.any():
-        return PerGroup.empty("no group of two or more candidates holds a positive")
-    return PerGroup(order[starts[kept]], metric(positive, rank, starts)[kept], size[kept])
+        return [PerGroup.empty("no group of two or more candidates holds a positive") for _ in metrics]
+    return [PerGroup(order[starts[kept]], metric(positive, rank, starts)[kept], size[kept]) for metric in metrics]
 
 
 def _check_depth(n: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from ppm_tf.config import EvaluateSettings
-from ppm_tf.evaluation import Scores, baselines, compare, evaluate, read_metrics, write_metrics
+from ppm_tf.evaluation import MEASURES, Measures, Scores, baselines, compare, measure, read_metrics, records_of, save_measures, write_metrics
 from ppm_tf.reports.ranking import REFERENCE, plot_bucket_auc, plot_learning_curve
 from ppm_tf.training import LOG, read_log
 
@@ -27,7 +27,7 @@ def write_model_report(
     user_frequency: ArrayLike | None = None,
     against: Mapping[str, Scores] | None = None,
 ) -> None:
-    """Writes `metrics.jsonl`, `bucket_auc.png` and `learning_curve.png`.
+    """Writes `metrics.jsonl`, `measures.npz` (the model's figures in every resample), `bucket_auc.png` and `learning_curve.png`.
 
     Args:
         folder: where to.
@@ -42,14 +42,20 @@ def write_model_report(
         user_frequency: `[n]`, requests of each candidate's user in the training data.
         against: scores of other models, with which it is compared in pairs.
     """
-    trivial = baselines(scores, exposures, positives)
-    records = list(evaluate(scores, exposures, settings, seed, user_frequency))
-    for other, theirs in {REFERENCE: trivial[REFERENCE], **(against or {})}.items():
-        records += compare(scores, theirs, other, exposures, settings, seed, user_frequency)
-    write_metrics(records, folder / "metrics.jsonl", name, seed)
-    for other, theirs in trivial.items():
-        write_metrics(evaluate(theirs, exposures, settings, seed, user_frequency), folder / "metrics.jsonl", other, seed)
-    for other, theirs in (against or {}).items():
-        write_metrics(evaluate(replace(theirs, truth=None), exposures, settings, seed, user_frequency), folder / "metrics.jsonl", other, seed)
-    plot_bucket_auc(read_metrics(folder / "metrics.jsonl"), folder / "bucket_auc.png", title)
+
+    def measured(one: Scores) -> Measures:
+        return measure(one, exposures, settings, seed, user_frequency)
+
+    trivial = baselines(scores, exposures, positives) if settings.baselines else {}
+    others = {**trivial, **{other: replace(theirs, truth=None) for other, theirs in (against or {}).items()}}
+    mine, theirs, path = measured(scores), {other: measured(one) for other, one in others.items()}, folder / "metrics.jsonl"
+    save_measures(mine, folder / MEASURES)
+    records = list(records_of(mine, settings.confidence))
+    for other, found in theirs.items():
+        if other not in trivial or other == REFERENCE:
+            records += compare(scores, others[other], other, exposures, settings, seed, user_frequency, (mine, found))
+    write_metrics(records, path, name, seed)
+    for other, found in theirs.items():
+        write_metrics(records_of(found, settings.confidence), path, other, seed)
+    plot_bucket_auc(read_metrics(path), folder / "bucket_auc.png", title)
     plot_learning_curve(read_log(model_folder / LOG), folder / "learning_curve.png", title)

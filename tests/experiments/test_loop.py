@@ -20,7 +20,7 @@ def test_a_failure_is_noted_and_the_others_go_on(caplog, monkeypatch):
     assert "cell 2 of 4 failed: RuntimeError: no memory" in lines
     assert "cell 1 of 4 done in 1 min 00 s, 3 to be made; A: AUC 0.5000" in lines  # looked up, so it tells nothing of the time
     assert "cell 3 of 4 done in 1 min 00 s, about 1 min 00 s left; C: AUC 0.5000" in lines
-    assert lines[-1] == "cell 4 of 4 done in 1 min 00 s, 0 to be made; D: AUC 0.5000"
+    assert lines[-1] == "cell 4 of 4 done in 1 min 00 s, nothing left to be made; D: AUC 0.5000"
 
 
 def test_an_interruption_ends_the_loop():

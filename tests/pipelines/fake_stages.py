@@ -33,7 +33,7 @@ def train(config, workspace, recipe):
 
 
 def evaluate(config, workspace, recipe):
-    from ppm_tf.evaluation import Scores, evaluate, save_scores, write_metrics
+    from ppm_tf.evaluation import Scores, measure, records_of, save_measures, save_scores, write_metrics
 
     MADE.append(("evaluate", config.model.folder))
     summary = json.loads((workspace.path(f"models/{config.model.folder}") / "summary.json").read_text())
@@ -46,7 +46,10 @@ def evaluate(config, workspace, recipe):
     table = Scores(scores, labels, np.repeat(np.arange(300), 10), user, item, ("click", "order"), history=np.repeat(np.arange(300) % 30, 10))
     with workspace.commit(f"reports/{config.model.folder}", recipe) as folder:
         save_scores(table, folder / "scores.npz")
-        write_metrics(evaluate(table, np.ones(8), config.evaluate), folder / "metrics.jsonl", config.model.folder, summary["seed"])
+        with np.load(workspace.path(f"models/{config.model.folder}") / "counts.npz") as counts:
+            measures = measure(table, counts["exposures"], config.evaluate, config.seed)
+        save_measures(measures, folder / "measures.npz")
+        write_metrics(records_of(measures, config.evaluate.confidence), folder / "metrics.jsonl", config.model.folder, summary["seed"])
     print("words that a grid keeps to itself")
 
 

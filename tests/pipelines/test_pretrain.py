@@ -10,7 +10,6 @@ from pipelines import pretrain
 from pipelines.stage import main
 from ppm_tf.data.manifest import Manifest
 from ppm_tf.evaluation import read_metrics
-from ppm_tf.workspace import Workspace
 from tests.pipelines.small_shop import SETTINGS
 
 

@@ -1,0 +1,54 @@
+"""What ranking models cost, measured on a small shop with few steps."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipelines import benchmark
+from pipelines.benchmark import ranking
+from tests.models.tiny_ranking import SCHEMA
+from tests.pipelines.small_shop import SETTINGS
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name, value in {"_WARM_UP": 1, "_STEPS": 4, "_ROUNDS": 2, "_HISTORY": 6, "_REQUESTS": 4, "_CANDIDATES": 3}.items():
+        monkeypatch.setattr(ranking, name, value)
+
+
+def lines_of(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+
+
+def test_one_candidate_each_holds_the_same_candidates(quick):
+    many = ranking.random_requests(SCHEMA, 20, np.array([7, 8]), seed=0)
+    one = ranking.one_candidate_each(many)
+    assert many["item"].shape == (4, 3) and one["item"].shape == (12, 1) and one["labels"].shape == (12, 1, 2)
+    np.testing.assert_array_equal(one["item"].ravel(), many["item"].ravel())
+    np.testing.assert_array_equal(one["history"][::3], many["history"])
+    np.testing.assert_array_equal(one["slot"].ravel(), np.tile([0, 1, 2], 4))
+    assert (np.diff(many["history_time"], axis=1) <= 0).all() and many["user"].shape == (4, 1) and many["item"].min() >= 2
+    assert len(set(one["request"])) == 12
+
+
+def test_many_candidates_a_request_give_the_same_scores(quick, small_shop, capsys):
+    benchmark.main(["candidates", f"run={small_shop.folder}", *SETTINGS])
+    lines = lines_of(capsys)
+    assert [line["model"] for line in lines] == ["din", "urm"]
+    for line in lines:
+        assert float(line["largest_difference_of_logits"]) < 1e-5 < float(line["spread_of_logits"])
+        assert line["ms_per_step"] > 0 and line["ratio"] == pytest.approx(line["ms_per_step"] / line["ms_per_step_of_one_candidate_each"], abs=0.01)
+
+
+def test_efficiency_of_every_backbone(quick, small_shop, capsys):
+    from ppm_tf.backbones import BACKBONES
+
+    benchmark.main(["efficiency", f"run={small_shop.folder}", *SETTINGS])
+    lines = [line for line in lines_of(capsys) if "model" in line]
+    assert [(line["model"], line["ppm"]) for line in lines] == [(name, ppm) for name in BACKBONES for ppm in (False, True)]
+    for alone, plugged in zip(lines[::2], lines[1::2], strict=True):
+        assert alone["id_table_weights"] == plugged["id_table_weights"] > 0 and alone["dense_weights"] < plugged["dense_weights"]
+        assert alone["train_candidates_per_second"] > 0 and plugged["inference_ms_per_request"] > 0
+    folder = small_shop.folder / "benchmark" / "efficiency"
+    assert "| urm + PPM" in (folder / "table.md").read_text() and len((folder / "results.jsonl").read_text().splitlines()) == 12
