@@ -53,7 +53,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         " + ".join(f"{name} {tables[name].dim} ({tables[name].encoder_version})" for name in config.ppm.tables),
         f"{train.records:,}", f"{train.candidates:,}", f"{valid.records:,}",
     )  # fmt: skip
-    predictor = Predictor(model, samples.read(valid, schema, settings.batch_size))
+    predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
 
     def validate(_) -> dict[str, float]:
         scores = collect(predictor, schema.tasks)
@@ -114,7 +114,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     model.load_weights(workspace.path("ppm") / "ppm.weights.h5")
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], config.train.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
-    scores = collect(Predictor(model, samples.read(test, schema, config.train.batch_size, with_truth=True)), schema.tasks)
+    scores = collect(Predictor(model, samples.read(test, schema, config.evaluate.batch_size, with_truth=True)), schema.tasks)
     counts = ItemCatalog.read(workspace.path("data") / "catalog").counts
     exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"

@@ -75,7 +75,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         config.model.backbone.name, config.model.ppm, f"{trainable:,}", f"{sum(table.shape.num_elements() for table in training.id_tables(model)):,}", len(training.id_tables(model)),
         *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
     )  # fmt: skip
-    predictor = Predictor(model, samples.read(valid, schema, settings.batch_size))
+    predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
     work = workspace.work(name, recipe)
     result = training.fit(
         model,
@@ -171,7 +171,7 @@ STAGE = Stage(
     makes=lambda config: f"models/{config.model.folder}",
     needs=needs,
     sections=("seed", "model"),
-    also_uses=("data", "text", "image", "embed", "ppm", "train", "beam"),
+    also_uses=("data", "text", "image", "embed", "ppm", "train", "evaluate", "beam"),
     run=run,
     show=show,
     settings=settings,

@@ -521,6 +521,7 @@ class ModelSettings(Section):
 class EvaluateSettings(Section):
     """How scores become the figures of a report."""
 
+    batch_size: PositiveInt = Field(256, description="requests scored at once")
     precision_at: PositiveInt = Field(2, description="N of Precision@N")
     bootstrap: Annotated[int, Field(ge=0)] = Field(200, description="bootstrap resamples (of users) behind each interval; 0 = no intervals")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
