@@ -7,10 +7,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ppm_tf.config import Config, ConfigError, DataSettings, describe, load
 from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
@@ -163,10 +163,15 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
         for stage in asked(config):
             make(stage, config, Workspace(config.run))
     except (StaleArtifact, FileNotFoundError, ValueError, RuntimeError) as error:
-        if os.environ.get("PPM_TF_TRACEBACK"):
-            raise
-        print(f"{stage.module}: {error}\n(Set PPM_TF_TRACEBACK=1 to see where this was raised.)", file=sys.stderr)
-        raise SystemExit(1) from None
+        fail(stage.module, error)
+
+
+def fail(module: str, error: Exception) -> NoReturn:
+    """Ends the process with the message of an error that the user can mend; with its trace where PPM_TF_TRACEBACK is set."""
+    if os.environ.get("PPM_TF_TRACEBACK"):
+        raise error
+    print(f"{module}: {error}\n(Set PPM_TF_TRACEBACK=1 to see where this was raised.)", file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def encoder_settings(config: Config, section: str) -> dict[str, Any]:
@@ -196,16 +201,20 @@ def _from_us_or_serious(record: logging.LogRecord) -> bool:
 
 
 def _help(stages: list[Stage]) -> str:
-    module = stages[0].module
     choices = [stage.choice for stage in stages if stage.choice]
     choice = f" {choices[0]}" if len(choices) == 1 else f" [{' | '.join(choices)}]" if choices else ""
     sections = dict.fromkeys(section for stage in stages for section in (*stage.sections, *stage.also_uses))
     lines = [f"reads: {', '.join(stage.parents(Config())) or 'raw files'}; writes: <run>/{stage.artifact(Config())}" for stage in stages]
+    return help_of(stages[0].module, choice, ("run", *sections), lines)
+
+
+def help_of(module: str, choice: str, sections: Iterable[str], lines: Iterable[str] = ()) -> str:
+    """What `--help` prints: usage, the module's own words, what it reads and writes, and the settings in `sections`."""
     return (
         f"usage: python -m {module}{choice} [file.yaml] [section.key=value ...]\n\n{(importlib.import_module(module).__doc__ or '').strip()}\n\n"
-        + "\n".join(lines)
-        + "\n\nSettings, with their defaults. Values are YAML: ppm.mlp_units=[64,32] train.clip_norm=null\n"
-        + describe(("run", *sections))
+        + "".join(f"{line}\n" for line in lines)
+        + "\nSettings, with their defaults. Values are YAML: ppm.mlp_units=[64,32] train.clip_norm=null\n"
+        + describe(tuple(sections))
     )
 
 

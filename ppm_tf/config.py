@@ -543,6 +543,20 @@ class EvaluateSettings(Section):
         return self
 
 
+class ServeSettings(Section):
+    """The exported model, as TF Serving loads it."""
+
+    base: str | None = Field(None, description="folder of the exported models, <base>/<model>/<version>; null: <run>/exports")
+    model: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = Field(None, description="name under which the model is served; null: that of model.name")
+    table_dtype: Literal["stored", "float16", "float32", "int8"] = Field("stored", description="how the item tables lie in the export; stored: as they were written; int8: a scale a row")
+    max_candidates: PositiveInt = Field(1000, description="most candidates of a request; longer ones are answered with 400")
+    pad_id: int = Field(-1, description="item id that stands for no item where ids are integers; string ids have the empty string")
+    keep: PositiveInt = Field(3, description="versions that stay")
+    requests: PositiveInt = Field(4, description="requests of the test split that become the warm-up and the golden answers")
+    warmup_batches: tuple[PositiveInt, ...] = Field((1,), min_length=1, description="requests at once in the warm-up: the batch sizes that clients send, or the server's allowed ones")
+    check_requests: PositiveInt = Field(2000, description="requests of the valid split on which the exported tables are compared with the trained ones")
+
+
 class ReportSettings(Section):
     """How a person is shown an embedding table."""
 
@@ -575,6 +589,7 @@ class Config(Section):
     train: TrainSettings = Field(TrainSettings(), description="the training of PPM")
     model: ModelSettings = Field(default_factory=ModelSettings, description="the ranking model")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
+    serve: ServeSettings = Field(ServeSettings(), description="the exported model")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 

@@ -139,7 +139,7 @@ class BehaviorTransformer(keras.layers.Layer):
 
     def call(self, history, candidates, mask, recency=None, slot=None, training=False):
         encoded, mask = self.encode_history(history, mask, recency, training=training)
-        item = self._project(candidates)
+        item = self.project(candidates)
         if self.num_slots and slot is not None:
             rows = ops.where(slot < 0, 0, ops.minimum(slot, self.num_slots - 1) + 1)
             item = item + ops.take(self.slots, rows, axis=0)
@@ -158,7 +158,7 @@ class BehaviorTransformer(keras.layers.Layer):
         if self.max_positions and length is not None and length > self.max_positions:
             raise ValueError(f"The history must not be longer than `max_positions`. Received: {length} behaviours, max_positions={self.max_positions}.")
         mask = ops.cast(mask, "bool")
-        x = self._project(history)
+        x = self.project(history)
         if self.max_positions:
             x = x + ops.cast(self.positions[: ops.shape(history)[1]], self.compute_dtype)
         if recency is not None:
@@ -202,7 +202,7 @@ class BehaviorTransformer(keras.layers.Layer):
         )
         return config
 
-    def _project(self, items):
+    def project(self, items):
         return items if self.projection is None else self.projection(items)
 
     def _initializer(self):

@@ -23,7 +23,8 @@ class FrozenEmbedding(keras.layers.Layer):
         num_rows: int. Rows of the table, padding and unknown row included.
         dim: int. Width of the vectors.
         standardize: bool. Whether to centre and scale. Defaults to `True`.
-        table_dtype: string. Dtype the table is kept in. Defaults to `"float16"`.
+        table_dtype: string. Dtype the table is kept in. `"int8"` keeps each row as `round(127 v / max|v|)` beside its scale
+            `max|v| / 127`, for serving. Defaults to `"float16"`.
 
     Call arguments:
         rows: integer tensor `[...]`, each in `[0, num_rows)`.
@@ -47,6 +48,9 @@ class FrozenEmbedding(keras.layers.Layer):
         self.standardize = standardize
         self.table_dtype = table_dtype
         self.table = self.add_weight(name="table", shape=(num_rows, dim), dtype=table_dtype, initializer="zeros", trainable=False, autocast=False)
+        self.row_scale = None
+        if table_dtype == "int8":
+            self.row_scale = self.add_weight(name="row_scale", shape=(num_rows,), dtype="float32", initializer="ones", trainable=False, autocast=False)
         self.present = self.add_weight(name="present", shape=(num_rows,), dtype="bool", initializer="zeros", trainable=False, autocast=False)
         self.mean = self.add_weight(name="mean", shape=(dim,), initializer="zeros", trainable=False)
         self.scale = self.add_weight(name="scale", shape=(dim,), initializer="ones", trainable=False)
@@ -56,7 +60,7 @@ class FrozenEmbedding(keras.layers.Layer):
     @property
     def cached_variables(self):
         """The variables that hold the table itself; checkpoints leave them out."""
-        return [self.table, self.present]
+        return [self.table, self.present, *([self.row_scale] if self.row_scale is not None else [])]
 
     def load_table(self, vectors, present, keep_scale=False):
         """Puts a table into the layer.
@@ -84,12 +88,21 @@ class FrozenEmbedding(keras.layers.Layer):
             self.mean.assign(known.mean(axis=0))
             # A dimension that never varies says nothing; dividing by its zero deviation would.
             self.scale.assign(np.where(deviation > 1e-6, deviation, 1.0))
-        self.table.assign(np.where(present[:, None], vectors, 0).astype(self.table_dtype))
+        vectors = np.where(present[:, None], vectors, 0)
+        if self.row_scale is not None:
+            scale = np.abs(vectors.astype("float32")).max(axis=1, initial=0.0) / 127.0
+            scale = np.where(scale > 0, scale, 1.0)
+            self.row_scale.assign(scale)
+            vectors = np.rint(vectors.astype("float32") / scale[:, None])
+        self.table.assign(vectors.astype(self.table_dtype))
         self.present.assign(present)
 
     def call(self, rows):
         rows = ops.cast(rows, "int32")
-        vectors = ops.cast(ops.take(self.table, rows, axis=0), self.compute_dtype)
+        vectors = ops.take(self.table, rows, axis=0)
+        if self.row_scale is not None:
+            vectors = ops.cast(vectors, "float32") * ops.expand_dims(ops.take(self.row_scale, rows, axis=0), -1)
+        vectors = ops.cast(vectors, self.compute_dtype)
         vectors = (vectors - self.mean) / self.scale
         known = ops.expand_dims(ops.take(self.present, rows, axis=0), -1)
         vectors = ops.where(known, vectors, ops.cast(self.missing, self.compute_dtype))

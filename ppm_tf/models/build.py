@@ -21,7 +21,7 @@ from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 
 
-def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable]) -> PPM:
+def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], table_dtype: str | None = None) -> PPM:
     """The plug-in over the tables named in `ppm.tables`, its item vectors loaded, its weights at their start.
 
     Raises:
@@ -36,7 +36,7 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
         raise ValueError(f"ppm.heads must divide the width of the transformer. Received: ppm.heads={settings.heads}, width {width} (ppm.width, or the sum of the table widths).")
     if settings.slots and not schema.has_slot:
         raise ValueError(f"ppm.slots needs a display position in the data. Received: ppm.slots={settings.slots}, and data.log.slot is not set.")
-    layers = {name: _frozen(tables[name], settings.standardize) for name in settings.tables}
+    layers = {name: _frozen(tables[name], settings.standardize, table_dtype) for name in settings.tables}
     transformer = BehaviorTransformer(
         num_encoder_layers=settings.encoder_layers,
         num_decoder_layers=settings.decoder_layers,
@@ -53,10 +53,10 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
     return PPM(layers, transformer, name="ppm")
 
 
-def build_pretraining_model(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable]) -> PretrainingModel:
+def build_pretraining_model(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], table_dtype: str | None = None) -> PretrainingModel:
     """PPM under its click head, every weight built."""
     model = PretrainingModel(
-        build_ppm(config, schema, tables),
+        build_ppm(config, schema, tables, table_dtype),
         mlp_units=config.ppm.mlp_units,
         dropout=config.ppm.dropout,
         initializer_stddev=config.ppm.initializer_stddev,
@@ -65,7 +65,15 @@ def build_pretraining_model(config: Config, schema: Schema, tables: Mapping[str,
     return model
 
 
-def build_ranking_model(config: Config, schema: Schema, catalog: ItemCatalog, tables: Mapping[str, EmbeddingTable], vocabularies: Vocabularies, pretrained: str | Path | None = None) -> RankingModel:
+def build_ranking_model(
+    config: Config,
+    schema: Schema,
+    catalog: ItemCatalog,
+    tables: Mapping[str, EmbeddingTable],
+    vocabularies: Vocabularies,
+    pretrained: str | Path | None = None,
+    table_dtype: str | None = None,
+) -> RankingModel:
     """The ranking model of `config.model`, every weight built.
 
     Args:
@@ -75,6 +83,7 @@ def build_ranking_model(config: Config, schema: Schema, catalog: ItemCatalog, ta
         tables: the tables named in `model.tables` and, where PPM is plugged in, `ppm.tables`.
         vocabularies: of the item and user ids.
         pretrained: weights of the pre-training model, from which PPM starts; `None` leaves it at random.
+        table_dtype: how item tables are kept, if not as they were written.
 
     Raises:
         ValueError: a table is missing, or a setting does not fit the data.
@@ -100,14 +109,14 @@ def build_ranking_model(config: Config, schema: Schema, catalog: ItemCatalog, ta
         {field.name: (field.num_rows, field.num_values) for field in schema.side("user")},
         {field.name: (field.num_rows, field.num_values) for field in schema.side("context")},
         _user_lookup(vocabularies.users),
-        {name: _frozen(tables[name], standardize=True) for name in settings.tables},
+        {name: _frozen(tables[name], True, table_dtype) for name in settings.tables},
         dim=settings.dim,
         first_order=BACKBONES[backbone.name].reads_first_order,
         initializer_stddev=settings.initializer_stddev,
         name="embedding",
     )
     network = BACKBONES[backbone.name](len(schema.tasks), **backbone.model_dump(exclude={"name"}), name="backbone")
-    model = RankingModel(embedding, network, _plug_in(config, schema, tables, pretrained))
+    model = RankingModel(embedding, network, _plug_in(config, schema, tables, pretrained, table_dtype))
     model.build_from(schema.history_length, schema.num_candidates, schema.has_time)
     return model
 
@@ -120,18 +129,18 @@ def _user_lookup(users: IdVocabulary | None) -> IdLookup | None:
     return lookup
 
 
-def _plug_in(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], pretrained: str | Path | None) -> PPM | None:
+def _plug_in(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], pretrained: str | Path | None, table_dtype: str | None) -> PPM | None:
     """PPM as `model.ppm` wants it; the head that pre-trained it is left behind."""
     if config.model.ppm == "none":
         return None
-    pretraining = build_pretraining_model(config, schema, tables)
+    pretraining = build_pretraining_model(config, schema, tables, table_dtype)
     if pretrained is not None:
         pretraining.load_weights(pretrained)
     pretraining.ppm.trainable = config.model.ppm != "frozen"
     return pretraining.ppm
 
 
-def _frozen(table: EmbeddingTable, standardize: bool) -> FrozenEmbedding:
-    layer = FrozenEmbedding(len(table.vectors), table.dim, standardize=standardize, table_dtype=str(table.vectors.dtype), name=table.name)
+def _frozen(table: EmbeddingTable, standardize: bool, table_dtype: str | None) -> FrozenEmbedding:
+    layer = FrozenEmbedding(len(table.vectors), table.dim, standardize=standardize, table_dtype=table_dtype or str(table.vectors.dtype), name=table.name)
     layer.load_table(table.vectors, table.present)
     return layer

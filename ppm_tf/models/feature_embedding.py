@@ -111,13 +111,31 @@ class FeatureEmbedding(keras.layers.Layer):
         return Features(
             user=self._embed("user", values, requests),
             context=self._embed("context", context, requests),
-            history=self._items(of_history, history),
+            history=self._of_items(of_history, history),
             recency=recency(batch),
             mask=ops.not_equal(history, 0),
-            item=self._items(of_item, item),
+            item=self._of_items(of_item, item),
             other=self.attributes.numbers(item),
             first_order=first_order,
         )
+
+    def items(self, rows):
+        """The fields of items, `[..., Fi, D]`, from their catalog rows `[...]`."""
+        return self._of_items(self.attributes(rows), rows)
+
+    def fold_tables(self):
+        """Replaces each item table and its dense layer by a table of what comes out: the same scores from fewer numbers an item.
+
+        For serving. The dense layers are gone afterwards, so the model must not be trained on, nor saved as weights.
+        """
+        self._tracker.unlock()
+        for name, table in self.frozen.items():
+            rows = ops.arange(table.num_rows)
+            folded = FrozenEmbedding(table.num_rows, self.dim, standardize=False, table_dtype="float32", name=f"{name}_folded")
+            folded.load_table(ops.convert_to_numpy(self.projections[name](table(rows))), [True] * table.num_rows)
+            self.frozen[name] = folded
+            self.projections[name] = keras.layers.Identity()
+        self._tracker.lock()
 
     def _values(self, batch, side):
         """Vocabulary rows of each field of a side, `[R, values]`."""
@@ -133,7 +151,7 @@ class FeatureEmbedding(keras.layers.Layer):
             return ops.zeros((*leading, 0, self.dim), self.compute_dtype)
         return ops.stack([self.embeddings[f"{side}.{name}"].pooled(rows) for name, rows in values.items()], axis=-2)
 
-    def _items(self, values, rows):
+    def _of_items(self, values, rows):
         fields = [self.embeddings[f"item.{name}"].pooled(values[name]) for name in self.names["item"]]
         real = ops.expand_dims(ops.cast(ops.not_equal(rows, 0), self.compute_dtype), -1)
         # The dense layer's bias must not speak for padding.

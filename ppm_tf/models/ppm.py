@@ -50,6 +50,10 @@ class PPM(keras.layers.Layer):
         dim = sum(table.dim for table in self.tables.values())
         return self.transformer.compute_output_shape((*history_shape, dim), (*item_shape, dim))
 
+    def items(self, rows):
+        """`I_MO` of catalog rows `[...]` without a display position, `[..., width]`."""
+        return self.transformer.project(self._vectors(rows))
+
     def _vectors(self, rows):
         return ops.concatenate([table(rows) for table in self.tables.values()], axis=-1)
 

@@ -48,6 +48,16 @@ class RankingModel(keras.Model):
         self.backbone.build(shapes)
         self.built = True
 
+    def item_vectors(self, rows):
+        """What the model knows of items, `[..., D]`: the embeddings of their fields side by side and, with PPM, PPM's item vector.
+
+        Args:
+            rows: integer tensor `[...]`, catalog rows.
+        """
+        fields = self.embedding.items(rows)
+        vectors = ops.reshape(fields, (*ops.shape(rows), fields.shape[-2] * fields.shape[-1]))
+        return vectors if self.ppm is None else ops.concatenate([vectors, ops.cast(self.ppm.items(rows), vectors.dtype)], axis=-1)
+
     def call(self, batch, training=False):
         features = self.embedding(batch)
         if self.ppm is not None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from ppm_tf.config import Config
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.sample_counts import SampleCounts
-from ppm_tf.data.schema import FIRST_ROW, Schema
+from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
 from ppm_tf.data.tables import EmbeddingTable, read_table
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
@@ -58,24 +58,37 @@ def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabu
     counts.write(folder)
 
 
-def load_ranking_model(config: Config, inputs: Inputs, folder: Path) -> RankingModel:
+def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype: str | None = None) -> RankingModel:
     """The trained model in `folder`, over the items of `inputs`.
 
-    Items that came after the training are known by their fields and tables, and by a hashed id.
+    Items that came after the training are known by their fields and tables, and by a hashed id; a value of an item field
+    that training did not know is an unknown one. Requests must be encoded as in training (`check_requests`).
+
+    Args:
+        config: the settings of the training.
+        inputs: the data and tables to score with.
+        folder: the trained model.
+        table_dtype: how item tables are kept, if not as they were written.
+    """
+    schema = Schema.read(folder / SCHEMA)
+    model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
+    model.load_weights(folder / WEIGHTS)
+    return model
+
+
+def check_requests(inputs: Inputs, folder: Path) -> None:
+    """Refuses to score prepared requests whose user and request fields have other vocabularies than in training.
 
     Raises:
-        ValueError: a field of the data has another vocabulary than in training.
+        ValueError: they have; the message names the field.
     """
     trained = {(field.side, field.name): field for field in Schema.read(folder / SCHEMA).fields}
     for field in inputs.schema.fields:
-        if (field.side, field.name) not in trained or trained[field.side, field.name].vocabulary != field.vocabulary:
+        if field.side != "item" and ((field.side, field.name) not in trained or trained[field.side, field.name].vocabulary != field.vocabulary):
             raise ValueError(
                 f"{folder} was trained on other values of the {field.side} field {field.name} than the data holds. "
                 f"Train anew, or go on from it: `python -m pipelines.train model.start={folder} model.name=<another name>`."
             )
-    model = build_ranking_model(config, inputs.schema, inputs.catalog, inputs.tables, Vocabularies.read(folder))
-    model.load_weights(folder / WEIGHTS)
-    return model
 
 
 def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies) -> int:
@@ -91,6 +104,25 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
     except ValueError as error:
         raise ValueError(f"model.start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]}).") from None
     return carry_over(old, model, schema, inputs.schema, earlier, vocabularies)
+
+
+class _Known:
+    """A catalog whose item fields are in the rows of an earlier schema's vocabularies."""
+
+    def __init__(self, inputs: Inputs, schema: Schema):
+        catalog, now = inputs.catalog, {field.name: field for field in inputs.schema.side("item")}
+        self.ids, self.num_rows, self.numbers = catalog.ids, catalog.num_rows, catalog.numbers
+        missing = [name for name in (*(field.name for field in schema.side("item")), *schema.numbers) if name not in now and name not in catalog.numbers]
+        if missing:
+            raise ValueError(f"The catalog must hold the item columns of the training. Received: none for {', '.join(missing)}. Look at data.items.")
+        self.fields = {}
+        for field in schema.side("item"):
+            place = {word: row for row, word in enumerate(field.vocabulary, start=FIRST_ROW)}
+            known = [place.get(word, UNKNOWN_ROW) for word in now[field.name].vocabulary]
+            rows = np.array([PADDING_ROW, UNKNOWN_ROW, *known], np.int32)[catalog.fields[field.name]]
+            width = min(rows.shape[1], field.num_values)  # further values of an item are left out, as in preparation
+            self.fields[field.name] = np.zeros((catalog.num_rows, field.num_values), np.int32)
+            self.fields[field.name][:, :width] = rows[:, :width]
 
 
 class _NoItems:

@@ -72,3 +72,22 @@ def test_saved_weights_leave_the_table_out(tmp_path):
 def test_a_wrong_table_is_refused(vectors, present, message):
     with pytest.raises(ValueError, match=message):
         FrozenEmbedding(num_rows=5, dim=2).load_table(vectors, present)
+
+
+def test_eight_bits_a_number_stay_within_half_a_step_of_the_row():
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(50, 16)) * rng.uniform(0.01, 100, size=(50, 1))).astype("float32")
+    present = np.arange(50) >= 2
+    layers = {dtype: FrozenEmbedding(50, 16, standardize=False, table_dtype=dtype) for dtype in ("int8", "float32")}
+    for layer in layers.values():
+        layer.load_table(vectors, present)
+    rows = np.arange(2, 50)
+    step = np.abs(vectors[2:]).max(axis=1, keepdims=True) / 127
+    assert (np.abs(layers["int8"](rows).numpy() - layers["float32"](rows).numpy()) <= 0.5001 * step).all()
+    assert layers["int8"].table.dtype == "int8" and len(layers["int8"].cached_variables) == 3
+
+
+def test_a_row_of_zeros_in_eight_bits_is_zeros():
+    layer = FrozenEmbedding(4, 2, standardize=False, table_dtype="int8")
+    layer.load_table(np.zeros((4, 2)), np.array([False, False, True, True]))
+    assert layer(np.array([2, 3])).numpy().tolist() == [[0, 0], [0, 0]]

@@ -47,7 +47,8 @@ def evaluate(config, workspace, recipe):
     with workspace.commit(f"reports/{config.model.folder}", recipe) as folder:
         save_scores(table, folder / "scores.npz")
         with np.load(workspace.path(f"models/{config.model.folder}") / "counts.npz") as counts:
-            measures = measure(table, counts["exposures"], config.evaluate, config.seed)
+            requests = np.where(user < 40, counts["user_requests"][np.minimum(user, 39)], 0)
+            measures = measure(table, counts["exposures"], config.evaluate, config.seed, requests)
         save_measures(measures, folder / "measures.npz")
         write_metrics(records_of(measures, config.evaluate.confidence), folder / "metrics.jsonl", config.model.folder, summary["seed"])
     print("words that a grid keeps to itself")

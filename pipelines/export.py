@@ -1,0 +1,177 @@
+"""Exports a trained ranking model for TF Serving: raw ids in, probabilities out, vocabularies and item tables inside.
+
+Reads the model, the catalog, the tables and a few requests of the test split; what is missing is made first. Writes a
+SavedModel with the signatures `serving_default` (one row a user, many candidates) and `embed` (what the model knows of items),
+warm-up requests and golden answers; loads it in a fresh process the way the server does, replays the warm-up, compares its
+scores with the trainer's to 1e-5; and only then publishes it under the next version number.
+
+Writes <run>/exports/<model>/<version> (or serve.base). The newest serve.keep versions stay; see `python -m serving.publish`.
+
+  python -m pipelines.export
+  python -m pipelines.export model.backbone.name=din model.ppm=none serve.table_dtype=int8
+  python -m pipelines.export --tables-only     # new items, same weights: after `prepare` and `embed` on the new catalog
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.stage import configure_logging, fail, help_of, make, stage_of
+from ppm_tf.config import Config, ConfigError, load
+from ppm_tf.workspace import StaleArtifact, Workspace
+
+logger = logging.getLogger(__name__)
+
+TABLES_ONLY = "--tables-only"
+SECTIONS = ("run", "serve", "model", "data", "text", "image", "embed", "ppm", "train", "beam")
+
+
+def export(config: Config, workspace: Workspace, tables_only: bool = False) -> Path:
+    """Exports and publishes the model of `config.model`; returns the version's folder.
+
+    Args:
+        config: the settings.
+        workspace: the run folder.
+        tables_only: keep the graph and the weights of the newest version, and take the items and tables of the run.
+
+    Raises:
+        ValueError: the export does not answer as the trainer does, or `tables_only` and the weights are others.
+    """
+    train = stage_of("models")
+    for name in train.parents(config) if not tables_only else [name for name in train.parents(config) if name != "ppm"]:
+        make(stage_of(name), config, workspace, asked=False)
+    trained = workspace.path(f"models/{config.model.folder}")
+    if not tables_only:
+        make(train, config, workspace, asked=False)
+    elif not workspace.exists(f"models/{config.model.folder}"):
+        raise FileNotFoundError(f"{TABLES_ONLY} needs a trained model. Received: none in {trained}. Run `python -m pipelines.export` first.")
+    import tensorflow as tf
+
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.models.ranking_files import SCHEMA, Inputs, load_ranking_model, ranking_tables
+    from serving.export import verify, write_extras, write_saved_model
+    from serving.publish import publish, versions
+    from serving.requests import raw_requests, sample_batches
+    from serving.signature import Limits, ServingModule
+
+    begun, settings = time.monotonic(), config.serve
+    base, name = Path(settings.base) if settings.base else workspace.folder / "exports", settings.model or config.model.folder
+    logger.info("exporting %s to %s", trained, base / name)
+    inputs, schema = Inputs.read(workspace, ranking_tables(config)), Schema.read(trained / SCHEMA)
+    dtype = None if settings.table_dtype == "stored" else settings.table_dtype
+    model = load_ranking_model(config, inputs, trained, dtype)
+    change = _change(config, workspace, inputs, trained, model) if dtype else {}
+    batches = sample_batches(workspace, inputs, schema, settings.requests)
+    answers = [_answers(model, batch, schema.tasks) for batch in batches]
+    requests = [raw_requests(batch, inputs, schema, settings.pad_id, model.embedding.users is not None) for batch in batches]
+    model.embedding.fold_tables()
+    module = ServingModule(model, schema, inputs.catalog, Limits(settings.max_candidates, settings.pad_id))
+    staged = workspace.folder / ".state" / f"export-{name}"
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        write_saved_model(module, staged)
+        if tables_only:
+            _keep_graph(staged, base / name / str(max(versions(base, name), default=0)))
+        about = {
+            "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks), "items": inputs.catalog.num_items,
+            "tables": {table: {"dim": inputs.tables[table].dim, "dtype": settings.table_dtype if dtype else str(inputs.tables[table].vectors.dtype)} for table in inputs.tables},
+            "inputs": {key: [str(spec.dtype.name), list(spec.shape)] for key, spec in module.inputs().items()}, "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
+            "max_candidates": settings.max_candidates, "max_history": schema.history_length, "tables_only": tables_only, "auc_of_tables": change,
+            "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
+        }  # fmt: skip
+        write_extras(staged, requests, answers, name, settings.warmup_batches, about)
+        figures = verify(staged)
+        logger.info("verified in a fresh process: %s", ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+        _note(staged, {**about, "verified": figures})
+        folder = publish(staged, base, name, keep=settings.keep)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    logger.info("pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)", time.monotonic() - begun, folder, f"{inputs.catalog.num_items:,}", figures["megabytes"])
+    return folder
+
+
+def _answers(model, batch: dict, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """The trainer's probabilities of a batch, by task."""
+    import tensorflow as tf
+
+    probabilities = tf.sigmoid(tf.cast(model(batch, training=False), tf.float32)).numpy()
+    return {task: probabilities[:, :, place] for place, task in enumerate(tasks)}
+
+
+def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) -> dict[str, Any]:
+    """AUC of each task on requests of the valid split, with the tables as written and as exported."""
+    from ppm_tf.data import samples
+    from ppm_tf.evaluation import collect
+    from ppm_tf.metrics import auc
+    from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.ranking_files import load_ranking_model
+
+    files = samples.find_shards(workspace.path("data") / "samples", ["valid"], config.model.train.verify)
+    size = config.evaluate.batch_size
+    found: dict[str, Any] = {"requests": min(config.serve.check_requests, files.records)}
+    for name, one in (("stored", load_ranking_model(config, inputs, trained)), (config.serve.table_dtype, model)):
+        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size))
+        scores = collect(Predictor(one, dataset), inputs.schema.tasks)
+        for place, task in enumerate(inputs.schema.tasks):
+            known = scores.labels[:, place] >= 0
+            found.setdefault(task, {})[name] = float(auc(scores.labels[known, place], scores.scores[known, place]))
+    logger.info("AUC with tables as stored and as %s: %s", config.serve.table_dtype, found)
+    return found
+
+
+def _keep_graph(staged: Path, earlier: Path) -> None:
+    """Puts the graph of an earlier version in the place of the new one, whose weights must be the same.
+
+    Raises:
+        FileNotFoundError: there is no earlier version.
+        ValueError: another weight than the catalog's and the tables' differs.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    if not (earlier / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{TABLES_ONLY} needs an exported version to take the graph from. Received: none in {earlier.parent}. Run `python -m pipelines.export` first.")
+    old, new = (tf.train.load_checkpoint(str(folder / "variables" / "variables")) for folder in (earlier, staged))
+    shapes = old.get_variable_to_shape_map(), new.get_variable_to_shape_map()
+    names = [name for name in shapes[0] if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    same = set(shapes[0]) == set(shapes[1])
+    # What has another length is the catalog's; what has the same length and is a number must be the same weight, unless the catalog did not grow.
+    if not same or any(shapes[0][name] == shapes[1][name] and not shapes[0][name] and not np.array_equal(old.get_tensor(name), new.get_tensor(name)) for name in names):
+        raise ValueError(f"{TABLES_ONLY} keeps the weights of {earlier}. Received: a model of other weights. Run `python -m pipelines.export` without it.")
+    shutil.copy(earlier / "saved_model.pb", staged / "saved_model.pb")
+    if (earlier / "fingerprint.pb").is_file():
+        shutil.copy(earlier / "fingerprint.pb", staged / "fingerprint.pb")
+
+
+def _note(staged: Path, about: dict[str, Any]) -> None:
+    from serving.layout import ABOUT, EXTRA
+
+    (staged / EXTRA / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(help_of(__name__ if __name__ != "__main__" else "pipelines.export", f" [{TABLES_ONLY}]", SECTIONS))
+        return
+    try:
+        config = load([argument for argument in arguments if argument != TABLES_ONLY])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    configure_logging()
+    try:
+        print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
+    except (StaleArtifact, FileNotFoundError, ValueError, RuntimeError) as error:
+        fail("pipelines.export", error)
+
+
+if __name__ == "__main__":
+    main()

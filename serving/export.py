@@ -1,0 +1,74 @@
+"""Writes a `ServingModule` as a SavedModel, with its warm-up requests and golden answers, and checks what was written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.layout import ABOUT, EMBED, EXTRA, GOLDEN, SIGNATURE
+from serving.signature import ServingModule
+from serving.warmup import write_warmup
+
+logger = logging.getLogger(__name__)
+
+
+def write_saved_model(module: ServingModule, folder: Path) -> None:
+    """Writes the SavedModel with the signatures `serving_default` and `embed`."""
+    specs = module.inputs()
+    item = specs["candidate_ids"].dtype
+    rank = tf.function(lambda **inputs: module.rank(**inputs)).get_concrete_function(**specs)
+    embed = tf.function(lambda item_ids: module.embed(item_ids)).get_concrete_function(tf.TensorSpec([None], item, name="item_ids"))
+    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: rank, EMBED: embed})
+
+
+def write_extras(folder: Path, requests: list[Mapping[str, np.ndarray]], answers: list[Mapping[str, np.ndarray]], model: str, batches: tuple[int, ...], about: Mapping[str, Any]) -> None:
+    """Writes the warm-up, the golden request with its answer, and what the export is.
+
+    Args:
+        folder: the SavedModel.
+        requests: inputs of `serving_default` of one row each.
+        answers: the trainer's probabilities of each, by task.
+        model: name under which the model is served.
+        batches: numbers of requests at once in the warm-up.
+        about: for `export.json`.
+    """
+    extra = folder / EXTRA
+    extra.mkdir(exist_ok=True)
+    items = np.unique(np.concatenate([request["candidate_ids"].ravel() for request in requests]))
+    records = [(SIGNATURE, {name: np.repeat(value, size, axis=0) for name, value in request.items()}) for request in requests for size in batches]
+    write_warmup(extra, model, [*records, (EMBED, {"item_ids": items[:16]})])
+    together = [{name: np.concatenate([one[name] for one in rows]) for name in rows[0]} for rows in (requests, answers)]
+    golden = {"signature_name": SIGNATURE, "inputs": _plain(together[0]), "outputs": _plain(together[1])}
+    (extra / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
+    (extra / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def verify(folder: Path) -> dict[str, float]:
+    """Loads the export in a fresh process as the server does, replays the warm-up and compares the golden answers.
+
+    Returns:
+        Its figures: `load_seconds`, `difference` (the largest to a golden score) and `megabytes`.
+
+    Raises:
+        ValueError: the export would fail in the server, or answers otherwise than the trainer.
+    """
+    done = subprocess.run([sys.executable, "-m", "serving.verify", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"The export {folder} must load and answer as the trainer does. Received: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _plain(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: _text(value) if value.dtype.kind in "OS" else value.tolist() for name, value in values.items()}
+
+
+def _text(values: np.ndarray) -> Any:
+    return [_text(value) if isinstance(value, np.ndarray) else value.decode() if isinstance(value, bytes) else str(value) for value in values]

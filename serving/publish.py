@@ -1,0 +1,310 @@
+"""Publication of an exported model: `<base>/<model>/<version>/` is whole or absent, and one command goes back.
+
+TF Serving takes any numeric folder live within a second of its appearance, even one without variables. So a version is completed
+under a name that is no number, forced to disk, and only then renamed. Reads a staged version folder; writes below `<base>/<model>`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+GOLDEN = "assets.extra/golden.json"
+_LOCK = ".publish.lock"
+_INCOMING, _OUTGOING, _WITHDRAWN = "incoming-", "outgoing-", "withdrawn-"  # no numbers: the server passes them by
+_MOST = 2**63 - 1  # the server reads a version as int64
+
+
+def publish(staged: Path, base: Path, model: str, version: int | None = None, keep: int = 3) -> Path:
+    """Makes a staged version folder the live one, and removes versions beyond the last `keep`.
+
+    A folder that lies in `<base>/<model>` already is renamed; one from elsewhere is copied and stays. A process killed at any moment
+    leaves whole versions only; what it left under other names is cleared by the next call. Files are made readable for everyone,
+    since the server runs as another user.
+
+    Args:
+        staged: folder with `saved_model.pb`, `variables/`, the warm-up requests and the golden answers.
+        base: folder of the exported models.
+        model: name of the model.
+        version: number to publish under; None: one above every number ever given out that can still be seen.
+        keep: versions that stay. The live one and the one below it, to go back to, stay in any case.
+
+    Returns:
+        The published folder.
+
+    Raises:
+        FileNotFoundError: `staged` is not there.
+        ValueError: it is not complete, or the number is taken or not above the highest.
+        RuntimeError: another process publishes this model, or `staged` changed while it was copied.
+    """
+    start = time.monotonic()
+    staged, folder = Path(staged).resolve(), _folder(base, model)
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1. Received: {keep}")
+    require_complete(staged)
+    if staged.parent == folder.resolve() and (staged.name.isdigit() or staged.name.startswith((_OUTGOING, _WITHDRAWN))):
+        raise ValueError(f"The staged folder must have a name that is no version. Received: {staged}. Restore a withdrawn version with --restore.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        _clear(folder, but=staged)
+        number = _next(folder, version)
+        logger.info("publish: start, %s as version %d of %s", staged, number, folder)
+        incoming = staged if staged.parent == folder.resolve() else folder / f"{_INCOMING}{number}"
+        try:
+            if incoming != staged:
+                _copy(staged, incoming)
+            _open_to_readers(incoming)
+            _sync(incoming)
+        except BaseException:
+            if incoming != staged:
+                shutil.rmtree(incoming, ignore_errors=True)
+            raise
+        size = sum(_contents(incoming).values())
+        target = folder / str(number)
+        os.rename(incoming, target)
+        _sync_folder(folder)
+        _prune(folder, max(keep, 2))
+    logger.info("publish: done in %.1f s, %d bytes, wrote %s", time.monotonic() - start, size, target)
+    return target
+
+
+def rollback(base: Path, model: str, to: int | None = None) -> Path:
+    """Goes back to an earlier version by withdrawing those above it; `restore` brings one back.
+
+    Under the server's `latest` policy the highest number is live, so nothing else is needed. Their numbers are not given out again.
+
+    Args:
+        base: folder of the exported models.
+        model: name of the model.
+        to: the version to be live; None: the one below the live one.
+
+    Returns:
+        The folder of the version that is live now.
+
+    Raises:
+        ValueError: there is no such version, it is live already, or it is not complete.
+        RuntimeError: another process publishes this model.
+    """
+    start, folder = time.monotonic(), _folder(base, model)
+    found = versions(base, model)
+    if len(found) < 2:
+        raise ValueError(f"Going back needs a version below the live one in {folder}. Received: {found or 'no version'}. Publish one instead.")
+    with _lock(folder):
+        found = _numbers(folder)
+        to = found[-2] if to is None else to
+        if to not in found[:-1]:
+            raise ValueError(f"The version to go back to must be one of {found[:-1]}, below the live {found[-1]}, in {folder}. Received: {to}")
+        target = _numbered(folder)[to]
+        require_complete(target)
+        logger.info("rollback: start, from version %d to %d of %s", found[-1], to, folder)
+        for number in found[found.index(to) + 1 :]:  # upwards: the live one goes last, so that none between is live for a moment
+            os.rename(_numbered(folder)[number], folder / f"{_WITHDRAWN}{number}")
+        _sync_folder(folder)
+    logger.info("rollback: done in %.1f s, %d bytes, live is %s", time.monotonic() - start, sum(_contents(target).values()), target)
+    return target
+
+
+def restore(base: Path, model: str, version: int) -> Path:
+    """Brings a withdrawn version back under its number; it is live if that is the highest.
+
+    Raises:
+        ValueError: no version of that number was withdrawn, or it is not complete.
+        RuntimeError: another process publishes this model.
+    """
+    folder = _folder(base, model)
+    if version not in withdrawn(base, model):
+        raise ValueError(f"The version to restore must be one of the withdrawn {withdrawn(base, model)} in {folder}. Received: {version}")
+    with _lock(folder):
+        source, target = folder / f"{_WITHDRAWN}{version}", folder / str(version)
+        require_complete(source)
+        os.rename(source, target)
+        _sync_folder(folder)
+    logger.info("restore: done, %d bytes, wrote %s", sum(_contents(target).values()), target)
+    return target
+
+
+def versions(base: Path, model: str) -> list[int]:
+    """The published versions, rising; the last is live."""
+    return _numbers(_folder(base, model))
+
+
+def withdrawn(base: Path, model: str) -> list[int]:
+    """The versions that `rollback` has put aside, rising."""
+    return _numbers(_folder(base, model), _WITHDRAWN)
+
+
+def require_complete(folder: Path) -> None:
+    """Refuses what the server would take live and not answer from.
+
+    Without `variables/` a version replaces the good one and every request is a 404; a warm-up file turns that, and a missing op, into a
+    failed load. What is in the files is judged by the export, before.
+
+    Raises:
+        FileNotFoundError: the folder is not there.
+        ValueError: a file is missing or empty.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"A version must be a folder. Received: {folder}, which is not there. Run `python -m pipelines.export` first.")
+    shards = sorted(folder.glob("variables/variables.data-*-of-*"))
+    total = int(shards[0].name.rpartition("-")[2]) if shards and shards[0].name.rpartition("-")[2].isdigit() else 1
+    needed = ["saved_model.pb", "variables/variables.index", *(f"variables/variables.data-{i:05d}-of-{total:05d}" for i in range(total)), WARMUP, GOLDEN]
+    missing = [name for name in needed if not (folder / name).is_file() or not (folder / name).stat().st_size]
+    if missing:
+        raise ValueError(f"A version must hold {', '.join(needed)}. Received: {folder}, where {', '.join(missing)} is missing or empty. Export it again.")
+    try:
+        golden = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
+    except ValueError:
+        golden = None
+    if not isinstance(golden, dict) or not {"inputs", "outputs"} <= set(golden):
+        raise ValueError(f"{GOLDEN} must be a JSON object with inputs and outputs. Received: {folder / GOLDEN}, which is not. Export it again.")
+
+
+def _folder(base: Path, model: str) -> Path:
+    if not re.fullmatch(r"[\w.+-]+", model) or set(model) == {"."}:
+        raise ValueError(f"A model name must be letters, digits and any of ._+-. Received: {model!r}")
+    return Path(base) / model
+
+
+def _numbered(folder: Path, prefix: str = "") -> dict[int, Path]:
+    """Entries named by a number behind `prefix`. As the server does, 007 is read as 7."""
+    names = {path: path.name.removeprefix(prefix) for path in folder.glob(f"{prefix}*")}
+    return {int(name): path for path, name in names.items() if re.fullmatch("[0-9]+", name)}
+
+
+def _numbers(folder: Path, prefix: str = "") -> list[int]:
+    return sorted(_numbered(folder, prefix))
+
+
+def _next(folder: Path, version: int | None) -> int:
+    """The number to publish under. A withdrawn number stays taken: logs and clients know it as something else."""
+    taken = sorted({*_numbers(folder), *_numbers(folder, _WITHDRAWN)})
+    highest = taken[-1] if taken else 0
+    if version is None:
+        version = highest + 1
+    if version in taken:
+        raise ValueError(f"A version number must be new in {folder}. Received: {version}, which exists. Leave it out to get {highest + 1}.")
+    if not highest < version <= _MOST:
+        raise ValueError(f"A version must be above the highest in {folder}, {highest}, to go live. Received: {version}. Leave it out to get {highest + 1}.")
+    return version
+
+
+def _copy(source: Path, target: Path) -> None:
+    before = _contents(source)
+    shutil.copytree(source, target)
+    if _contents(target) != before or _contents(source) != before:
+        raise RuntimeError(f"The staged folder must not change while it is copied. Received: {source}, which did. Publish it when its export is done.")
+
+
+def _contents(folder: Path) -> dict[str, int]:
+    """Bytes by file name."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def _open_to_readers(folder: Path) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Removes all but the last `keep` versions, and as many withdrawn ones. The new version is live already, so a failure is only told."""
+    for prefix in ("", _WITHDRAWN):
+        for number in _numbers(folder, prefix)[:-keep]:
+            path, outgoing = _numbered(folder, prefix)[number], folder / f"{_OUTGOING}{number}"
+            try:
+                os.rename(path, outgoing)  # never a numeric folder that is half gone: a rollback could make it live
+                shutil.rmtree(outgoing)
+            except OSError as error:
+                logger.warning("publish: the new version is live, but the old %s could not be removed: %s", path, error)
+
+
+def _clear(folder: Path, but: Path) -> None:
+    """Removes what a killed publisher left. The caller holds the lock, so none of it is in use."""
+    for prefix in (_INCOMING, _OUTGOING):
+        for path in folder.glob(f"{prefix}*"):
+            if path.resolve() != but:
+                shutil.rmtree(path)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keeps a second process from changing the same model. The lock of a killed process is void by itself."""
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"One process at a time may change {folder}. Another one is publishing there. Wait for it.") from None
+        yield
+
+
+def _sync(folder: Path) -> None:
+    """Forces a folder to disk, so that a power cut after the rename cannot leave empty files."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    for path in [*(path for path in sorted(folder.rglob("*")) if path.is_dir()), folder]:
+        _sync_folder(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _list(base: Path, model: str) -> None:
+    folder, found = _folder(base, model), versions(base, model)
+    for number in found:
+        print(f"{number}\t{sum(_contents(_numbered(folder)[number]).values())} bytes{chr(9) + 'live' if number == found[-1] else ''}")
+    for number in withdrawn(base, model):
+        print(f"{number}\t{sum(_contents(folder / f'{_WITHDRAWN}{number}').values())} bytes\twithdrawn")
+    if not found:
+        print(f"no version in {folder}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line. Exits with 2 on wrong usage, 1 on a failure the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m serving.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("staged", nargs="?", type=Path, help="version folder to publish")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the exported models")
+    parser.add_argument("--model", required=True, help="name of the model")
+    parser.add_argument("--version", type=int, help="number to publish under; by default one above the highest")
+    parser.add_argument("--keep", type=int, default=3, help="versions that stay (default 3; the live one and the one below it always do)")
+    parser.add_argument("--rollback", nargs="?", type=int, const=-1, metavar="VERSION", help="go back to a version, or to the one below the live one")
+    parser.add_argument("--restore", type=int, metavar="VERSION", help="bring a withdrawn version back")
+    parser.add_argument("--list", action="store_true", help="print the versions: number, bytes, live or withdrawn")
+    asked = parser.parse_args(arguments)
+    if [asked.staged is not None, asked.rollback is not None, asked.restore is not None, asked.list].count(True) != 1:
+        parser.error("give exactly one of: a staged folder, --rollback, --restore, --list")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    try:
+        if asked.list:
+            _list(asked.base, asked.model)
+        elif asked.restore is not None:
+            restore(asked.base, asked.model, asked.restore)
+        elif asked.rollback is not None:
+            rollback(asked.base, asked.model, None if asked.rollback == -1 else asked.rollback)
+        else:
+            publish(asked.staged, asked.base, asked.model, asked.version, asked.keep)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"serving.publish: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
