@@ -55,7 +55,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
 
     from ppm_tf.data.schema import Schema
     from ppm_tf.models.ranking_files import SCHEMA, Inputs, load_ranking_model, ranking_tables
-    from serving.export import verify, write_extras, write_saved_model
+    from serving.export import keep_graph, verify, write_extras, write_saved_model
     from serving.publish import publish, versions
     from serving.requests import raw_requests, sample_batches
     from serving.signature import Limits, ServingModule
@@ -77,7 +77,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     try:
         write_saved_model(module, staged)
         if tables_only:
-            _keep_graph(staged, base / name / str(max(versions(base, name), default=0)))
+            keep_graph(staged, base / name / str(max(versions(base, name), default=0)), module.catalog_keys)
         about = {
             "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks), "items": inputs.catalog.num_items,
             "tables": {table: {"dim": inputs.tables[table].dim, "dtype": settings.table_dtype if dtype else str(inputs.tables[table].vectors.dtype)} for table in inputs.tables},
@@ -123,30 +123,6 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) 
             found.setdefault(task, {})[name] = float(auc(scores.labels[known, place], scores.scores[known, place]))
     logger.info("AUC with tables as stored and as %s: %s", config.serve.table_dtype, found)
     return found
-
-
-def _keep_graph(staged: Path, earlier: Path) -> None:
-    """Puts the graph of an earlier version in the place of the new one, whose weights must be the same.
-
-    Raises:
-        FileNotFoundError: there is no earlier version.
-        ValueError: another weight than the catalog's and the tables' differs.
-    """
-    import numpy as np
-    import tensorflow as tf
-
-    if not (earlier / "saved_model.pb").is_file():
-        raise FileNotFoundError(f"{TABLES_ONLY} needs an exported version to take the graph from. Received: none in {earlier.parent}. Run `python -m pipelines.export` first.")
-    old, new = (tf.train.load_checkpoint(str(folder / "variables" / "variables")) for folder in (earlier, staged))
-    shapes = old.get_variable_to_shape_map(), new.get_variable_to_shape_map()
-    names = [name for name in shapes[0] if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
-    same = set(shapes[0]) == set(shapes[1])
-    # What has another length is the catalog's; what has the same length and is a number must be the same weight, unless the catalog did not grow.
-    if not same or any(shapes[0][name] == shapes[1][name] and not shapes[0][name] and not np.array_equal(old.get_tensor(name), new.get_tensor(name)) for name in names):
-        raise ValueError(f"{TABLES_ONLY} keeps the weights of {earlier}. Received: a model of other weights. Run `python -m pipelines.export` without it.")
-    shutil.copy(earlier / "saved_model.pb", staged / "saved_model.pb")
-    if (earlier / "fingerprint.pb").is_file():
-        shutil.copy(earlier / "fingerprint.pb", staged / "fingerprint.pb")
 
 
 def _note(staged: Path, about: dict[str, Any]) -> None:

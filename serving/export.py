@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,6 +28,29 @@ def write_saved_model(module: ServingModule, folder: Path) -> None:
     rank = tf.function(lambda **inputs: module.rank(**inputs)).get_concrete_function(**specs)
     embed = tf.function(lambda item_ids: module.embed(item_ids)).get_concrete_function(tf.TensorSpec([None], item, name="item_ids"))
     tf.saved_model.save(module, str(folder), signatures={SIGNATURE: rank, EMBED: embed})
+
+
+def keep_graph(folder: Path, earlier: Path, catalog_keys: frozenset[str]) -> None:
+    """Gives a new export the graph of an earlier version, byte for byte; only the catalog and the item tables may differ.
+
+    Args:
+        folder: the new export, written from the same model over another catalog.
+        earlier: the version to take the graph from.
+        catalog_keys: names of the variables that belong to the catalog.
+
+    Raises:
+        FileNotFoundError: there is no earlier version.
+        ValueError: the earlier version is another model.
+    """
+    if not (earlier / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"An earlier version must be there to take the graph from. Received: none in {earlier.parent}. Run `python -m pipelines.export` first.")
+    old, new = (tf.train.load_checkpoint(str(one / "variables" / "variables")) for one in (earlier, folder))
+    keys = [set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"} for reader in (old, new)]
+    if keys[0] != keys[1] or any(not np.array_equal(old.get_tensor(key), new.get_tensor(key)) for key in sorted(keys[0] - catalog_keys)):
+        raise ValueError(f"New tables alone may only go to the same model. Received: other weights than those of {earlier}. Run `python -m pipelines.export` for the whole model.")
+    for name in ("saved_model.pb", "fingerprint.pb"):
+        if (earlier / name).is_file():
+            shutil.copy(earlier / name, folder / name)
 
 
 def write_extras(folder: Path, requests: list[Mapping[str, np.ndarray]], answers: list[Mapping[str, np.ndarray]], model: str, batches: tuple[int, ...], about: Mapping[str, Any]) -> None:

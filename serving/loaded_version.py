@@ -16,7 +16,6 @@ DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
 # The server has no Python; here they would run if the process that wrote the model were this one.
 _PYTHON_OPS = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
-_SHORT_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 
 
 @dataclass(frozen=True)
@@ -130,6 +129,8 @@ class LoadedVersion:
 
     def _checked(self, name: str, inputs: dict[str, np.ndarray]) -> tuple[Signature, dict[str, np.ndarray]]:
         """What gRPC checks of a request, which is what a warm-up record is."""
+        import tensorflow as tf
+
         signature = self.signatures.get(name or DEFAULT_SIGNATURE)
         if signature is None:
             raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.')
@@ -137,7 +138,7 @@ class LoadedVersion:
         if extra or missing:
             raise invalid(f"input size does not match signature. Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}.")
         for index, (key, expected) in enumerate(signature.inputs.items()):
-            received = "string" if inputs[key].dtype == object else _SHORT_NAMES.get(inputs[key].dtype.name, inputs[key].dtype.name)
+            received = _dtype_name(tf.dtypes.as_dtype(inputs[key].dtype).as_datatype_enum)
             if received != expected:
                 raise invalid(f"Expects arg[{index}] to be {expected} but {received} is provided")
         return signature, inputs
@@ -188,10 +189,13 @@ def _signature(name: str, definition: Any) -> Signature:
 
 
 def _dtypes(tensors: Any) -> dict[str, str]:
-    import tensorflow as tf
+    return {name: _dtype_name(tensors[name].dtype) for name in sorted(tensors)}
 
-    names = {name: tf.dtypes.as_dtype(tensors[name].dtype).name for name in sorted(tensors)}
-    return {name: _SHORT_NAMES.get(dtype, dtype) for name, dtype in names.items() if dtype != "invalid"}
+
+def _dtype_name(enum: int) -> str:
+    from tensorflow.core.framework import types_pb2
+
+    return types_pb2.DataType.Name(enum).removeprefix("DT_").lower()
 
 
 def _python_op(graph: Any) -> str:

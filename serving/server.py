@@ -149,6 +149,8 @@ def main(arguments: list[str] | None = None) -> None:
         _become_tfserving(options)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    for library in ("tensorflow", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     from serving.loaded_version import LoadedVersion
     from serving.models import Models
 

@@ -60,9 +60,16 @@ class ServingModule(tf.Module):
         self._has_users = model.embedding.users is not None
         free_catalog_variables(model)
         self.variables_of_model = [variable.value for variable in model.variables]
+        free = [place for place, variable in enumerate(self.variables_of_model) if variable.shape.rank and variable.shape[0] is None]
+        self._catalog_keys = frozenset(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("items/keys", *(f"variables_of_model/{place}" for place in free)))
         # Behind a function, so that tf.Module does not track the Keras model.
         self._model = lambda batch: model(batch, training=False)
         self._vectors = model.item_vectors
+
+    @property
+    def catalog_keys(self) -> frozenset[str]:
+        """The names, in a checkpoint of the module, of what belongs to the catalog and not to the model."""
+        return self._catalog_keys
 
     def inputs(self) -> dict[str, tf.TensorSpec]:
         """The inputs of `serving_default`, by name."""
@@ -92,8 +99,9 @@ class ServingModule(tf.Module):
         ]
         if schema.has_time:
             checks.append(tf.debugging.assert_equal(tf.shape(inputs["history_times"]), tf.shape(inputs["history_ids"]), "history_times must have the shape of history_ids."))
-        with tf.control_dependencies(checks):
-            batch = {"item": self.rows_of(inputs["candidate_ids"]), "history": self.rows_of(inputs["history_ids"])}
+        with tf.control_dependencies(checks):  # nothing is computed from a request that is not what it should be
+            inputs = {name: tf.identity(value) for name, value in inputs.items()}
+        batch = {"item": self.rows_of(inputs["candidate_ids"]), "history": self.rows_of(inputs["history_ids"])}
         batch["user_id"] = _stored(inputs["user_id"]) if self._has_users else tf.zeros([requests], tf.int64)
         if schema.has_time:
             batch |= {"time": inputs["time"], "history_time": inputs["history_times"]}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Starts TF Serving and stops it gently. Further server flags are given as arguments.
+# The server ends at SIGTERM without finishing what it holds, so this script stands between: at SIGTERM it turns unhealthy, serves on for
+# DRAIN_SECONDS while the load balancer looks elsewhere, and only then ends the server. It takes the place of a preStop sleep;
+# the grace period of the container (stop_grace_period, terminationGracePeriodSeconds) must be longer than DRAIN_SECONDS.
+set -euo pipefail
+
+flags=(
+  --port=8500
+  --rest_api_port=8501
+  --rest_api_timeout_in_ms="${REST_TIMEOUT_MS:-5000}"
+  --model_config_file="${MODEL_CONFIG:-/etc/tfserving/model.config}"
+  --model_config_file_poll_wait_seconds="${MODEL_CONFIG_POLL:-30}"
+  --file_system_poll_wait_seconds="${VERSION_POLL:-5}"
+  --monitoring_config_file="${MONITORING_CONFIG:-/etc/tfserving/monitoring.config}"
+  # a version that fails is given up at once: the default is five more tries a minute apart, which hold up every other load
+  --max_num_load_retries=1
+  --num_load_threads="${LOAD_THREADS:-2}"
+  # a label and its version may come in the same file, at the start; a label in use still moves only to an available version
+  --allow_version_labels_for_unavailable_models=true
+  # on by default, on the gRPC port, for anyone who reaches it
+  --enable_profiler=false
+)
+# Never --enable_serialization_as_tensor_content: REST would answer 200 with wrong numbers.
+if [[ -n "${BATCHING_CONFIG:-}" ]]; then
+  flags+=(--enable_batching=true --batching_parameters_file="${BATCHING_CONFIG}")
+fi
+if [[ -n "${GPU_MEMORY_FRACTION:-}" ]]; then
+  flags+=(--per_process_gpu_memory_fraction="${GPU_MEMORY_FRACTION}")
+fi
+
+draining="${DRAINING_FILE:-/tmp/draining}"
+rm -f "${draining}"
+tensorflow_model_server "${flags[@]}" "$@" &
+server=$!
+
+drain() {
+  touch "${draining}"
+  echo "stopping in ${DRAIN_SECONDS:-10} s" >&2
+  sleep "${DRAIN_SECONDS:-10}"
+  kill -TERM "${server}" 2>/dev/null || true
+}
+trap drain TERM INT
+
+code=0
+wait "${server}" || code=$?
+if [[ -e "${draining}" ]]; then # the signal ended that wait, not the server
+  code=0
+  wait "${server}" || code=$?
+fi
+exit "${code}"
