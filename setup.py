@@ -11,7 +11,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
-    packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*"]),
+    packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*", "serving", "serving.*"]),
     install_requires=[
         "apache-beam>=2.77,<2.78",
         "keras>=3.15,<3.16",
@@ -30,9 +30,15 @@ setup(
         # 2.21 makes the resolver fall back to tf-models-official 2.7
         "tensorflow>=2.20,<2.21",
         "tensorflow-recommenders>=0.7.7,<0.8",
+        # the warm-up records' form, and the gRPC client
+        "tensorflow-serving-api>=2.20,<2.21",
         "tensorflow-text>=2.20,<2.21",
         "tf-models-official>=2.20,<2.21",
         "tqdm>=4.66",
     ],
-    extras_require={"test": ["pytest>=8.3"]},
+    extras_require={
+        # the local server
+        "serve": ["starlette>=1.0,<2", "uvicorn>=0.40,<1"],
+        "test": ["hypothesis>=6.150", "pytest>=8.3", "starlette>=1.0,<2", "uvicorn>=0.40,<1"],
+    },
 )

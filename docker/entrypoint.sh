@@ -34,6 +34,7 @@ rm -f "${draining}"
 tensorflow_model_server "${flags[@]}" "$@" &
 server=$!
 
+# shellcheck disable=SC2329 # the trap calls it
 drain() {
   touch "${draining}"
   echo "stopping in ${DRAIN_SECONDS:-10} s" >&2

@@ -18,11 +18,11 @@ COPY ppm_tf ppm_tf
 COPY pipelines pipelines
 COPY serving serving
 COPY configs configs
-RUN pip install --no-deps --no-build-isolation . \
+RUN pip install --no-deps . \
     && useradd --uid 1000 --create-home trainer \
     && mkdir runs && chown trainer runs
 # runs are owned by this user: -u "$(id -u):$(id -g)" makes them yours
-USER trainer
+USER 1000
 ENV HOME=/home/trainer MPLCONFIGDIR=/tmp
 VOLUME ["/app/runs"]
 ENTRYPOINT ["python", "-m"]

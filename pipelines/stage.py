@@ -197,7 +197,7 @@ def configure_logging() -> None:
 
 def _from_us_or_serious(record: logging.LogRecord) -> bool:
     """Leaves out the chatter of libraries, some of which log through the root logger."""
-    return record.levelno >= logging.ERROR or record.name.startswith(("ppm_tf", "pipelines", "__main__"))
+    return record.levelno >= logging.ERROR or record.name.startswith(("ppm_tf", "pipelines", "serving", "__main__"))
 
 
 def _help(stages: list[Stage]) -> str:

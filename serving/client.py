@@ -181,9 +181,10 @@ class Client:
             raise BadInput(f"by must be a task of the model: {', '.join(outputs)}. Received: {by}.")
         row = request_row(signature, candidates=candidates, history=history, user_id=user_id, time=time, user=user, context=context)
         predictions = _part(self._predict({"signature_name": signature_name, "instances": [row]}), "predictions", list)
-        scores = predictions[0] if len(outputs) > 1 else {outputs[0]: predictions[0]}
-        if any(len(scores[task]) != len(candidates) for task in outputs):
-            raise BadAnswer(f"There must be {len(candidates)} scores a task. Received: { {task: len(scores[task]) for task in outputs} }.")
+        answer = predictions[0] if len(outputs) > 1 and predictions else dict(zip(outputs, predictions, strict=False))
+        scores = {task: _part(answer, task, list) for task in outputs}
+        if any(len(values) != len(candidates) for values in scores.values()):
+            raise BadAnswer(f"There must be {len(candidates)} scores a task. Received: { {task: len(values) for task, values in scores.items()} }.")
         return scores if by is None else sorted(zip(candidates, scores[by], strict=True), key=lambda pair: -pair[1])
 
     def signature(self, name: str) -> dict[str, Any]:
@@ -224,7 +225,7 @@ class Client:
         while True:
             left = end - clock.monotonic()
             try:
-                status, content = self._send(verb, self._path + suffix, body, min(self._timeout, left))
+                status, content = self._send(verb, self._path + suffix, body, max(0.001, min(self._timeout, left)))
                 if status != 503:
                     return _judged(status, content)
                 problem: ServingError = Failed(503, f"503: {_message(content)}")
@@ -343,7 +344,7 @@ def _message(content: bytes) -> str:
 
 
 def _part(answer: Any, key: str, kind: type) -> Any:
-    if not isinstance(answer, dict) or not isinstance(answer.get(key), kind):
+    if not isinstance(answer, dict) or key not in answer or not isinstance(answer[key], kind):
         raise BadAnswer(f"An answer must hold '{key}'. Received: {str(answer)[:200]}.")
     return answer[key]
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -167,6 +168,8 @@ def _become_tfserving(options: argparse.Namespace) -> None:
         models = read_model_config(options.model_config_file, options.base) if options.model_config_file else find_models(options.base)
         if not models:
             raise ValueError(f"--base must hold a model, <base>/<model>/<version>. Received: {options.base}, which holds none.")
+        if shutil.which(options.tfserving_binary) is None:
+            raise FileNotFoundError(f"--tfserving-binary must be a program. Received: {options.tfserving_binary}. Without it, the local server runs.")
         command = tfserving_command(options.tfserving_binary, models, Path(tempfile.mkdtemp(prefix="model_config_")), options.port, options.grpc_port)
         os.execvp(command[0], command)
     except (OSError, ValueError) as error:

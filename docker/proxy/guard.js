@@ -55,10 +55,10 @@ function check(r) {
     r.internalRedirect('@model');
 }
 
-// Clients try again on 503, so a server that is gone is one, not the 502 that nginx makes of it.
+// Where error_page leads: the text to a status that nginx has chosen. 494 is its own word for a 400 by long headers.
 function refuse(r) {
     const status = Number(r.variables.status);
-    answer(r, status === 502 ? 503 : status === 494 ? 400 : status);
+    answer(r, status === 494 ? 400 : status);
 }
 
 export default { check, refuse };

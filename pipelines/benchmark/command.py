@@ -17,8 +17,10 @@ BENCHMARKS = {
     "embed": "pipelines.benchmark.speed:embed",
     "efficiency": "pipelines.benchmark.ranking:efficiency",
     "candidates": "pipelines.benchmark.ranking:candidates",
+    "serving": "pipelines.benchmark.serving:serving",
+    "lookup": "pipelines.benchmark.serving:lookup",
 }
-_SECTIONS = ("run", "data", "text", "image", "embed", "ppm", "train", "model", "evaluate", "beam")
+_SECTIONS = ("run", "data", "text", "image", "embed", "ppm", "train", "model", "evaluate", "serve", "beam")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -45,7 +45,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     one_by_one = [{name: value[number : number + 1] for name, value in some.items()} for number in range(_STEPS)]
     models, trainers, predicts = {}, {}, {}
     for cell, its in cells.items():
-        models[cell] = _model(its, inputs, counts)
+        models[cell] = built(its, inputs, counts)
         trainers[cell] = _trainer(models[cell], its, dataset, strategy)
         trainers[cell].train(tf.constant(_WARM_UP))
         predicts[cell] = tf.function(lambda batch, model=models[cell]: tf.sigmoid(model(batch, training=False)), reduce_retracing=True)
@@ -98,7 +98,7 @@ def candidates(config: Config, workspace: Workspace) -> None:
         counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
         many = random_requests(inputs.schema, inputs.catalog.num_rows, counts.user_id, config.seed)
         batches = {"many": many, "one": one_candidate_each(many)}
-        models = {kind: _model(its, inputs, counts, _HISTORY, batch["item"].shape[1]) for kind, batch in batches.items()}
+        models = {kind: built(its, inputs, counts, _HISTORY, batch["item"].shape[1]) for kind, batch in batches.items()}
         for variable, same in zip(models["one"].variables, models["many"].variables, strict=True):
             variable.assign(same)
         logits = {kind: models[kind](_tensors(batch), training=False).numpy().reshape(_REQUESTS * _CANDIDATES, -1) for kind, batch in batches.items()}
@@ -161,14 +161,15 @@ def one_candidate_each(batch: dict[str, Any]) -> dict[str, Any]:
     return {**found, "request": np.arange(len(found["item"]), dtype="int64")}
 
 
-def _model(config: Config, inputs, counts, history: int | None = None, num_candidates: int | None = None):
+def built(config: Config, inputs, counts, history: int | None = None, num_candidates: int | None = None, table_dtype: str | None = None):
+    """An untrained ranking model over the items of `inputs`, for histories and candidates of these numbers."""
     from dataclasses import replace
 
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.vocabularies import Vocabularies
 
     schema = replace(inputs.schema, history_length=history or inputs.schema.history_length, num_candidates=num_candidates or inputs.schema.num_candidates)
-    return build_ranking_model(config, schema, inputs.catalog, inputs.tables, Vocabularies.of(config.model, schema, inputs.catalog, counts))
+    return build_ranking_model(config, schema, inputs.catalog, inputs.tables, Vocabularies.of(config.model, schema, inputs.catalog, counts), table_dtype=table_dtype)
 
 
 def _trainer(model, config: Config, dataset, strategy):

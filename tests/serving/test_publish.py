@@ -5,13 +5,14 @@ import shutil
 import stat
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 
 from serving import publish as publishing
 from serving.publish import main, publish, require_complete, restore, rollback, versions, withdrawn
 
+ROOT = Path(__file__).parent.parent.parent
 FILES = {
     "saved_model.pb": "graph",
     "variables/variables.index": "index",
@@ -234,7 +235,7 @@ def test_two_publishers_do_not_meet(tmp_path):
 def test_many_publishers_at_once_give_whole_versions_with_distinct_numbers(tmp_path):
     base = tmp_path / "exports"
     command = [sys.executable, "-m", "serving.publish", str(stage(tmp_path / "new")), "--base", str(base), "--model", "ranker", "--keep", "9"]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in running]
     won = [error for error, code in ends if code == 0]
     assert won
@@ -333,7 +334,7 @@ for n in range(1, 200):
     ],
 )
 def test_a_kill_at_any_step_leaves_whole_versions(tmp_path, action, states):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLS), str(tmp_path), action], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", KILLS, str(tmp_path), action], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     seen = [json.loads(line) for line in done.stdout.splitlines()]
     assert [state["killed"] for state in seen] == [True] * (len(seen) - 1) + [False]
@@ -391,4 +392,4 @@ def test_the_command_line_tells_usage_from_failure(tmp_path, capsys):
 
 def test_importing_it_imports_no_framework():
     code = "import sys, serving.publish; assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,238 @@
+"""What a served ranking model costs: `serving`, latency by candidates with and without PPM, and `lookup`, a catalog of two million items."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipelines.benchmark.ranking import built, with_model
+from pipelines.benchmark.timing import memory, show
+from pipelines.stage import make, stage_of
+from ppm_tf.config import Config
+from ppm_tf.workspace import Workspace
+
+_HISTORY, _SIZES, _FLAT = 50, (1, 100, 500, 1000), 500
+_ROUNDS, _CALLS = 5, 40
+_CLIENTS = (1, 4)
+_MANY_ITEMS, _WIDTH = 2_000_000, 128
+
+
+def serving(config: Config, workspace: Workspace) -> None:
+    """Latency of requests with a history of 50, through the session alone and over REST from the local server.
+
+    The models are untrained: their weights cost what trained ones do. They take turns, round by round, so that other work on the
+    machine slows each alike. `flat` sends the candidates of one request as rows of one candidate each, with the history repeated;
+    `encoding` adds what it would cost to encode the texts of the request's items in place of looking their vectors up.
+    """
+    import numpy as np
+
+    from ppm_tf import training as harness
+    from ppm_tf.data import samples
+    from ppm_tf.data.sample_counts import count_samples
+    from ppm_tf.models.ranking_files import Inputs, ranking_tables
+    from serving.models import Models
+    from serving.server import LocalServer
+
+    backbone = config.model.backbone.name
+    variants = {"without PPM": ("none", None), "with PPM": ("random", None), "with PPM, int8 tables": ("random", "int8")}
+    needed = with_model(config, backbone, "random")
+    for name in stage_of("models").parents(needed):
+        make(stage_of(name), needed, workspace, asked=False)
+    harness.prepare_backend(config.model.train, config.seed)
+    inputs = Inputs.read(workspace, ranking_tables(needed))
+    files = samples.find_shards(workspace.path("data") / "samples", ["train"], config.model.train.verify)
+    counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
+    lines: list[dict[str, Any]] = []
+    with TemporaryDirectory(dir=workspace.folder) as folder:
+        for place, (ppm, dtype) in enumerate(variants.values()):
+            model = built(with_model(config, backbone, ppm), inputs, counts, _HISTORY, None, dtype)
+            _write(model, replace(inputs.schema, history_length=_HISTORY), inputs.catalog, Path(folder, f"model{place}", "1"))
+        with LocalServer(Models(Path(folder)), port=0, poll_seconds=None) as server:
+            sessions = {name: _Session(server, f"model{place}") for place, name in enumerate(variants)}
+            rng = np.random.default_rng(config.seed)
+            requests = {size: _request(inputs, 1, size, rng, counts) for size in _SIZES}
+            flat = _request(inputs, _FLAT, 1, rng, counts)
+            times: dict[tuple, list[float]] = {}
+            for _ in range(_ROUNDS):
+                for name, session in sessions.items():
+                    for size, request in requests.items():
+                        for how in ("session", "rest"):
+                            times.setdefault((name, how, size), []).extend(session.time(how, request, _CALLS))
+                    times.setdefault((name, "session", "flat"), []).extend(session.time("session", flat, 2))
+            for (name, how, size), seconds in times.items():
+                low, high = np.quantile(np.array(seconds) * 1000, [0.5, 0.99])
+                lines.append({"benchmark": "serving", "backbone": backbone, "model": name, "through": how, "candidates": size, "history": _HISTORY, "p50_ms": float(low), "p99_ms": float(high), "calls": len(seconds)})
+            for name, session in sessions.items():
+                for clients in _CLIENTS:
+                    rate, p99 = session.load(requests[100], clients)
+                    lines.append({"benchmark": "serving", "backbone": backbone, "model": name, "through": "rest", "candidates": 100, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
+        lines.append(_encoding(workspace, inputs, _FLAT + _HISTORY, rng, backbone))
+    p50 = {(line["model"], line["candidates"]): line["p50_ms"] for line in lines if line.get("through") == "session" and "p50_ms" in line}
+    lines.append({
+        "benchmark": "serving", "backbone": backbone, "ratios": "of p50 through the session", "500_over_100_candidates": p50["with PPM", 500] / p50["with PPM", 100],
+        "500_rows_over_500_candidates": p50["with PPM", "flat"] / p50["with PPM", 500], "with_over_without_ppm": p50["with PPM", 500] / p50["without PPM", 500],
+        "int8_over_float16": p50["with PPM, int8 tables", 500] / p50["with PPM", 500], "encoding_over_cached": lines[-1]["p50_ms"] / p50["with PPM", 500] + 1,
+    })  # fmt: skip
+    for line in lines:
+        show(**line)
+    show(benchmark="serving", memory_mib=memory())
+    out = workspace.folder / "benchmark" / "serving"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    _plot(lines, out / "latency.png")
+    print(out)
+
+
+def lookup(config: Config, workspace: Workspace) -> None:
+    """A catalog of two million items with 128 float16 numbers each: size, time to load, and the time of a lookup of 550 ids."""
+    import numpy as np
+    import tensorflow as tf
+
+    from serving.loaded_version import LoadedVersion
+    from serving.lookup import RowLookup
+
+    class Table(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.items = RowLookup(np.arange(_MANY_ITEMS) * 7 + 1, "items")
+            self.table = tf.Variable(np.random.default_rng(0).normal(size=(_MANY_ITEMS + 2, _WIDTH)).astype("float16"), trainable=False, shape=[None, _WIDTH])
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="item_ids")])
+        def look(self, item_ids):
+            return {"vectors": tf.cast(tf.gather(self.table, self.items(item_ids) + 2), tf.float32)}
+
+    ids = (np.random.default_rng(1).integers(0, _MANY_ITEMS, _FLAT + _HISTORY) * 7 + 1).astype("int64")
+    with TemporaryDirectory() as folder:
+        table = Table()
+        tf.saved_model.save(table, folder, signatures={"serving_default": table.look})
+        expected = tf.cast(tf.gather(table.table, (ids - 1) // 7 + 2), tf.float32)
+        del table
+        start, before = time.perf_counter(), memory()
+        version = LoadedVersion(Path(folder))
+        seconds, size = time.perf_counter() - start, sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        signature = version.signature("serving_default")
+        found = version.run(signature, {"item_ids": ids})["vectors"]
+        waits = []
+        for _ in range(2000):
+            begun = time.perf_counter()
+            version.run(signature, {"item_ids": ids})
+            waits.append(1000 * (time.perf_counter() - begun))
+        show(
+            benchmark="lookup", items=_MANY_ITEMS, width=_WIDTH, dtype="float16", ids=len(ids), megabytes=size / 2**20, load_seconds=seconds, memory_mib=memory() - before,
+            p50_ms=float(np.median(waits)), p99_ms=float(np.quantile(waits, 0.99)), right=bool(np.array_equal(found, expected)),
+        )  # fmt: skip
+        version.close()
+
+
+class _Session:
+    """One model of the local server, asked directly and over HTTP."""
+
+    def __init__(self, server, name: str):
+        self.server, self.name = server, name
+
+    def time(self, how: str, inputs: dict, calls: int) -> list[float]:
+        """Seconds of each of some calls, after one that warms up."""
+        ask = self._ask_session(inputs) if how == "session" else self._ask_rest(inputs)
+        ask()
+        waits = []
+        for _ in range(calls):
+            begun = time.perf_counter()
+            ask()
+            waits.append(time.perf_counter() - begun)
+        return waits
+
+    def load(self, inputs: dict, clients: int) -> tuple[float, float]:
+        """Requests a second and the 99th percentile of their milliseconds, with this many clients at once."""
+        import numpy as np
+
+        found: list[list[float]] = []
+        threads = [threading.Thread(target=lambda: found.append(self.time("rest", inputs, _CALLS))) for _ in range(clients)]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - begun
+        return clients * (_CALLS + 1) / seconds, float(1000 * np.quantile(np.concatenate(found), 0.99))
+
+    def _ask_session(self, inputs: dict):
+        def ask():
+            with self.server.models.serving(self.name).use() as (_, version):
+                return version.run(version.signature("serving_default"), inputs)
+
+        return ask
+
+    def _ask_rest(self, inputs: dict):
+        import http.client
+
+        host, _, port = self.server.url.removeprefix("http://").partition(":")
+        connection = http.client.HTTPConnection(host, int(port))
+        plain = {name: [[one.decode() for one in row] for row in value] if value.dtype == object else value.tolist() for name, value in inputs.items()}
+        body = json.dumps({"inputs": plain})
+
+        def ask():
+            connection.request("POST", f"/v1/models/{self.name}:predict", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"The server must answer the benchmark's requests. Received: {answer.status} {content[:200]!r}.")
+
+        return ask
+
+
+def _write(model, schema, catalog, folder: Path) -> None:
+    from serving.export import write_saved_model
+    from serving.signature import Limits, ServingModule
+
+    write_saved_model(ServingModule(model, schema, catalog, Limits(candidates=max(_SIZES))), folder)
+
+
+def _request(inputs, rows: int, candidates: int, rng, counts) -> dict[str, Any]:
+    """Raw inputs of `rows` requests of one user, with a full history."""
+    import numpy as np
+
+    schema, ids = inputs.schema, inputs.catalog.ids.to_numpy(zero_copy_only=False)
+    words = lambda field: np.full((rows, 1), field.vocabulary[0].encode(), object)
+    draw = lambda count: ids[rng.integers(0, len(ids), count)]
+    found: dict[str, Any] = {"candidate_ids": draw((rows, candidates)), "history_ids": np.tile(draw((1, _HISTORY)), (rows, 1)), "user_id": np.full(rows, counts.user_id[0])}
+    if schema.has_time:
+        found |= {"time": np.full(rows, 10**6), "history_times": np.tile(10**6 - np.arange(1, _HISTORY + 1) * 1000, (rows, 1))}
+    return found | {f"{field.side}_{field.name}": words(field) for field in schema.fields if field.side != "item"}
+
+
+def _encoding(workspace: Workspace, inputs, items: int, rng, backbone: str) -> dict[str, Any]:
+    """What it takes to encode the texts of so many items, as a request without tables would have to."""
+    import numpy as np
+
+    from ppm_tf.encoders.saved import load_encoder
+
+    encoder = load_encoder(workspace.path("encoders/text"))
+    texts = [inputs.catalog.text[place] or "-" for place in rng.integers(0, inputs.catalog.num_items, items)]
+    waits = []
+    for number in range(6):
+        begun = time.perf_counter()
+        encoder.encode_batch([encoder.read(text) for text in texts])
+        if number:  # the first call traces
+            waits.append(1000 * (time.perf_counter() - begun))
+    return {"benchmark": "serving", "backbone": backbone, "model": f"text encoder {encoder.version}", "encoding_texts": items, "p50_ms": float(np.median(waits))}
+
+
+def _plot(lines: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    shown = [line for line in lines if "p99_ms" in line and isinstance(line.get("candidates"), int) and "clients" not in line]
+    for (model, how), style in zip(dict.fromkeys((line["model"], line["through"]) for line in shown), ("o-", "o--", "s-", "s--", "^-", "^--"), strict=False):
+        mine = [line for line in shown if (line["model"], line["through"]) == (model, how)]
+        axes.plot([line["candidates"] for line in mine], [line["p50_ms"] for line in mine], style, label=f"{model}, {how}")
+    axes.set(xlabel="candidates a request", ylabel="p50, ms", title=f"{shown[0]['backbone']}, history of {_HISTORY}")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)

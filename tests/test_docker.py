@@ -1,0 +1,365 @@
+"""The files in docker/, each by its own tool where that is installed, and otherwise by what can be read from them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docker_tools import DOCKER, METRICS, Server, run, tool
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+# as tensorflow_serving/servables/tensorflow/util.cc, saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc name them
+SERVER_METRICS = {
+    ":tensorflow:serving:request_count": {"model_name", "status"},
+    ":tensorflow:serving:request_latency_bucket": {"model_name", "API", "entrypoint", "le"},
+    ":tensorflow:serving:runtime_latency_bucket": {"model_name", "API", "runtime", "le"},
+    ":tensorflow:serving:model_warmup_latency_sum": {"model_path", "status"},
+    ":tensorflow:serving:model_warmup_latency_count": {"model_path", "status"},
+    ":tensorflow:cc:saved_model:load_latency": {"model_path"},
+    ":tensorflow:cc:saved_model:load_attempt_count": {"model_path", "status"},
+}
+
+
+def message(name, fields):
+    """A protobuf class of the given fields, for the two server messages that tensorflow-serving-api does not ship."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+
+    pool = descriptor_pool.DescriptorPool()
+    wrappers = descriptor_pb2.FileDescriptorProto()
+    wrappers_pb2.DESCRIPTOR.CopyToProto(wrappers)
+    pool.Add(wrappers)
+    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="tensorflow.serving", syntax="proto3", dependency=[wrappers.name])
+    for owner, owned in fields.items():
+        described = file.message_type.add(name=owner)
+        for number, (field, (kind, label, type_name)) in enumerate(owned.items(), start=1):
+            described.field.add(name=field, number=number, type=kind, label=label, type_name=type_name)
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.serving.{name}"))
+
+
+def parsed(file, into):
+    from google.protobuf import text_format
+
+    return text_format.Parse((DOCKER / file).read_text(), into)
+
+
+# The server's proto texts
+
+
+def model_config(file):
+    pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
+    from tensorflow_serving.config import model_server_config_pb2
+
+    (config,) = parsed(file, model_server_config_pb2.ModelServerConfig()).model_config_list.config
+    return config
+
+
+def test_the_newest_version_is_served():
+    config = model_config("model.config")
+    assert (config.name, config.base_path, config.model_platform) == ("ranker", "/models/ranker", "tensorflow")
+    assert config.model_version_policy.WhichOneof("policy_choice") == "latest"
+    assert config.model_version_policy.latest.num_versions == 1
+    assert not config.version_labels  # one would pin a number that the next publication takes away
+
+
+def test_labels_name_versions_that_are_loaded():
+    config = model_config("model.labels.config")
+    assert (config.name, config.base_path) == ("ranker", "/models/ranker")
+    assert config.model_version_policy.WhichOneof("policy_choice") == "specific"
+    assert set(config.version_labels) == {"stable", "canary"}
+    assert set(config.version_labels.values()) == set(config.model_version_policy.specific.versions) == {1, 2}
+
+
+def test_batches_are_never_padded_by_the_server():
+    int64, text = (11, 1, ".google.protobuf.Int64Value"), (11, 1, ".google.protobuf.StringValue")
+    fields = {"max_batch_size": int64, "batch_timeout_micros": int64, "max_enqueued_batches": int64, "num_batch_threads": int64}
+    fields |= {"thread_pool_name": text, "allowed_batch_sizes": (3, 3, None), "pad_variable_length_inputs": (8, 1, None)}
+    config = parsed("batching.config", message("BatchingParameters", {"BatchingParameters": fields})())
+    assert not config.pad_variable_length_inputs
+    sizes = list(config.allowed_batch_sizes)
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == config.max_batch_size.value == 16
+    assert config.num_batch_threads.value >= 1
+
+
+def test_metrics_are_where_prometheus_looks():
+    fields = {"PrometheusConfig": {"enable": (8, 1, None), "path": (9, 1, None)}}
+    fields["MonitoringConfig"] = {"prometheus_config": (11, 1, ".tensorflow.serving.PrometheusConfig")}
+    config = parsed("monitoring.config", message("MonitoringConfig", fields)())
+    assert config.prometheus_config.enable
+    (scrape,) = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert config.prometheus_config.path == scrape["metrics_path"] == METRICS
+    assert scrape["static_configs"] == [{"targets": ["model:8501"]}]
+
+
+# The images
+
+
+@pytest.mark.parametrize("name", ["serving", "train"])
+def test_hadolint_finds_nothing(name):
+    assert run(tool("hadolint"), DOCKER / f"{name}.Dockerfile") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "base", "variant"),
+    [("serving", DOCKER, "tensorflow/serving:2.20.0", 'VARIANT=""'), ("train", ROOT, "python:3.11.13-slim-bookworm", "TENSORFLOW=tensorflow")],
+)
+def test_an_image_is_pinned_small_and_not_roots(name, context, base, variant):
+    text = (DOCKER / f"{name}.Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    arguments = dict(line[4:].split("=", 1) for line in lines if line.startswith("ARG "))
+    image = next(line for line in lines if line.startswith("FROM "))[5:]
+    assert re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]].strip('"'), image) == base
+    assert f"ARG {variant}" in lines
+    assert re.fullmatch(r"\d+(:\d+)?", [line for line in lines if line.startswith("USER ")][-1][5:])
+    kept = {line[1:] for line in (context / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1] if not source.startswith("--")}
+    assert copied == kept
+    assert all((context / source).exists() for source in copied)
+    assert (context / ".dockerignore").read_text().splitlines()[1] == "*"  # all else stays out, secrets too
+
+
+@pytest.mark.parametrize("name", ["entrypoint", "healthcheck"])
+def test_scripts_run_and_shellcheck_finds_nothing(name):
+    assert os.access(DOCKER / f"{name}.sh", os.X_OK)
+    run("bash", "-n", DOCKER / f"{name}.sh")
+    if shutil.which("shellcheck"):
+        assert run("shellcheck", DOCKER / f"{name}.sh") == ""
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts entrypoint.sh with a server that notes its flags and its end; gives (process, read)."""
+    server = tmp_path / "tensorflow_model_server"
+    server.write_text(
+        f"#!{sys.executable}\n"
+        "import os, signal, sys\n"
+        "def stop(*_):\n"
+        "    print('TERM, draining' if os.path.exists(os.environ['DRAINING_FILE']) else 'TERM', flush=True)\n"
+        "    sys.exit(7)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "print(*sys.argv[1:], flush=True)\n"
+        "if 'END' not in os.environ: signal.pause()\n"
+        "sys.exit(int(os.environ['END']))\n"
+    )
+    (tmp_path / "sleep").write_text('#!/bin/sh\necho "drains $1 s"\n')
+    for path in (server, tmp_path / "sleep"):
+        path.chmod(0o755)
+    running = []
+
+    def start(*arguments, **environment):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DRAINING_FILE": str(tmp_path / "draining"), **environment}
+        running.append(subprocess.Popen([DOCKER / "entrypoint.sh", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_the_server_gets_safe_flags(started):
+    process = started("--tensorflow_session_parallelism=2", END="3")
+    flags = dict(flag.split("=", 1) for flag in process.communicate()[0].split())
+    assert process.returncode == 3  # the server's own
+    assert flags["--max_num_load_retries"] == "1"
+    assert int(flags["--num_load_threads"]) >= 1
+    assert flags["--enable_profiler"] == "false"
+    assert flags["--rest_api_port"] == "8501"
+    assert int(flags["--model_config_file_poll_wait_seconds"]) > 0
+    assert flags["--tensorflow_session_parallelism"] == "2"
+    assert not {"--enable_serialization_as_tensor_content", "--enable_batching", "--per_process_gpu_memory_fraction"} & set(flags)
+    for name in ("--model_config_file", "--monitoring_config_file"):
+        folder, _, file = flags[name].rpartition("/")
+        assert folder == "/etc/tfserving"
+        assert (DOCKER / file).exists()
+
+
+def test_batching_is_asked_for_by_file(started):
+    flags = started(BATCHING_CONFIG="/etc/tfserving/batching.config", GPU_MEMORY_FRACTION="0.8", END="0").communicate()[0].split()
+    assert {"--enable_batching=true", "--batching_parameters_file=/etc/tfserving/batching.config", "--per_process_gpu_memory_fraction=0.8"} <= set(flags)
+
+
+def test_a_stop_drains_before_the_server_ends(started):
+    process = started(DRAIN_SECONDS="10")
+    process.stdout.readline()  # the flags: it is up
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.read().splitlines() == ["drains 10 s", "TERM, draining"]
+    assert process.wait() == 7
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def health(port, folder):
+    environment = {"PATH": os.environ["PATH"], "HEALTH_PORT": str(port), "DRAINING_FILE": str(folder / "draining")}
+    done = subprocess.run([DOCKER / "healthcheck.sh"], env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout.strip()
+
+
+def test_health_is_a_version_that_is_available(server, tmp_path):
+    server.body = b'{\n "model_version_status": [\n  {\n   "version": "2",\n   "state": "END"\n  },\n  {\n   "version": "1",\n   "state": "AVAILABLE"\n  }\n ]\n}\n'
+    assert health(server.server_port, tmp_path) == (0, "AVAILABLE")
+    assert server.seen[0][:2] == ("GET", "/v1/models/ranker")
+    (tmp_path / "draining").touch()
+    assert health(server.server_port, tmp_path) == (1, "stopping")
+
+
+def test_a_server_without_a_version_is_not_healthy(server, tmp_path):
+    server.body = b'{"model_version_status": [{"version": "2", "state": "LOADING"}]}'
+    code, text = health(server.server_port, tmp_path)
+    assert code == 1
+    assert text.startswith('no version is AVAILABLE: {"model_version_status"')
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        assert health(free.getsockname()[1], tmp_path)[0] != 0
+
+
+# Prometheus and Grafana
+
+
+def expressions():
+    """Every PromQL expression by where it stands, with Grafana's variables filled in."""
+    rules = yaml.safe_load((DOCKER / "monitoring/alerts.yml").read_text())["groups"][0]["rules"]
+    found = {rule["alert"]: rule["expr"] for rule in rules}
+    for panel in json.loads((DOCKER / "monitoring/dashboards/ranker.json").read_text())["panels"]:
+        for target in panel["targets"]:
+            found[f"{panel['title']} {target['refId']}"] = target["expr"].replace("$__rate_interval", "5m").replace("$model", ".*")
+    return found
+
+
+def test_expressions_use_metrics_and_labels_that_the_server_has():
+    used = set()
+    for where, text in expressions().items():
+        for name, labels in re.findall(r"(:tensorflow:[\w:]+)(?:\{([^}]*)\})?", text):
+            assert set(re.findall(r"(\w+)[=!]", labels)) <= SERVER_METRICS[name], where
+            used.add(name)
+        if not re.search(":tensorflow:", text):
+            assert 'up{job="tf-serving"}' in text, where
+    assert used == set(SERVER_METRICS)
+
+
+def test_promtool_accepts_the_configuration_and_every_expression(tmp_path):
+    promtool = tool("promtool")
+    config = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())
+    config["rule_files"] = [str(DOCKER / "monitoring/alerts.yml")]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    assert "5 rules found" in run(promtool, "check", "config", tmp_path / "prometheus.yml")
+    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions().values())]
+    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in run(promtool, "check", "rules", tmp_path / "panels.yml")
+
+
+def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path):
+    count, model = ":tensorflow:serving:request_count", 'model_name="ranker"'
+    load, bucket = ":tensorflow:cc:saved_model:load_attempt_count", f':tensorflow:serving:request_latency_bucket{{{model},API="Predict",entrypoint="REST"'
+    good = {'up{job="tf-serving"}': "1x60", f'{count}{{{model},status="OK"}}': "0+600x60", load + '{model_path="1",status="success"}': "1x60"}
+    good |= {f'{bucket},le="{le}"}}': "0+600x60" for le in ("10000", "100000", "+Inf")}
+    cases = [
+        ({}, []),
+        ({'up{job="tf-serving"}': "1x5 0x55"}, ["ModelServerDown"]),
+        ({load + '{model_path="2",status="fail"}': "_x25 1x35"}, ["ModelLoadFailed"]),  # at 30 min
+        ({load + '{model_path="2",status="fail"}': "1x60"}, []),  # long ago
+        ({f'{count}{{{model},status="NOT_FOUND"}}': "0+12x60"}, ["RequestsFail"]),
+        ({f'{count}{{{model},status="NOT_FOUND"}}': "0+3x60"}, []),
+        ({f'{count}{{{model},status="INVALID_ARGUMENT"}}': "0+60x60"}, ["RequestsMalformed"]),
+        ({f'{bucket},le="100000"}}': "0+590x60", f'{bucket},le="10000"}}': "0+500x60", f'{bucket},le="180000"}}': "0+600x60"}, ["LatencyHigh"]),
+    ]
+    alerts = {"ModelServerDown", "ModelLoadFailed", "RequestsFail", "RequestsMalformed", "LatencyHigh"}
+    tests = []
+    for number, (changes, firing) in enumerate(cases):
+        series = [{"series": name, "values": values} for name, values in (good | changes).items()]
+        # count() of the firing alerts: what they say is not compared
+        checks = [
+            {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)', "eval_time": "30m", "exp_samples": [{"value": float(name in firing)}]}
+            for name in sorted(alerts)
+        ]
+        tests.append({"name": str(number), "interval": "1m", "input_series": series, "promql_expr_test": [c | {"exp_samples": [{"labels": "{}", **c["exp_samples"][0]}]} for c in checks]})
+    (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump({"rule_files": [str(DOCKER / "monitoring/alerts.yml")], "evaluation_interval": "15s", "tests": tests}))
+    assert "SUCCESS" in run(tool("promtool"), "test", "rules", tmp_path / "alerts.test.yml")
+
+
+def test_the_dashboard_is_provisioned_from_one_data_source():
+    (source,) = yaml.safe_load((DOCKER / "monitoring/datasource.yaml").read_text())["datasources"]
+    board = json.loads((DOCKER / "monitoring/dashboards/ranker.json").read_text())
+    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {source["uid"]}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    (provider,) = yaml.safe_load((DOCKER / "monitoring/dashboards.yaml").read_text())["providers"]
+    assert any(volume.endswith(f":{provider['options']['path']}:ro") for volume in COMPOSE["services"]["grafana"]["volumes"])
+    assert source["url"] == "http://prometheus:9090"
+    assert "prometheus" in COMPOSE["services"]
+
+
+# Compose
+
+
+def test_compose_fits_its_schema():
+    run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", DOCKER / "compose.yaml")
+
+
+def test_images_are_pinned_and_name_no_registry():
+    for name, service in COMPOSE["services"].items():
+        assert re.fullmatch(r"[a-z-]+(/[a-z-]+)?:v?\d+\.\d+\.\d+(-gpu)?", service["image"]), name
+    for name in ("server", "server-gpu"):
+        build = COMPOSE["services"][name]["build"]
+        version, variant = build["args"]["TF_SERVING_VERSION"], build["args"]["VARIANT"]
+        assert COMPOSE["services"][name]["image"] == f"ppm-tf-serving:{version}{variant}"
+        assert (DOCKER / build["context"] / build["dockerfile"]).exists()
+
+
+def test_only_the_proxy_and_grafana_can_be_reached_and_from_this_host_only():
+    services = COMPOSE["services"]
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    assert {name for name, service in services.items() if "ports" in service} == {"proxy", "grafana"}
+    assert {name for name, service in services.items() if "outside" in service["networks"]} == {"proxy", "grafana"}
+    assert services["proxy"]["ports"] == ["${BIND:-127.0.0.1}:${PORT:-8080}:8080"]
+    assert services["grafana"]["ports"][0].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_a_service_can_write_to_its_volumes_only(name):
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    for volume in service["volumes"]:
+        if isinstance(volume, dict):
+            assert volume["read_only"]
+            assert volume["source"].startswith("${EXPORTS:?") or (DOCKER / volume["source"]).is_file()
+        elif volume.startswith("./"):
+            source, _, mode = volume.split(":")
+            assert mode == "ro"
+            assert (DOCKER / source).exists(), source
+        else:
+            assert volume.split(":")[0] in COMPOSE["volumes"]
+
+
+def test_one_profile_a_device_and_one_name_for_both():
+    cpu, gpu = COMPOSE["services"]["server"], COMPOSE["services"]["server-gpu"]
+    assert (cpu["profiles"], gpu["profiles"]) == (["cpu"], ["gpu"])
+    assert cpu["networks"] == gpu["networks"] == {"inside": {"aliases": ["model"]}}
+    assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert "deploy" not in cpu
+    assert int(cpu["stop_grace_period"].rstrip("s")) > int(cpu["environment"]["DRAIN_SECONDS"])
+
+
+def test_secrets_are_files_that_git_does_not_take():
+    for name, secret in COMPOSE["secrets"].items():
+        assert re.fullmatch(r"\$\{\w+:-\./secrets/\w+\}", secret["file"]), name
+    assert "secrets/" in (DOCKER / ".gitignore").read_text().splitlines()
+    text = "".join(path.read_text() for path in DOCKER.rglob("*") if path.is_file() and path.parent.name != "secrets")
+    assert not re.search(r"(?i)password\s*[:=]\s*[\"']?\w*\d", text)
