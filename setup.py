@@ -14,6 +14,8 @@ setup(
     packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*", "serving", "serving.*"]),
     install_requires=[
         "apache-beam>=2.77,<2.78",
+        # the gRPC client
+        "grpcio>=1.70",
         "keras>=3.15,<3.16",
         "keras-nlp>=0.32,<0.33",
         "matplotlib>=3.9",

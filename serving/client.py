@@ -29,11 +29,18 @@ class ServingError(Exception):
     ServingError
     ├── BadInput            an argument does not fit the model; nothing was sent
     ├── Unreachable         no answer within the time and the retries
-    ├── Refused             4xx, of `status` and with the server's message
+    ├── Refused             4xx, with the server's message
     │   └── NotServed       404: no such model or version, or something is missing inside the model
-    ├── Failed              5xx
+    ├── Failed              5xx, with the server's message
     └── BadAnswer           an answer that is not what was asked for; is there a TF Serving at that address?
+
+    Attributes:
+        status: the HTTP code of the answer, None where there was none or it does not matter.
     """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
 
 
 class BadInput(ServingError, ValueError):
@@ -45,31 +52,15 @@ class Unreachable(ServingError):
 
 
 class Refused(ServingError):
-    """The server answered 4xx.
-
-    Attributes:
-        status: the HTTP code.
-    """
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
+    """The server answered 4xx."""
 
 
 class NotServed(Refused):
-    """404: no such model or version, or something is missing inside the model."""
+    """The server answered 404."""
 
 
 class Failed(ServingError):
-    """The server answered 5xx.
-
-    Attributes:
-        status: the HTTP code.
-    """
-
-    def __init__(self, status: int, message: str):
-        super().__init__(message)
-        self.status = status
+    """The server answered 5xx."""
 
 
 class BadAnswer(ServingError):
@@ -101,14 +92,7 @@ class Client:
     """
 
     def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        version: int | None = None,
-        timeout: float = 2.0,
-        retries: int = 3,
-        deadline: float = 10.0,
+        self, url: str, model: str, *, version: int | None = None, timeout: float = 2.0, retries: int = 3, deadline: float = 10.0,
         headers: Mapping[str, str] | None = None,
     ):
         parts = urlsplit(url)
@@ -147,14 +131,8 @@ class Client:
     def rank(
         self,
         *,
-        candidates: Sequence[Id],
-        history: Sequence[Id] | Sequence[tuple[Id, int]] = (),
-        user_id: Id | None = None,
-        time: int | None = None,
-        user: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        by: str | None = None,
-        signature_name: str = "serving_default",
+        candidates: Sequence[Id], history: Sequence[Id] | Sequence[tuple[Id, int]] = (), user_id: Id | None = None, time: int | None = None,
+        user: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None, by: str | None = None, signature_name: str = "serving_default",
     ) -> dict[str, list[float]] | list[tuple[Id, float]]:
         """Scores candidates for one user.
 
@@ -228,7 +206,7 @@ class Client:
                 status, content = self._send(verb, self._path + suffix, body, max(0.001, min(self._timeout, left)))
                 if status != 503:
                     return _judged(status, content)
-                problem: ServingError = Failed(503, f"503: {_message(content)}")
+                problem: ServingError = Failed(f"503: {_message(content)}", 503)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 problem = Unreachable(f"{self.url} must answer within {self._timeout} s. Received: {type(error).__name__}: {error}. Is the server up?")
@@ -264,12 +242,8 @@ class Client:
 def request_row(
     signature: Mapping[str, Any],
     *,
-    candidates: Sequence[Id],
-    history: Sequence[Any] = (),
-    user_id: Id | None = None,
-    time: int | None = None,
-    user: Mapping[str, Any] | None = None,
-    context: Mapping[str, Any] | None = None,
+    candidates: Sequence[Id], history: Sequence[Any] = (), user_id: Id | None = None, time: int | None = None,
+    user: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One row of a request, of the inputs that the signature has; nothing is padded. The arguments are those of `Client.rank`.
 
@@ -288,7 +262,7 @@ def request_row(
     unknown = sorted(set(fields) - set(kinds))
     if unknown:
         raise BadInput(f"The model must have the inputs that are given. Received: {', '.join(unknown)}; it takes {', '.join(sorted(kinds))}.")
-    given: dict[str, Any] = {
+    given = {
         "candidate_ids": list(candidates),
         "history_ids": [pair[0] for pair in pairs] or list(history),
         "history_times": [pair[1] for pair in pairs] if pairs or not history else None,
@@ -332,8 +306,7 @@ def _judged(status: int, content: bytes) -> Any:
             raise BadAnswer(f"An answer must be JSON. Received: {error}: {content[:80]!r}.") from None
     if not 400 <= status < 600:
         raise BadAnswer(f"The answer's code must be 200, 4xx or 5xx. Received: {status}.")
-    message = f"{status}: {_message(content)}"
-    raise (NotServed if status == 404 else Refused if status < 500 else Failed)(status, message)
+    raise (NotServed if status == 404 else Refused if status < 500 else Failed)(f"{status}: {_message(content)}", status)
 
 
 def _message(content: bytes) -> str:

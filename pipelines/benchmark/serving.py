@@ -71,6 +71,8 @@ def serving(config: Config, workspace: Workspace) -> None:
                 for clients in _CLIENTS:
                     rate, p99 = session.load(requests[100], clients)
                     lines.append({"benchmark": "serving", "backbone": backbone, "model": name, "through": "rest", "candidates": 100, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
+            for session in sessions.values():
+                session.close()
         lines.append(_encoding(workspace, inputs, _FLAT + _HISTORY, rng, backbone))
     p50 = {(line["model"], line["candidates"]): line["p50_ms"] for line in lines if line.get("through") == "session" and "p50_ms" in line}
     lines.append({
@@ -134,6 +136,7 @@ class _Session:
 
     def __init__(self, server, name: str):
         self.server, self.name = server, name
+        self._clients: dict[int, Any] = {}  # one a thread
 
     def time(self, how: str, inputs: dict, calls: int) -> list[float]:
         """Seconds of each of some calls, after one that warms up."""
@@ -168,21 +171,16 @@ class _Session:
         return ask
 
     def _ask_rest(self, inputs: dict):
-        import http.client
+        from serving.client import Client
 
-        host, _, port = self.server.url.removeprefix("http://").partition(":")
-        connection = http.client.HTTPConnection(host, int(port))
+        client = self._clients.setdefault(threading.get_ident(), Client(self.server.url, self.name))
         plain = {name: [[one.decode() for one in row] for row in value] if value.dtype == object else value.tolist() for name, value in inputs.items()}
-        body = json.dumps({"inputs": plain})
+        return lambda: client.predict(plain)
 
-        def ask():
-            connection.request("POST", f"/v1/models/{self.name}:predict", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-            if answer.status != 200:
-                raise RuntimeError(f"The server must answer the benchmark's requests. Received: {answer.status} {content[:200]!r}.")
-
-        return ask
+    def close(self) -> None:
+        """Closes the connections."""
+        for client in self._clients.values():
+            client.close()
 
 
 def _write(model, schema, catalog, folder: Path) -> None:

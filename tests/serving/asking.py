@@ -19,8 +19,8 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
+        """The body as JSON; bytes that are no text, which string outputs may hold, come as surrogates."""
+        return json.loads(self.body.decode("utf-8", "surrogateescape"))
 
     @property
     def error(self) -> str:

@@ -41,10 +41,3 @@ def server_url(request):
 def ask(server_url):
     """Asks the server under test."""
     return Asker(server_url)
-
-
-@pytest.fixture
-def local_only(request):
-    """Leaves a test out that needs the server's folder or settings."""
-    if request.config.getoption("--server", default=None):
-        pytest.skip("needs the local server")

@@ -81,7 +81,7 @@ def write_plain(folder: Path) -> None:
 
 
 def write_ranker(folder: Path) -> None:
-    """The shape of an exported ranker: click = candidate / 1000 + length of the history, order = click + user + time."""
+    """The shape of an exported ranker: click = candidate / 1000 + length of the history, order = click + user + time + letters of the city."""
     import tensorflow as tf
 
     module = tf.Module()
@@ -91,7 +91,8 @@ def write_ranker(folder: Path) -> None:
         length = tf.reduce_sum(tf.cast(history_ids >= 0, tf.float32), 1, keepdims=True)
         click = tf.cast(candidate_ids, tf.float32) / module.scale + length
         known = tf.cast(tf.reduce_sum(history_times, 1) * 0 + time + user_id, tf.float32)[:, None]
-        return {"click": click, "order": click + known + tf.cast(tf.strings.length(user_city), tf.float32)}
+        letters = tf.reduce_sum(tf.strings.length(user_city), 1, keepdims=True)
+        return {"click": click, "order": click + known + tf.cast(letters, tf.float32)}
 
     specs = [tf.TensorSpec([None, None], tf.int64, name=name) for name in ("candidate_ids", "history_ids", "history_times")]
     specs += [tf.TensorSpec([None], tf.int64, name=name) for name in ("time", "user_id")]

@@ -53,7 +53,8 @@ def test_a_ranked_list_is_the_best_first(client):
 
 
 def test_an_empty_history_and_field_are_sent_as_such(client):
-    assert client.rank(candidates=[500], user_id=1, time=2, user={"city": []})["click"] == pytest.approx([0.5])
+    scores = client.rank(candidates=[500], user_id=1, time=2, user={"city": []})
+    assert scores["click"] == pytest.approx([0.5]) and scores["order"] == pytest.approx([3.5])
 
 
 def test_string_ids(client):

@@ -85,7 +85,7 @@ def test_a_single_input_goes_bare_or_by_name_and_one_output_comes_bare(ask):
 def test_a_row_without_an_input_is_400(ask):
     reply = ask.predict({"instances": [{name: value for name, value in FOUR.items() if name != "words"}]})
     assert reply.status == 400
-    assert reply.error.endswith("keys must be equal to: flags,ids,weights,words")
+    assert "keys must be equal to: flags,ids,weights,words" in reply.error
 
 
 def test_a_row_with_another_input_is_400(ask):
@@ -208,7 +208,7 @@ def test_a_long_takes_nothing_but_a_64_bit_integer(ask, literal):
     for body in (f'"inputs": [[{literal}]]', f'"instances": [[{literal}]]'):
         reply = ask.predict(of("longs", body))
         assert reply.status == 400
-        assert reply.error.endswith("is not of expected type: int64")
+        assert "is not of expected type: int64" in reply.error
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63 - 1, -(2**63)])
@@ -222,10 +222,13 @@ def test_narrow_integers_take_a_32_bit_integer(ask, signature, dtype):
     for literal in ("7.0", '"7"', "true", "null", str(2**31)):
         reply = ask.predict(of(signature, f'"inputs": [[{literal}]]'))
         assert reply.status == 400
-        assert reply.error.endswith(f"is not of expected type: {dtype}")
+        assert f"is not of expected type: {dtype}" in reply.error
 
 
-@pytest.mark.parametrize(("literal", "expected"), [("1", 2.0), ("-0.5", -1.0), ("2e-3", 0.004), ("9007199254740993", 2.0**54), ("1e39", math.inf), ("-1e39", -math.inf), ("Infinity", math.inf)])
+@pytest.mark.parametrize(
+    ("literal", "expected"),
+    [("1", 2.0), ("-0.5", -1.0), ("2e-3", 0.004), ("9007199254740993", 2.0**54), ("1e39", math.inf), ("-1e39", -math.inf), ("Infinity", math.inf)],
+)
 def test_a_float_takes_any_number(ask, literal, expected):
     assert ask.predict(of("floats", f'"inputs": [[{literal}]]')).json == {"outputs": [[pytest.approx(expected, rel=1e-6)]]}
 
@@ -234,7 +237,7 @@ def test_a_float_takes_any_number(ask, literal, expected):
 def test_a_float_takes_nothing_but_numbers(ask, literal):
     reply = ask.predict(of("floats", f'"inputs": [[{literal}]]'))
     assert reply.status == 400
-    assert reply.error.endswith("is not of expected type: float")
+    assert "is not of expected type: float" in reply.error
 
 
 def test_nan_and_infinity_are_read_and_written(ask):
@@ -268,7 +271,7 @@ def test_a_boolean_takes_nothing_but_true_and_false(ask, literal):
     columns = json.dumps({name: value for name, value in COLUMNS.items() if name != "flags"})[:-1]
     reply = ask.predict(f'{{"inputs": {columns}, "flags": [[{literal}]]}}}}')
     assert reply.status == 400
-    assert reply.error.endswith("is not of expected type: bool")
+    assert "is not of expected type: bool" in reply.error
 
 
 def test_a_string_is_plain_or_base64(ask):

@@ -87,6 +87,13 @@ def test_a_run_that_takes_too_long_is_504(contract_folder):
     assert answer.code == 504 and b"Timed out waiting for notification" in answer.body
 
 
+def test_an_answer_does_not_wait_for_an_acknowledgement(contract_folder):
+    import socket
+
+    with LocalServer(Models(contract_folder / "few"), port=0, poll_seconds=None) as server:
+        assert server._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # taken over by each connection it accepts
+
+
 def test_requests_from_several_threads_get_their_own_answers(small):
     wrong = []
 
