@@ -33,8 +33,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import SampleCounts
     from ppm_tf.evaluation import collect, load_scores, save_scores
+    from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import Inputs, check_requests, load_ranking_model, ranking_tables
+    from ppm_tf.models.ranking_files import check_requests, load_ranking_model, ranking_tables
     from ppm_tf.reports.model_report import write_model_report
 
     settings = config.model.train

@@ -54,7 +54,8 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     import tensorflow as tf
 
     from ppm_tf.data.schema import Schema
-    from ppm_tf.models.ranking_files import SCHEMA, Inputs, load_ranking_model, ranking_tables
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model, ranking_tables
     from serving.export import keep_graph, verify, write_extras, write_saved_model
     from serving.publish import publish, versions
     from serving.requests import raw_requests, sample_batches

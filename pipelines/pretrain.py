@@ -35,12 +35,14 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.evaluation import collect
     from ppm_tf.metrics import auc, log_loss
     from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm import click_loss
     from ppm_tf.models.predict import Predictor
 
     settings = config.train
     strategy = training.prepare_backend(settings, config.seed)
-    schema, tables = load_inputs(config, workspace)
+    inputs = Inputs.read(workspace, config.ppm.tables)
+    schema, tables = inputs.schema, inputs.tables
     folder = workspace.path("data") / "samples"
     train = samples.find_shards(folder, config.ppm.splits, settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)
@@ -102,34 +104,24 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     """Scores the test split once, with the baselines on the same candidates."""
     from ppm_tf import training
     from ppm_tf.data import samples
-    from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.evaluation import collect
     from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
     from ppm_tf.reports.model_report import write_model_report
 
     training.prepare_backend(config.train, config.seed)
-    schema, tables = load_inputs(config, workspace)
+    inputs = Inputs.read(workspace, config.ppm.tables)
+    schema, tables = inputs.schema, inputs.tables
     model = build_pretraining_model(config, schema, tables)
     model.load_weights(workspace.path("ppm") / "ppm.weights.h5")
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], config.train.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
     scores = collect(Predictor(model, samples.read(test, schema, config.evaluate.batch_size, with_truth=True)), schema.tasks)
-    counts = ItemCatalog.read(workspace.path("data") / "catalog").counts
+    counts = inputs.catalog.counts
     exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"
     write_model_report(folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"))
-
-
-def load_inputs(config: Config, workspace: Workspace):
-    """The schema, and the embedding tables that PPM reads, in catalog order."""
-    from ppm_tf.data.catalog import ItemCatalog
-    from ppm_tf.data.schema import Schema
-    from ppm_tf.data.tables import read_table
-
-    schema = Schema.read(workspace.path("data") / "schema.json")
-    catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-    return schema, {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in config.ppm.tables}
 
 
 def needs(config: Config) -> tuple[str, ...]:

@@ -40,8 +40,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.models.build import build_ranking_model
+    from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import Inputs, ranking_tables, save_ranking_model, start_from
+    from ppm_tf.models.ranking_files import ranking_tables, save_ranking_model, start_from
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.optimizers import ranking_optimizer
 

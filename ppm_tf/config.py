@@ -639,6 +639,9 @@ def from_dict(values: dict[str, Any]) -> Config:
     data = values.get("data")
     if isinstance(data, dict) and "source" not in data:
         values["data"] = {"source": "synthetic", **data}
+    model = values.get("model")
+    if isinstance(model, dict) and isinstance(model.get("backbone"), dict) and "name" not in model["backbone"]:
+        values["model"] = {**model, "backbone": {"name": "urm", **model["backbone"]}}
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -674,11 +677,14 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
 
 
 def _message(error: Any, values: dict[str, Any]) -> str:
-    data = values.get("data")
-    # pydantic puts the chosen source into the path of a data error; a user never writes it.
+    # pydantic puts the chosen source or backbone into the path of an error; a user never writes it.
     location = [str(part) for part in error["loc"]]
-    if location[:1] == ["data"] and len(location) > 1 and isinstance(data, dict) and location[1] == data.get("source"):
-        del location[1]
+    for place, key in ((("data",), "source"), (("model", "backbone"), "name")):
+        section: Any = values
+        for part in place:
+            section = section.get(part) if isinstance(section, dict) else None
+        if tuple(location[: len(place)]) == place and len(location) > len(place) and isinstance(section, dict) and location[len(place)] == section.get(key):
+            del location[len(place)]
     path = ".".join(location) or "config"
     if error["type"] == "extra_forbidden":
         allowed = _allowed(location[:-1], values)
@@ -706,16 +712,17 @@ def _allowed(location: list[str], values: dict[str, Any]) -> list[str]:
 
 
 def _section_of(annotation: Any, value: Any = None) -> Any:
-    """The settings class behind a field's type; of a union of sources, the one that `value` names."""
+    """The settings class behind a field's type; of a union of sources or backbones, the one that `value` names."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     choices = [choice for choice in get_args(annotation) if isinstance(choice, type) and issubclass(choice, Section)]
     if get_origin(annotation) is None or not choices:
         return None
-    source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
-    for choice in choices:
-        if "source" in choice.model_fields and choice.model_fields["source"].default == source:
-            return choice
+    for key in ("source", "name"):
+        chosen = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+        for choice in choices:
+            if key in choice.model_fields and choice.model_fields[key].default == chosen is not None:
+                return choice
     return choices[0]
 
 
@@ -743,6 +750,12 @@ def _rows(prefix: str, section: type[Section], keys: set[str], title: str | None
         if key not in keys:
             continue
         lines.append(_row(f"{prefix}.{key}", field))
+        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, type) and issubclass(choice, Section)]
+        if len(choices) > 1:  # of one by its name
+            for choice in choices:
+                lines.append(f"    {prefix}.{key}.name={choice.model_fields['name'].default}: {(choice.__doc__ or '').splitlines()[0]}")
+                lines += [_row(f"  {prefix}.{key}.{name}", item) for name, item in choice.model_fields.items() if name != "name"]
+            continue
         inner = _section_of(field.annotation)
         if inner is not None and not isinstance(field.default, dict):
             lines += [_row(f"{prefix}.{key}.{name}", item) for name, item in inner.model_fields.items()]

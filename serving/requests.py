@@ -10,7 +10,7 @@ import pyarrow as pa
 from ppm_tf.data import samples
 from ppm_tf.data.ids import fingerprints
 from ppm_tf.data.schema import Schema
-from ppm_tf.models.ranking_files import Inputs
+from ppm_tf.models.inputs import Inputs
 from ppm_tf.workspace import Workspace
 
 UNKNOWN_USER = ""

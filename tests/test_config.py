@@ -116,3 +116,45 @@ def test_a_resnet_without_weights_is_trained(arguments, trained):
 def test_settings_that_do_not_go_together_are_refused(argument, message):
     with pytest.raises(ConfigError, match=message):
         load([argument])
+
+
+# === model ===
+
+
+def test_the_folder_of_a_model_names_its_backbone_and_its_ppm():
+    assert load([]).model.folder == "urm-finetune"
+    assert load(["model.backbone.name=din", "model.ppm=none"]).model.folder == "din"
+    assert load(["model.name=a-1"]).model.folder == "a-1"
+
+
+def test_backbone_settings_without_a_name_are_those_of_the_default():
+    backbone = load(["model.backbone.heads=2"]).model.backbone
+    assert (backbone.name, backbone.heads) == ("urm", 2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("model.backbone={name: din, heads: 3}", "Setting model.backbone.heads is not known. Allowed here: mlp_units, dropout, name, attention_units"),
+        ("model.backbone={name: dsin, session: 3}", "Did you mean model.backbone.sessions?"),
+        ("model.backbone.name=dim", "'dim' found using 'name' does not match any of the expected tags"),
+        ("model.backbone={name: din, dropout: 1.5}", "Setting model.backbone.dropout: Input should be less than 1"),
+        ("model.name=ppm", "name must not be that of another report. Received: ppm"),
+        ("model.name=a/b", "String should match pattern"),
+        ("model.newest=0", "Setting model.newest: Input should be greater than 0"),
+        ("model.ppm=off", "Setting model.ppm: Input should be 'none', 'random', 'frozen' or 'finetune'"),
+    ],
+)
+def test_wrong_settings_of_the_model_are_named(argument, message):
+    import re
+
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load([argument])
+
+
+def test_help_lists_every_backbone_with_its_own_settings():
+    text = describe(("model",))
+    for name, setting in (("wide_deep", "mlp_units"), ("dsin", "sessions"), ("urm", "experts")):
+        part = text.split(f"model.backbone.name={name}:")[1].split("model.backbone.name=")[0]
+        assert f"model.backbone.{setting} =" in part
+    assert "model.train.table_learning_rate = 5.0" in text

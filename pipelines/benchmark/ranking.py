@@ -29,7 +29,8 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     from ppm_tf.backbones import BACKBONES
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples
-    from ppm_tf.models.ranking_files import Inputs, ranking_tables
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.ranking_files import ranking_tables
     from ppm_tf.reports.efficiency import efficiency_table
 
     cells = {(name, ppm): with_model(config, name, ppm) for name in BACKBONES for ppm in ("none", "random")}
@@ -87,7 +88,8 @@ def candidates(config: Config, workspace: Workspace) -> None:
     from ppm_tf import training as harness
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples
-    from ppm_tf.models.ranking_files import Inputs, ranking_tables
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.ranking_files import ranking_tables
 
     make(stage_of("data"), config, workspace, asked=False)
     for name in ("din", "urm"):

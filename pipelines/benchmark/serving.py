@@ -34,7 +34,8 @@ def serving(config: Config, workspace: Workspace) -> None:
     from ppm_tf import training as harness
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples
-    from ppm_tf.models.ranking_files import Inputs, ranking_tables
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.ranking_files import ranking_tables
     from serving.models import Models
     from serving.server import LocalServer
 

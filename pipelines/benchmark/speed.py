@@ -40,15 +40,16 @@ def training(config: Config, workspace: Workspace) -> None:
         make(stage_of(name), config, workspace, asked=False)
     import tensorflow as tf
 
-    from pipelines.pretrain import load_inputs
     from ppm_tf import training as harness
     from ppm_tf.data import samples
     from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm import click_loss
     from ppm_tf.optimizers import dense_optimizer
 
     strategy = harness.prepare_backend(config.train, config.seed)
-    schema, tables = load_inputs(config, workspace)
+    inputs = Inputs.read(workspace, config.ppm.tables)
+    schema, tables = inputs.schema, inputs.tables
     files = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify)
     dataset = samples.read(files, schema, config.train.batch_size, epochs=1000, shuffle_buffer=config.train.shuffle_buffer, seed=config.seed)
     model = build_pretraining_model(config, schema, tables)

@@ -1,48 +1,23 @@
-"""Ranking models on disk: what they are built from, and the folder that holds a trained one."""
+"""Ranking models on disk: the folder that holds a trained one, and what can be made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from ppm_tf.config import Config
-from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.sample_counts import SampleCounts
 from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
-from ppm_tf.data.tables import EmbeddingTable, read_table
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
+from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
-from ppm_tf.workspace import Workspace
 
 WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What models are built from.
-
-    Attributes:
-        schema: of the prepared data.
-        catalog: its items.
-        tables: embedding tables by name, in catalog order.
-    """
-
-    schema: Schema
-    catalog: ItemCatalog
-    tables: dict[str, EmbeddingTable]
-
-    @classmethod
-    def read(cls, workspace: Workspace, tables: Sequence[str]) -> Inputs:
-        """Reads the schema, the catalog and the tables of these names from a run folder."""
-        catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-        return cls(Schema.read(workspace.path("data") / "schema.json"), catalog, {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in tables})
 
 
 def ranking_tables(config: Config) -> tuple[str, ...]:

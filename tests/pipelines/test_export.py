@@ -40,7 +40,7 @@ def test_the_local_server_scores_the_test_split_as_the_evaluation_did(shop):
     """Requests of the test split, as a client sends them, against the scores that `evaluate` keeps."""
     from pipelines import evaluate
     from ppm_tf.data.schema import Schema
-    from ppm_tf.models.ranking_files import Inputs
+    from ppm_tf.models.inputs import Inputs
     from serving.client import Client
     from serving.models import Models
     from serving.requests import raw_requests, sample_batches

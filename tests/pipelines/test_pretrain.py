@@ -104,11 +104,13 @@ def test_the_saved_weights_score_as_the_report_says(run):
     from ppm_tf.evaluation import collect
     from ppm_tf.metrics import auc
     from ppm_tf.models.build import build_pretraining_model
+    from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
 
     config = load(SETTINGS)
     keras.utils.set_random_seed(99)
-    schema, tables = pretrain.load_inputs(config, run)
+    inputs = Inputs.read(run, config.ppm.tables)
+    schema, tables = inputs.schema, inputs.tables
     model = build_pretraining_model(config, schema, tables)
     model.load_weights(run.path("ppm") / "ppm.weights.h5")
     files = samples.find_shards(run.path("data") / "samples", ["test"])
