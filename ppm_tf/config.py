@@ -392,20 +392,25 @@ class EmbedSettings(Section):
 # === ppm ===
 
 
-class PPMSettings(Section):
+class TransformerSettings(Section):
+    """The behaviour transformer, of PPM and of URM alike."""
+
+    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
+    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
+    heads: PositiveInt = Field(4, description="attention heads")
+    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
+    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
+    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
+
+
+class PPMSettings(TransformerSettings):
     """The pre-trained plug-in model (PPM, section 3.1)."""
 
     tables: tuple[TableName, ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)")
     splits: tuple[Literal["pretrain", "train"], ...] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
     standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
     width: PositiveInt | None = Field(64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection")
-    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
-    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
-    heads: PositiveInt = Field(4, description="attention heads")
-    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
     dropout: Share = Field(0.0, description="dropout in the transformer and the dense layers; of use with several passes")
-    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
-    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
     slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
     mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="the three dense layers before the click probability")
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
@@ -458,17 +463,11 @@ class MIANSettings(BackboneSettings):
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the attention of the candidate")
 
 
-class URMSettings(Section):
+class URMSettings(TransformerSettings):
     """URM: behaviour transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
 
     name: Literal["urm"] = Field("urm", description="the backbone")
-    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
-    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
-    heads: PositiveInt = Field(4, description="attention heads")
-    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of its width")
     width: PositiveInt | None = Field(64, description="width of the transformer, to which the concatenated item fields are projected; null = their sum, without a projection")
-    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
-    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
     experts: PositiveInt = Field(4, description="experts of the mixture")
     expert_units: tuple[PositiveInt, ...] = Field((256, 128), min_length=1, description="dense layers of an expert")
     tower_units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="dense layers of a task's tower")

@@ -132,7 +132,7 @@ class Workspace:
             try:
                 yield staging
                 _write_made_by(staging / MADE_BY, name, recipe)
-                _sync(staging)
+                sync(staging)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
@@ -142,7 +142,7 @@ class Workspace:
             if final.exists():
                 final.rename(old)  # a kill between the two renames is mended by _recover
             staging.rename(final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
             shutil.rmtree(old, ignore_errors=True)
 
     def work(self, name: str, recipe: Recipe) -> Path:
@@ -224,17 +224,18 @@ def _show(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
-def _sync(folder: Path) -> None:
-    """Forces an artifact to disk, so that a power cut after the rename cannot leave empty files."""
-    for path in folder.rglob("*"):
+def sync(folder: Path) -> None:
+    """Forces a folder to disk, so that a power cut after it is renamed cannot leave empty files."""
+    for path in sorted(folder.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-    for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        _sync_folder(path)
+    for path in [*(path for path in sorted(folder.rglob("*")) if path.is_dir()), folder]:
+        sync_folder(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Forces the names in a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ppm_tf.workspace import sync, sync_folder
+
 logger = logging.getLogger(__name__)
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -67,7 +69,7 @@ def publish(staged: Path, base: Path, model: str, version: int | None = None, ke
             if incoming != staged:
                 _copy(staged, incoming)
             _open_to_readers(incoming)
-            _sync(incoming)
+            sync(incoming)
         except BaseException:
             if incoming != staged:
                 shutil.rmtree(incoming, ignore_errors=True)
@@ -75,7 +77,7 @@ def publish(staged: Path, base: Path, model: str, version: int | None = None, ke
         size = sum(_contents(incoming).values())
         target = folder / str(number)
         os.rename(incoming, target)
-        _sync_folder(folder)
+        sync_folder(folder)
         _prune(folder, max(keep, 2))
     logger.info("publish: done in %.1f s, %d bytes, wrote %s", time.monotonic() - start, size, target)
     return target
@@ -112,7 +114,7 @@ def rollback(base: Path, model: str, to: int | None = None) -> Path:
         logger.info("rollback: start, from version %d to %d of %s", found[-1], to, folder)
         for number in found[found.index(to) + 1 :]:  # upwards: the live one goes last, so that none between is live for a moment
             os.rename(_numbered(folder)[number], folder / f"{_WITHDRAWN}{number}")
-        _sync_folder(folder)
+        sync_folder(folder)
     logger.info("rollback: done in %.1f s, %d bytes, live is %s", time.monotonic() - start, sum(_contents(target).values()), target)
     return target
 
@@ -131,7 +133,7 @@ def restore(base: Path, model: str, version: int) -> Path:
         source, target = folder / f"{_WITHDRAWN}{version}", folder / str(version)
         require_complete(source)
         os.rename(source, target)
-        _sync_folder(folder)
+        sync_folder(folder)
     logger.info("restore: done, %d bytes, wrote %s", sum(_contents(target).values()), target)
     return target
 
@@ -247,24 +249,6 @@ def _lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise RuntimeError(f"One process at a time may change {folder}. Another one is publishing there. Wait for it.") from None
         yield
-
-
-def _sync(folder: Path) -> None:
-    """Forces a folder to disk, so that a power cut after the rename cannot leave empty files."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    for path in [*(path for path in sorted(folder.rglob("*")) if path.is_dir()), folder]:
-        _sync_folder(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _list(base: Path, model: str) -> None:

@@ -28,9 +28,7 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
         ValueError: a table is missing, or a setting does not fit the data.
     """
     settings = config.ppm
-    missing = [name for name in settings.tables if name not in tables]
-    if missing:
-        raise ValueError(f"ppm.tables names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change ppm.tables.")
+    _require(settings.tables, tables, "ppm.tables")
     width = settings.width or sum(tables[name].dim for name in settings.tables)
     if width % settings.heads:
         raise ValueError(f"ppm.heads must divide the width of the transformer. Received: ppm.heads={settings.heads}, width {width} (ppm.width, or the sum of the table widths).")
@@ -89,9 +87,7 @@ def build_ranking_model(
         ValueError: a table is missing, or a setting does not fit the data.
     """
     settings = config.model
-    missing = [name for name in settings.tables if name not in tables]
-    if missing:
-        raise ValueError(f"model.tables names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change model.tables.")
+    _require(settings.tables, tables, "model.tables")
     backbone = settings.backbone
     fields = {field.name: catalog.fields[field.name] for field in schema.side("item")}
     rows = {field.name: field.num_rows for field in schema.side("item")}
@@ -138,6 +134,12 @@ def _plug_in(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable
         pretraining.load_weights(pretrained)
     pretraining.ppm.trainable = config.model.ppm != "frozen"
     return pretraining.ppm
+
+
+def _require(names: tuple[str, ...], tables: Mapping[str, EmbeddingTable], setting: str) -> None:
+    missing = [name for name in names if name not in tables]
+    if missing:
+        raise ValueError(f"{setting} names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change {setting}.")
 
 
 def _frozen(table: EmbeddingTable, standardize: bool, table_dtype: str | None) -> FrozenEmbedding:
