@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2 * 2**20
 
+_SECONDS_TO_END = 2  # of answers under way; a client that holds its connection open must not hold the server
+
 
 class LocalServer:
     """Serves `Models` over HTTP; in the background as a context manager, or in the foreground with `run`.
@@ -68,7 +70,7 @@ class LocalServer:
         # Head and body of an answer are two writes: without this, the second waits 40 ms for the client's acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         app = application(RestApi(models), max_body_bytes)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_SECONDS_TO_END))
 
     @property
     def url(self) -> str:

@@ -29,12 +29,15 @@ def test_ci_installs_and_tests_as_it_says():
 
 
 def test_every_module_it_names_answers_help():
-    names = set(re.findall(r"-m (pipelines\.\w+)", README)) | {f"pipelines.{name}" for name in re.findall(r"^\| `(\w+)", README, re.M)}
+    names = set(re.findall(r"-m (pipelines\.\w+)", README)) | {f"pipelines.{name}" for name in re.findall(r"^\| `(\w+)[` ]", README, re.M)}
     assert {"pipelines.prepare", "pipelines.embed", "pipelines.pretrain", "pipelines.benchmark"} <= names
     for name in sorted(names):
         done = subprocess.run([sys.executable, "-m", name, "--help"], capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert "section.key=value" in done.stdout
+    for name in sorted(set(re.findall(r"-m (serving\.\w+)", README))):
+        done = subprocess.run([sys.executable, "-m", name, "--help"], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0 and len(done.stdout) > 200, done.stderr
 
 
 def test_its_mapping_is_a_valid_config(tmp_path):

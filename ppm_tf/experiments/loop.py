@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -55,8 +54,7 @@ def each(
 def _clear() -> None:
     """Lets go of the graphs and weights of the last training; Keras is not imported for it."""
     if "keras" in sys.modules:
-        sys.modules["keras"].backend.clear_session()
-    gc.collect()
+        sys.modules["keras"].backend.clear_session()  # collects garbage, too
 
 
 def _clock(seconds: float) -> str:

@@ -131,7 +131,7 @@ def test_wrong_files_and_words_exit_with_2(tmp_path, capsys):
     for arguments, message in (
         ([str(path)], "cell A: Setting model.dimm is not known. Did you mean model.dim?"),
         ([str(tmp_path / "none.yaml")], "The file must exist. Received"),
-        (["fast"], "The first argument must be a file of configs/benchmark, or one of reader, training, tables, embed, efficiency, candidates. Received: fast"),
+        (["fast"], "The first argument must be a file of configs/benchmark, or one of reader, training, tables, embed, efficiency, candidates, serving, lookup. Received: fast"),
         ([], "Received: none"),
     ):
         with pytest.raises(SystemExit) as stopped:

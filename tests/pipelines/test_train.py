@@ -101,7 +101,7 @@ def test_the_newest_share_of_the_data(shop):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["model.tasks={buy: 1}"], r"model.tasks must name tasks of the data \(click, order, cart\).* Received: {'buy': 1.0}"),
+        (["model.tasks={buy: 1}", "model.name=other"], r"model.tasks must name tasks of the data \(click, order, cart\).* Received: {'buy': 1.0}"),
         (["evaluate.against=[urm-finetune]"], "evaluate.against must name other models"),
         (["evaluate.against=[dsin]"], "evaluate.against names dsin, and .* Evaluate that model first"),
         (["model.tables=[bow]", "ppm.width=16"], "ppm.width was 32, and 16 is asked for now"),
