@@ -1,4 +1,4 @@
-"""What becomes of versions that are put into a model's folder, good and bad; SERVING.md's table, on the local server only."""
+"""What becomes of versions that are put into a model's folder, good and bad: as TF Serving was seen to treat them; on the local server only."""
 
 import os
 import shutil
