@@ -1,0 +1,66 @@
+"""The settings in words, for `--help`."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import yaml
+
+from ppm_tf.config.data import Data, DataSettings
+from ppm_tf.config.reading import section_of
+from ppm_tf.config.section import Section
+from ppm_tf.config.settings import Config
+
+
+def describe(sections: tuple[str, ...]) -> str:
+    """A table of the settings in `sections`: name, default, meaning. Every data source is listed."""
+    lines = []
+    for name in sections:
+        field = Config.model_fields[name]
+        if name == "data":
+            seen: set[str] = set()
+            for source in get_args(get_args(Data)[0]):
+                new = {key for key in source.model_fields if key not in seen or key == "source"}
+                lines += _rows("data", source, new, title=source.__doc__)
+                seen |= set(DataSettings.model_fields)
+        elif (section := section_of(field.annotation)) is not None:
+            lines += _rows(name, section, set(section.model_fields), title=section.__doc__)
+        else:
+            lines.append(_row(name, field))
+    return "\n".join(lines)
+
+
+def _rows(prefix: str, section: type[Section], keys: set[str], title: str | None) -> list[str]:
+    lines = [f"\n{prefix}: {(title or '').splitlines()[0]}"]
+    for key, field in section.model_fields.items():
+        if key not in keys:
+            continue
+        lines.append(_row(f"{prefix}.{key}", field))
+        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, type) and issubclass(choice, Section)]
+        if len(choices) > 1:  # of one by its name
+            for choice in choices:
+                lines.append(f"    {prefix}.{key}.name={choice.model_fields['name'].default}: {(choice.__doc__ or '').splitlines()[0]}")
+                lines += [_row(f"  {prefix}.{key}.{name}", item) for name, item in choice.model_fields.items() if name != "name"]
+            continue
+        inner = section_of(field.annotation)
+        if inner is not None and not isinstance(field.default, dict):
+            lines += [_row(f"{prefix}.{key}.{name}", item) for name, item in inner.model_fields.items()]
+    return lines
+
+
+def _row(name: str, field: Any) -> str:
+    if field.is_required():
+        default = "(must be given)"
+    elif isinstance(field.default, Section) or field.default_factory is not None:
+        default = ""
+    else:
+        default = "= " + yaml.safe_dump(_plain(field.default), default_flow_style=True, width=10_000).replace("\n...", "").strip()
+    return f"  {name} {default}".ljust(46) + f" {field.description or ''}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump(exclude_defaults=True)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,145 @@
+"""The encoders of texts and images, and the tables that they write."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ppm_tf.config.fits import EncoderFitSettings
+from ppm_tf.config.section import PositiveInt, Section, Share
+
+
+class AdaptSettings(EncoderFitSettings):
+    """Domain-adaptive pre-training of the text encoder on item texts (CELA, section 4.1)."""
+
+    batch_size: PositiveInt = Field(64, description="item texts a step")
+    epochs: PositiveInt = Field(5, description="passes over the item texts")
+    mlm_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the masked (for decoder models: causal) language model loss; 0 = SimCSE alone")
+    simcse_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of SimCSE, the alpha of CELA's eq. 6; 0 = the language model loss alone")
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of the tokens that are masked")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of SimCSE; a sentence encoder tells texts apart at 0.05 already and learns more at 0.25, where the loss is uniformity itself")
+    valid: Share = Field(0.05, description="share of the items held out to stop and to choose")
+    test: Share = Field(0.05, description="share of the items held out to be scored before and after")
+
+    @model_validator(mode="after")
+    def _has_a_loss(self) -> AdaptSettings:
+        if not self.mlm_weight and not self.simcse_weight:
+            raise ValueError("mlm_weight or simcse_weight must be above 0")
+        return self
+
+
+class QueryMatchingSettings(EncoderFitSettings):
+    """Query matching: fine-tuning of the text encoder on clicked queries (PPM, eq. 1)."""
+
+    batch_size: PositiveInt = Field(128, description="pairs of query and item a step; the other items of the batch are the negatives")
+    epochs: PositiveInt = Field(1, description="passes over the pairs")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of the contrastive loss")
+    symmetric: bool = Field(False, description="also match items to queries; PPM's eq. 1 goes from query to item alone")
+    query_tokens: PositiveInt = Field(24, description="most tokens of a query")
+
+
+class EntityPredictionSettings(EncoderFitSettings):
+    """Entity prediction: fine-tuning of the image encoder on what an item is (PPM, eq. 2)."""
+
+    batch_size: PositiveInt = Field(64, description="images a step")
+    epochs: PositiveInt = Field(8, description="passes over the images")
+    entity: str = Field("category", description="item field that the image is to tell")
+    min_count: PositiveInt = Field(20, description="values of the field seen on fewer images are left out")
+    label_smoothing: Share = Field(0.1, description="share of the target that is spread over all classes")
+    augment: bool = Field(True, description="move and recolour the training images at random")
+
+
+def _refuse_half_a_pair(encoder: str, preset: str | None, path: str | None) -> None:
+    """A preset needs its name and a saved encoder its folder, and no other encoder has either."""
+    for choice, setting, value in (("preset", "preset", preset), ("saved", "path", path)):
+        if (encoder == choice) != (value is not None):
+            raise ValueError(f"encoder: {choice} and {setting} belong together. Received: encoder: {encoder}, {setting}: {value}")
+
+
+class TextSettings(Section):
+    """The text encoder, and the table `title` that it writes."""
+
+    encoder: Literal["small_bert", "preset", "saved", "bag_of_words"] = Field(
+        "small_bert", description="small_bert: a BERT of the sizes below that learns its words from the catalog; preset: text.preset; saved: an encoder of an earlier run, text.path; bag_of_words: no network"
+    )
+    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout")
+    path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/text; it is taken as it is")
+    dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
+    pooling: Literal["cls", "mean", "last"] | None = Field(None, description="token vectors to text vector; null: mean, or last for decoder models")
+    max_tokens: Annotated[int, Field(ge=4)] = Field(64, description="most tokens of an item's text, special ones included")
+    training: tuple[Literal["adapt", "finetune"], ...] | None = Field(
+        None, description="adapt: on item texts (DAP); finetune: on queries (QM); null: small_bert is fine-tuned where there are queries and else adapted, a preset stays as it is"
+    )
+    layers: PositiveInt = Field(2, description="small_bert: blocks")
+    width: PositiveInt = Field(128, description="small_bert: width")
+    heads: PositiveInt = Field(4, description="small_bert: attention heads")
+    vocabulary: Annotated[int, Field(ge=64)] = Field(8000, description="small_bert: most word pieces")
+    lora_rank: Annotated[int, Field(ge=0)] = Field(0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything")
+    cleaning: Literal["none", "rules", "language_model"] = Field("none", description="what is taken out of the texts first: contact data, markup and repeated sentences, by rules or by text.cleaner")
+    cleaner: str | None = Field(None, description="for cleaning=language_model: preset or folder of a keras-nlp causal language model")
+    buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
+    adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
+    finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> TextSettings:
+        _refuse_half_a_pair(self.encoder, preset=self.preset, path=self.path)
+        if (self.cleaning == "language_model") != (self.cleaner is not None):
+            raise ValueError(f"cleaning: language_model and cleaner belong together. Received: cleaning: {self.cleaning}, cleaner: {self.cleaner}")
+        if self.encoder in ("bag_of_words", "saved") and self.training:
+            raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
+        if self.encoder == "small_bert" and self.training == ():
+            raise ValueError("encoder: small_bert knows nothing before it is trained. Received: training: []. Use adapt, finetune or both")
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        return self
+
+
+class ImageSettings(Section):
+    """The image encoder, and the table `image` that it writes."""
+
+    encoder: Literal["small_resnet", "resnet18", "resnet50", "resnet101", "preset", "saved", "descriptor"] = Field(
+        "small_resnet", description="a ResNet that starts from nothing or from image.weights; preset: image.preset; saved: an encoder of an earlier run, image.path; descriptor: colour and edge statistics, no network"
+    )
+    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder")
+    path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/image; it is taken as it is")
+    weights: str | None = Field(None, description="for a ResNet: a .weights.h5 file to start from")
+    dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
+    size: Annotated[int, Field(ge=8)] = Field(64, description="pixels a side that an image is resized to; PPM's ResNet-101 wants 224")
+    training: tuple[Literal["finetune"], ...] | None = Field(None, description="finetune: entity prediction (EP); null: a ResNet without weights is trained, any other encoder stays as it is")
+    finetune: EntityPredictionSettings = Field(EntityPredictionSettings(), description="EP")
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> ImageSettings:
+        _refuse_half_a_pair(self.encoder, preset=self.preset, path=self.path)
+        if self.weights is not None and "resnet" not in self.encoder:
+            raise ValueError(f"weights belong to a ResNet. Received: encoder: {self.encoder}, weights: {self.weights}")
+        if self.encoder in ("descriptor", "saved") and self.training:
+            raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
+        if self.starts_from_nothing and self.training == ():
+            raise ValueError(f"encoder: {self.encoder} knows nothing before it is trained. Received: training: [], and no weights")
+        return self
+
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether the encoder has random weights before its training."""
+        return "resnet" in self.encoder and self.weights is None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether entity prediction is part of making the encoder."""
+        return self.starts_from_nothing if self.training is None else bool(self.training)
+
+
+TABLES = ("title", "image", "bow", "title_image")
+TableName = Literal["title", "image", "bow", "title_image"]
+
+
+class EmbedSettings(Section):
+    """How the embedding tables are written."""
+
+    dtype: Literal["float16", "float32"] = Field("float16", description="type of the stored vectors")
+    shards: PositiveInt = Field(4, description="TFRecord files of a table")
+    batch_size: PositiveInt = Field(128, description="items encoded at once")
+    max_refused: Share = Field(0.05, description="share of the items with content that may fail to be encoded before the job is refused")

@@ -1,0 +1,138 @@
+"""PPM and the ranking model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ppm_tf.config.encoders import TableName
+from ppm_tf.config.fits import TrainSettings
+from ppm_tf.config.section import PositiveInt, Section, Share
+
+# === ppm ===
+
+
+class TransformerSettings(Section):
+    """The behaviour transformer, of PPM and of URM alike."""
+
+    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
+    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
+    heads: PositiveInt = Field(4, description="attention heads")
+    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
+    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
+    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
+
+
+class PPMSettings(TransformerSettings):
+    """The pre-trained plug-in model (PPM, section 3.1)."""
+
+    tables: tuple[TableName, ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)")
+    splits: tuple[Literal["pretrain", "train"], ...] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
+    standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
+    width: PositiveInt | None = Field(64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection")
+    dropout: Share = Field(0.0, description="dropout in the transformer and the dense layers; of use with several passes")
+    slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
+    mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="the three dense layers before the click probability")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
+
+
+# === model ===
+
+
+class BackboneSettings(Section):
+    """What every backbone has."""
+
+    mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="widths of the dense layers before the logits")
+    dropout: Share = Field(0.0, description="dropout after the dense layers")
+
+
+class WideDeepSettings(BackboneSettings):
+    """Wide&Deep: a linear model beside dense layers (Cheng et al., 2016)."""
+
+    name: Literal["wide_deep"] = Field("wide_deep", description="the backbone")
+
+
+class DeepFMSettings(BackboneSettings):
+    """DeepFM: a factorisation machine beside dense layers (Guo et al., 2017)."""
+
+    name: Literal["deepfm"] = Field("deepfm", description="the backbone")
+
+
+class DINSettings(BackboneSettings):
+    """DIN: the history weighted by how it fits the candidate (Zhou et al., 2018)."""
+
+    name: Literal["din"] = Field("din", description="the backbone")
+    attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit")
+
+
+class DSINSettings(BackboneSettings):
+    """DSIN: interests by session, and how they evolve (Feng et al., 2019)."""
+
+    name: Literal["dsin"] = Field("dsin", description="the backbone")
+    sessions: PositiveInt = Field(5, description="sessions kept, the newest ones; older behaviours join the oldest of them")
+    gap: PositiveInt = Field(1800, description="seconds (or steps) between two behaviours that begin a new session")
+    heads: PositiveInt = Field(4, description="heads of the self-attention inside a session")
+    attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit over sessions")
+
+
+class MIANSettings(BackboneSettings):
+    """MIAN: the candidate meets behaviours, user and context one by one (Zhang et al., 2021)."""
+
+    name: Literal["mian"] = Field("mian", description="the backbone")
+    heads: PositiveInt = Field(4, description="heads of the self-attention over the behaviours")
+    attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the attention of the candidate")
+
+
+class URMSettings(TransformerSettings):
+    """URM: behaviour transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
+
+    name: Literal["urm"] = Field("urm", description="the backbone")
+    width: PositiveInt | None = Field(64, description="width of the transformer, to which the concatenated item fields are projected; null = their sum, without a projection")
+    experts: PositiveInt = Field(4, description="experts of the mixture")
+    expert_units: tuple[PositiveInt, ...] = Field((256, 128), min_length=1, description="dense layers of an expert")
+    tower_units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="dense layers of a task's tower")
+    dropout: Share = Field(0.0, description="dropout in the transformer, the experts and the towers")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01")
+
+
+Backbone = Annotated[WideDeepSettings | DeepFMSettings | DINSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")]
+
+
+class RankerFitSettings(TrainSettings):
+    """The training of the ranking model."""
+
+    table_optimizer: Literal["adam", "adagrad"] = Field("adam", description="optimiser of the id tables; either touches only the rows of a batch")
+    table_learning_rate: Annotated[float, Field(gt=0)] = Field(5.0, description="learning rate of the id tables, in multiples of learning_rate: a row moves only when its id comes by")
+    ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate")
+
+
+class ModelSettings(Section):
+    """The ranking model: an ID backbone, with PPM plugged in or not (PPM, section 3.2)."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
+    backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
+    ppm: Literal["none", "random", "frozen", "finetune"] = Field("finetune", description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on")
+    tables: tuple[TableName, ...] = Field((), description="item tables that enter as further item fields, beside the ids")
+    item_id: bool = Field(True, description="the item id as an item field")
+    user_id: bool = Field(True, description="the user id as a user field")
+    min_count: PositiveInt = Field(2, description="items and users seen less often in training share the hashed rows of unknown ids")
+    unknown_rows: PositiveInt = Field(16, description="rows that ids without a row of their own are hashed into")
+    dim: PositiveInt = Field(16, description="width of a field's embedding; PPM has 64")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial embeddings; PPM has 0.01")
+    tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
+    newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
+    start: str | None = Field(None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own")
+    seed: int | None = Field(None, description="seed of the ranking model; null: the run's seed")
+    train: RankerFitSettings = Field(RankerFitSettings(), description="its training")
+
+    @model_validator(mode="after")
+    def _has_a_free_name(self) -> ModelSettings:
+        if self.name in ("ppm", "tables"):
+            raise ValueError(f"name must not be that of another report. Received: {self.name}")
+        return self
+
+    @property
+    def folder(self) -> str:
+        """Name of the model's folder."""
+        return self.name or (self.backbone.name if self.ppm == "none" else f"{self.backbone.name}-{self.ppm}")

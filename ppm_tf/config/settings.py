@@ -1,0 +1,44 @@
+"""`Config`: all settings of a run."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ppm_tf.config.data import Data, SyntheticData
+from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
+from ppm_tf.config.fits import TrainSettings
+from ppm_tf.config.models import ModelSettings, PPMSettings
+from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
+from ppm_tf.config.section import Section
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    run: str = Field("runs/shop", description="folder that holds every artifact of the run")
+    seed: int = Field(1, description="seed of initial weights, order of samples and dropout")
+    data: Data = Field(default_factory=SyntheticData, description="where items, users and the log come from")
+    text: TextSettings = Field(TextSettings(), description="the text encoder")
+    image: ImageSettings = Field(ImageSettings(), description="the image encoder")
+    embed: EmbedSettings = Field(EmbedSettings(), description="the embedding tables")
+    ppm: PPMSettings = Field(PPMSettings(), description="the pre-trained plug-in model")
+    train: TrainSettings = Field(TrainSettings(), description="the training of PPM")
+    model: ModelSettings = Field(default_factory=ModelSettings, description="the ranking model")
+    evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
+    serve: ServeSettings = Field(ServeSettings(), description="the exported model")
+    report: ReportSettings = Field(ReportSettings(), description="the look at a table")
+    beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether the data source offers search queries with clicked items."""
+        return self.data.source == "synthetic" or getattr(self.data, "queries", None) is not None
+
+    @property
+    def text_training(self) -> tuple[str, ...]:
+        """The trainings of the text encoder, in their order; see `text.training`."""
+        if self.text.training is not None:
+            return tuple(name for name in ("adapt", "finetune") if name in self.text.training)
+        if self.text.encoder != "small_bert":
+            return ()
+        return ("finetune",) if self.has_queries else ("adapt",)
