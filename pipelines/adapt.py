@@ -14,7 +14,6 @@ it where text.training names `adapt`. A training that was killed goes on where i
 from __future__ import annotations
 
 import logging
-import shutil
 
 from pipelines.stage import Stage, encoder_settings, main, peak_memory, preset_files
 from ppm_tf.config import Config
@@ -79,8 +78,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             write_metrics(records_of({"perplexity": unigram_perplexity(batches(TRAIN), batches(TEST), encoder, settings.mask_share)}, count), folder / "metrics.jsonl", "token frequency", config.seed)
         write_metrics(records_of(before, count), folder / "metrics.jsonl", "before", config.seed)
         write_metrics(records_of(after, count), folder / "metrics.jsonl", "after", config.seed)
-        shutil.copy(work / training.LOG, folder / training.LOG)
-        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+        training.keep_logs(work, folder)
     workspace.clear_work("encoders/adapted")
 
 

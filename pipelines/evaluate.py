@@ -35,12 +35,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.evaluation import collect, load_scores, save_scores
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import check_requests, load_ranking_model, ranking_tables
+    from ppm_tf.models.ranking_files import check_requests, load_ranking_model
     from ppm_tf.reports.model_report import write_model_report
 
     settings = config.model.train
     training.prepare_backend(settings, config.seed)
-    inputs, folder = Inputs.read(workspace, ranking_tables(config)), workspace.path(f"models/{config.model.folder}")
+    inputs, folder = Inputs.read(workspace, config.ranking_tables), workspace.path(f"models/{config.model.folder}")
     check_requests(inputs, folder)
     model = load_ranking_model(config, inputs, folder)
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], settings.verify)

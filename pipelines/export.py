@@ -55,7 +55,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
 
     from ppm_tf.data.schema import Schema
     from ppm_tf.models.inputs import Inputs
-    from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model, ranking_tables
+    from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model
     from serving.export import keep_graph, verify, write_extras, write_saved_model
     from serving.publish import publish, versions
     from serving.requests import raw_requests, sample_batches
@@ -64,7 +64,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     begun, settings = time.monotonic(), config.serve
     base, name = Path(settings.base) if settings.base else workspace.folder / "exports", settings.model or config.model.folder
     logger.info("exporting %s to %s", trained, base / name)
-    inputs, schema = Inputs.read(workspace, ranking_tables(config)), Schema.read(trained / SCHEMA)
+    inputs, schema = Inputs.read(workspace, config.ranking_tables), Schema.read(trained / SCHEMA)
     dtype = None if settings.table_dtype == "stored" else settings.table_dtype
     model = load_ranking_model(config, inputs, trained, dtype)
     change = _change(config, workspace, inputs, trained, model) if dtype else {}

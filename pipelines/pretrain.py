@@ -16,11 +16,10 @@ bucket_auc.png). A run that was killed goes on where its last checkpoint was.
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from pipelines.stage import Stage, main, peak_memory
-from ppm_tf.config import ColumnarData, Config
+from ppm_tf.config import Config
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -80,9 +79,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     with workspace.commit("ppm", recipe) as made:
         model.save_weights(made / "ppm.weights.h5")
         schema.write(made / "schema.json")
-        shutil.copy(work / training.LOG, made / training.LOG)
-        if (work / "tensorboard").is_dir():
-            shutil.copytree(work / "tensorboard", made / "tensorboard")
+        training.keep_logs(work, made)
     workspace.clear_work("ppm")
 
 
@@ -130,7 +127,7 @@ def needs(config: Config) -> tuple[str, ...]:
     Raises:
         ValueError: the data has no log to learn from.
     """
-    if isinstance(config.data, ColumnarData) and config.data.log is None:
+    if not config.has_log:
         raise ValueError(
             "PPM is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns; "
             "without one, `python -m pipelines.finetune` and `python -m pipelines.embed` are what this data serves."

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -42,14 +41,14 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import ranking_tables, save_ranking_model, start_from
+    from ppm_tf.models.ranking_files import save_ranking_model, start_from
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.optimizers import ranking_optimizer
 
     settings, begun, name = config.model.train, time.monotonic(), STAGE.artifact(config)
-    seed = config.seed if config.model.seed is None else config.model.seed
+    seed = config.ranking_seed
     strategy = training.prepare_backend(settings, seed)
-    inputs = Inputs.read(workspace, ranking_tables(config))
+    inputs = Inputs.read(workspace, config.ranking_tables)
     schema = inputs.schema
     weights = task_weights(config, schema.tasks)
     folder = workspace.path("data") / "samples"
@@ -98,9 +97,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "seed": seed,
         }  # fmt: skip
         (made / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
-        shutil.copy(work / training.LOG, made / training.LOG)
-        if (work / "tensorboard").is_dir():
-            shutil.copytree(work / "tensorboard", made / "tensorboard")
+        training.keep_logs(work, made)
     workspace.clear_work(name)
 
 
@@ -145,7 +142,7 @@ def show(config: Config, workspace: Workspace) -> None:
 def settings(config: Config) -> dict[str, Any]:
     """What shapes the model: its section and, where PPM is plugged in untrained, PPM's network."""
     found = config.model_dump(mode="json")
-    model = {**found["model"], "seed": config.seed if config.model.seed is None else config.model.seed}
+    model = {**found["model"], "seed": config.ranking_seed}
     del model["name"]
     return {"model": model, **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {})}
 
@@ -156,10 +153,9 @@ def needs(config: Config) -> tuple[str, ...]:
     Raises:
         ValueError: the data has no log to learn from.
     """
-    if getattr(config.data, "log", True) is None:
+    if not config.has_log:
         raise ValueError("A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns.")
-    tables = dict.fromkeys((*config.model.tables, *(config.ppm.tables if config.model.ppm != "none" else ())))
-    return ("data", *(f"tables/{name}" for name in tables), *(("ppm",) if config.model.ppm in ("frozen", "finetune") else ()))
+    return ("data", *(f"tables/{name}" for name in config.ranking_tables), *(("ppm",) if config.model.ppm in ("frozen", "finetune") else ()))
 
 
 def start_files(config: Config) -> dict[str, str]:

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -381,6 +382,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def keep_logs(work: Path, folder: Path) -> None:
+    """Copies the training log and the TensorBoard events of a run's working folder into its artifact."""
+    shutil.copy(work / LOG, folder / LOG)
+    if (work / "tensorboard").is_dir():
+        shutil.copytree(work / "tensorboard", folder / "tensorboard")
 
 
 class _Log:

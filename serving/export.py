@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.layout import ABOUT, EMBED, EXTRA, GOLDEN, SIGNATURE
+from serving.requests import plain
 from serving.signature import ServingModule
 from serving.warmup import write_warmup
 
@@ -70,7 +71,7 @@ def write_extras(folder: Path, requests: list[Mapping[str, np.ndarray]], answers
     records = [(SIGNATURE, {name: np.repeat(value, size, axis=0) for name, value in request.items()}) for request in requests for size in batches]
     write_warmup(extra, model, [*records, (EMBED, {"item_ids": items[:16]})])
     together = [{name: np.concatenate([one[name] for one in rows]) for name in rows[0]} for rows in (requests, answers)]
-    golden = {"signature_name": SIGNATURE, "inputs": _plain(together[0]), "outputs": _plain(together[1])}
+    golden = {"signature_name": SIGNATURE, "inputs": plain(together[0]), "outputs": plain(together[1])}
     (extra / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
     (extra / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
@@ -88,11 +89,3 @@ def verify(folder: Path) -> dict[str, float]:
     if done.returncode:
         raise ValueError(f"The export {folder} must load and answer as the trainer does. Received: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def _plain(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return {name: _text(value) if value.dtype.kind in "OS" else value.tolist() for name, value in values.items()}
-
-
-def _text(values: np.ndarray) -> Any:
-    return [_text(value) if isinstance(value, np.ndarray) else value.decode() if isinstance(value, bytes) else str(value) for value in values]

@@ -20,11 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ppm_tf.workspace import sync, sync_folder
+from serving.layout import EXTRA
+from serving.layout import GOLDEN as GOLDEN_NAME
+from serving.layout import WARMUP as WARMUP_NAME
 
 logger = logging.getLogger(__name__)
 
-WARMUP = "assets.extra/tf_serving_warmup_requests"
-GOLDEN = "assets.extra/golden.json"
+WARMUP, GOLDEN = f"{EXTRA}/{WARMUP_NAME}", f"{EXTRA}/{GOLDEN_NAME}"
 _LOCK = ".publish.lock"
 _INCOMING, _OUTGOING, _WITHDRAWN = "incoming-", "outgoing-", "withdrawn-"  # no numbers: the server passes them by
 _MOST = 2**63 - 1  # the server reads a version as int64

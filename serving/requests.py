@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,3 +64,12 @@ def raw_ids(rows: np.ndarray, inputs: Inputs, pad_id: int) -> np.ndarray:
     if inputs.schema.item_id_type == "int":
         return np.concatenate([[pad_id, ids.max() + 1], ids])[rows]
     return np.array([b"", b"\x00 unknown", *(one.encode() for one in ids)], object)[rows]
+
+
+def plain(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays as JSON knows them: nested lists of numbers and texts."""
+    return {name: _text(value) if value.dtype.kind in "OS" else value.tolist() for name, value in values.items()}
+
+
+def _text(values: np.ndarray) -> Any:
+    return [_text(value) if isinstance(value, np.ndarray) else value.decode() if isinstance(value, bytes) else str(value) for value in values]

@@ -30,7 +30,6 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples
     from ppm_tf.models.inputs import Inputs
-    from ppm_tf.models.ranking_files import ranking_tables
     from ppm_tf.reports.efficiency import efficiency_table
 
     cells = {(name, ppm): with_model(config, name, ppm) for name in BACKBONES for ppm in ("none", "random")}
@@ -39,7 +38,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     settings = config.model.train
     strategy = harness.prepare_backend(settings, config.seed)
     files = samples.find_shards(workspace.path("data") / "samples", ["train"], settings.verify)
-    inputs = Inputs.read(workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in ranking_tables(cell))))
+    inputs = Inputs.read(workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in cell.ranking_tables)))
     counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
     dataset = samples.read(files, inputs.schema, settings.batch_size, epochs=1000, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     some = next(iter(dataset.unbatch().batch(_STEPS)))
@@ -89,13 +88,12 @@ def candidates(config: Config, workspace: Workspace) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples
     from ppm_tf.models.inputs import Inputs
-    from ppm_tf.models.ranking_files import ranking_tables
 
     make(stage_of("data"), config, workspace, asked=False)
     for name in ("din", "urm"):
         its = with_model(config, name, "none")
         strategy = harness.prepare_backend(its.model.train, config.seed)
-        inputs = Inputs.read(workspace, ranking_tables(its))
+        inputs = Inputs.read(workspace, its.ranking_tables)
         files = samples.find_shards(workspace.path("data") / "samples", ["train"], its.model.train.verify)
         counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
         many = random_requests(inputs.schema, inputs.catalog.num_rows, counts.user_id, config.seed)

@@ -35,7 +35,6 @@ def serving(config: Config, workspace: Workspace) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples
     from ppm_tf.models.inputs import Inputs
-    from ppm_tf.models.ranking_files import ranking_tables
     from serving.models import Models
     from serving.server import LocalServer
 
@@ -45,7 +44,7 @@ def serving(config: Config, workspace: Workspace) -> None:
     for name in stage_of("models").parents(needed):
         make(stage_of(name), needed, workspace, asked=False)
     harness.prepare_backend(config.model.train, config.seed)
-    inputs = Inputs.read(workspace, ranking_tables(needed))
+    inputs = Inputs.read(workspace, needed.ranking_tables)
     files = samples.find_shards(workspace.path("data") / "samples", ["train"], config.model.train.verify)
     counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
     lines: list[dict[str, Any]] = []
@@ -173,10 +172,11 @@ class _Session:
 
     def _ask_rest(self, inputs: dict):
         from serving.client import Client
+        from serving.requests import plain
 
         client = self._clients.setdefault(threading.get_ident(), Client(self.server.url, self.name))
-        plain = {name: [[one.decode() for one in row] for row in value] if value.dtype == object else value.tolist() for name, value in inputs.items()}
-        return lambda: client.predict(plain)
+        request = plain(inputs)
+        return lambda: client.predict(request)
 
     def close(self) -> None:
         """Closes the connections."""

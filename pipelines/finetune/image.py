@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from pipelines.stage import Stage, encoder_settings, peak_memory
@@ -139,9 +138,7 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
         encoder.save(folder)
         for name, found in hits.items():
             write_metrics(_records(found, settings.entity, config), folder / METRICS, name, config.seed)
-        shutil.copy(work / training.LOG, folder / training.LOG)
-        if (work / "tensorboard").is_dir():
-            shutil.copytree(work / "tensorboard", folder / "tensorboard")
+        training.keep_logs(work, folder)
     workspace.clear_work(NAME)
     return encoder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from pipelines.stage import Stage, encoder_settings, peak_memory, preset_files
@@ -113,8 +112,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     def write_more(folder: Path) -> None:
         for model_name, records in figures.items():
             write_metrics(records, folder / "metrics.jsonl", model_name, config.seed)
-        shutil.copy(work / training.LOG, folder / training.LOG)
-        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+        training.keep_logs(work, folder)
 
     _commit(workspace, "encoders/text", recipe, encoder, write_more)
     workspace.clear_work("encoders/text")

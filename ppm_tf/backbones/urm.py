@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ppm_tf.layers.behavior_transformer import BehaviorTransformer
+from ppm_tf.layers.fields import concat_fields
 from ppm_tf.layers.mlp import MLP
 from ppm_tf.layers.mmoe import MMoE
 
@@ -96,8 +97,8 @@ class URM(keras.layers.Layer):
         self.built = True
 
     def call(self, features, training=False):
-        user, item = self.transformer(_flat(features.history), _flat(features.item), features.mask, features.recency, training=training)
-        request = ops.expand_dims(ops.concatenate([_flat(features.user), _flat(features.context)], axis=-1), 1)
+        user, item = self.transformer(concat_fields(features.history), concat_fields(features.item), features.mask, features.recency, training=training)
+        request = ops.expand_dims(ops.concatenate([concat_fields(features.user), concat_fields(features.context)], axis=-1), 1)
         shape = ops.shape(user)
         request = ops.broadcast_to(request, (shape[0], shape[1], request.shape[-1]))
         x = ops.concatenate([user, item, ops.cast(request, user.dtype), ops.cast(features.other, user.dtype)], axis=-1)
@@ -105,9 +106,3 @@ class URM(keras.layers.Layer):
         return ops.concatenate(
             [logit(tower(mixed[..., task, :], training=training)) for task, (tower, logit) in enumerate(zip(self.towers, self.logits, strict=True))], axis=-1
         )
-
-
-def _flat(fields):
-    """The fields of an entity side by side: `[..., F, D]` to `[..., F D]`."""
-    shape = ops.shape(fields)
-    return ops.reshape(fields, (*shape[:-2], fields.shape[-2] * fields.shape[-1]))

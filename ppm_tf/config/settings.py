@@ -35,6 +35,21 @@ class Config(Section):
         return self.data.source == "synthetic" or getattr(self.data, "queries", None) is not None
 
     @property
+    def has_log(self) -> bool:
+        """Whether the data source has an interaction log, and so requests to learn from."""
+        return getattr(self.data, "log", True) is not None
+
+    @property
+    def ranking_seed(self) -> int:
+        """Seed of the ranking model."""
+        return self.seed if self.model.seed is None else self.model.seed
+
+    @property
+    def ranking_tables(self) -> tuple[str, ...]:
+        """The item tables that the ranking model reads: its own, and PPM's where it is plugged in."""
+        return tuple(dict.fromkeys((*self.model.tables, *(self.ppm.tables if self.model.ppm != "none" else ()))))
+
+    @property
     def text_training(self) -> tuple[str, ...]:
         """The trainings of the text encoder, in their order; see `text.training`."""
         if self.text.training is not None:

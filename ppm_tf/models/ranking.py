@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from ppm_tf.layers.fields import concat_fields
 from ppm_tf.models.feature_embedding import FeatureEmbedding
 from ppm_tf.models.ppm import PPM
 
@@ -54,8 +55,7 @@ class RankingModel(keras.Model):
         Args:
             rows: integer tensor `[...]`, catalog rows.
         """
-        fields = self.embedding.items(rows)
-        vectors = ops.reshape(fields, (*ops.shape(rows), fields.shape[-2] * fields.shape[-1]))
+        vectors = concat_fields(self.embedding.items(rows))
         return vectors if self.ppm is None else ops.concatenate([vectors, ops.cast(self.ppm.items(rows), vectors.dtype)], axis=-1)
 
     def call(self, batch, training=False):

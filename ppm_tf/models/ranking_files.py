@@ -20,11 +20,6 @@ WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
 
 
-def ranking_tables(config: Config) -> tuple[str, ...]:
-    """The item tables that `config.model` reads: its own, and PPM's where it is plugged in."""
-    return tuple(dict.fromkeys((*config.model.tables, *(config.ppm.tables if config.model.ppm != "none" else ()))))
-
-
 def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts) -> None:
     """Writes all that `load_ranking_model` needs beside the data, and the counts of the training samples."""
     model.save_weights(folder / WEIGHTS)
