@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 PADDING_ROW = 0
@@ -31,7 +30,7 @@ class IdEmbedding(keras.layers.Layer):
 
     >>> import numpy as np
     >>> layer = IdEmbedding(num_rows=4, dim=2)
-    >>> layer.grow_from([[9, 9], [1, 2], [3, 4], [5, 8]])
+    >>> _ = layer.table.assign([[9, 9], [1, 2], [3, 4], [5, 8]])
     >>> layer(np.array([[0, 2]])).numpy().tolist()
     [[[0.0, 0.0], [3.0, 4.0]]]
     >>> layer.pooled(np.array([[2, 3, 0], [0, 0, 0]])).numpy().tolist()
@@ -65,22 +64,6 @@ class IdEmbedding(keras.layers.Layer):
         total = tf.reduce_sum(self._look_up(rows), axis=-2)
         count = tf.reduce_sum(tf.cast(rows != PADDING_ROW, tf.float32), axis=-1, keepdims=True)
         return tf.cast(total / tf.maximum(count, 1.0), self.compute_dtype)
-
-    def grow_from(self, table):
-        """Takes over the rows of a shorter table; the rows behind them keep their initial values.
-
-        Args:
-            table: float array `[rows, dim]`, rows <= num_rows.
-
-        Raises:
-            ValueError: the table is longer or of another width.
-        """
-        table = np.asarray(table)
-        if table.ndim != 2 or len(table) > self.num_rows or table.shape[1] != self.dim:
-            raise ValueError(f"The old table must have shape [at most {self.num_rows}, {self.dim}]. Received: {list(table.shape)}.")
-        grown = np.array(self.table)
-        grown[: len(table)] = table
-        self.table.assign(grown)
 
     def _look_up(self, rows):
         vectors = tf.nn.embedding_lookup(self.table.value, rows)

@@ -11,7 +11,7 @@ ROWS = np.array([[0, 1, 2], [3, 4, 2]], "int32")
 
 def loaded(table=((9, 9), (1, 2), (3, 4), (5, 8)), **arguments):
     layer = IdEmbedding(len(table), len(table[0]), **arguments)
-    layer.grow_from(np.array(table, "float32"))
+    layer.table.assign(np.array(table, "float32"))
     return layer
 
 
@@ -60,20 +60,6 @@ def test_nothing_reads_the_table_as_a_whole():
     kinds = {operation.type for operation in graph.get_operations()}
     assert "ResourceGather" in kinds
     assert "ReadVariableOp" not in kinds
-
-
-def test_a_grown_table_keeps_the_old_rows_bit_for_bit():
-    old, new = IdEmbedding(5, 3), IdEmbedding(8, 3)
-    fresh = np.array(new.table)
-    new.grow_from(old.table)
-    np.testing.assert_array_equal(new.table[:5], old.table)
-    np.testing.assert_array_equal(new.table[5:], fresh[5:])
-
-
-@pytest.mark.parametrize("shape", [(5, 2), (3, 1), (3,)])
-def test_a_table_that_does_not_fit_is_refused(shape):
-    with pytest.raises(ValueError, match=r"must have shape \[at most 4, 2\]. Received: "):
-        IdEmbedding(4, 2).grow_from(np.zeros(shape))
 
 
 def test_weights_are_saved_and_loaded(tmp_path):
