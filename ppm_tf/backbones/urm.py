@@ -32,7 +32,7 @@ class URM(keras.layers.Layer):
         expert_units: tuple of int. Dense layers of an expert. Defaults to `(256, 128)`.
         tower_units: tuple of int. Dense layers of a tower. Defaults to `(64,)`.
         dropout: float. Defaults to `0.0`.
-        initializer_stddev: float. Of the transformer's Gaussian initial weights. Defaults to `0.05`.
+        initializer_stddev: float. Of the transformer's Gaussian initial weights. Defaults to `0.12`, which is Glorot's at width 64.
 
     Call arguments:
         features: `Features`.
@@ -61,7 +61,7 @@ class URM(keras.layers.Layer):
         expert_units=(256, 128),
         tower_units=(64,),
         dropout=0.0,
-        initializer_stddev=0.05,
+        initializer_stddev=0.12,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -93,7 +93,7 @@ class URMSettings(TransformerSettings):
     expert_units: tuple[PositiveInt, ...] = Field((256, 128), min_length=1, description="dense layers of an expert")
     tower_units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="dense layers of a task's tower")
     dropout: Share = Field(0.0, description="dropout in the transformer, the experts and the towers")
-    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.12, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01, and log enough to grow them")
 
 
 Backbone = Annotated[WideDeepSettings | DeepFMSettings | DINSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")]
