@@ -17,7 +17,7 @@ All else prints one JSON object a line: timings of the machine it runs on, no te
   lookup      a catalog of two million items: size, time to load, ms a lookup of 550 ids
 
   python -m pipelines.benchmark configs/benchmark/ppm_table2.yaml
-  python -m pipelines.benchmark configs/benchmark/movielens_din_urm.yaml data.path=<folder> run=runs/ml1m
+  python -m pipelines.benchmark configs/benchmark/movielens.yaml data.path=<folder> run=runs/ml1m
   python -m pipelines.benchmark efficiency
 """
 
