@@ -3,7 +3,9 @@
 <file.yaml> of configs/benchmark is a grid of ranking models: each cell is trained and evaluated, one after another, and
             results.jsonl, gains.jsonl, table.md and plots/ are written to <run>/benchmark/<name of the file>. A cell that
             is there is only looked up, so a run that was stopped goes on; one that fails is noted (exit code 1).
-            Settings behind it hold for every cell; run= and seeds= replace the file's own.
+            Settings behind it hold for every cell; run= and seeds= replace the file's own. On few cores two runs side by side,
+            each on its own seeds and core (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 taskset -c 0 ... seeds=[1]), get
+            through more cells than one run on both; a last run without seeds= looks all of them up.
 
 All else prints one JSON object a line: timings of the machine it runs on, no tests.
 
