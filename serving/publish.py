@@ -20,13 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ppm_tf.workspace import sync, sync_folder
-from serving.layout import EXTRA
-from serving.layout import GOLDEN as GOLDEN_NAME
-from serving.layout import WARMUP as WARMUP_NAME
+from serving.layout import EXTRA, GOLDEN, WARMUP
 
 logger = logging.getLogger(__name__)
 
-WARMUP, GOLDEN = f"{EXTRA}/{WARMUP_NAME}", f"{EXTRA}/{GOLDEN_NAME}"
 _LOCK = ".publish.lock"
 _INCOMING, _OUTGOING, _WITHDRAWN = "incoming-", "outgoing-", "withdrawn-"  # no numbers: the server passes them by
 _MOST = 2**63 - 1  # the server reads a version as int64
@@ -164,16 +161,16 @@ def require_complete(folder: Path) -> None:
         raise FileNotFoundError(f"A version must be a folder. Received: {folder}, which is not there. Run `python -m pipelines.export` first.")
     shards = sorted(folder.glob("variables/variables.data-*-of-*"))
     total = int(shards[0].name.rpartition("-")[2]) if shards and shards[0].name.rpartition("-")[2].isdigit() else 1
-    needed = ["saved_model.pb", "variables/variables.index", *(f"variables/variables.data-{i:05d}-of-{total:05d}" for i in range(total)), WARMUP, GOLDEN]
+    needed = ["saved_model.pb", "variables/variables.index", *(f"variables/variables.data-{i:05d}-of-{total:05d}" for i in range(total)), f"{EXTRA}/{WARMUP}", f"{EXTRA}/{GOLDEN}"]
     missing = [name for name in needed if not (folder / name).is_file() or not (folder / name).stat().st_size]
     if missing:
         raise ValueError(f"A version must hold {', '.join(needed)}. Received: {folder}, where {', '.join(missing)} is missing or empty. Export it again.")
     try:
-        golden = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
+        golden = json.loads((folder / EXTRA / GOLDEN).read_text(encoding="utf-8"))
     except ValueError:
         golden = None
     if not isinstance(golden, dict) or not {"inputs", "outputs"} <= set(golden):
-        raise ValueError(f"{GOLDEN} must be a JSON object with inputs and outputs. Received: {folder / GOLDEN}, which is not. Export it again.")
+        raise ValueError(f"{EXTRA}/{GOLDEN} must be a JSON object with inputs and outputs. Received: {folder / EXTRA / GOLDEN}, which is not. Export it again.")
 
 
 def _folder(base: Path, model: str) -> Path:
