@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT_METHOD = "tensorflow/serving/predict"
+# A ranking request is some thousand small operations. Splitting each over the cores costs more than it saves (measured: README,
+# Serving); operations that do not need each other run beside each other anyway, and so do requests.
+INTRA_OP_THREADS = 1
 # The server has no Python; here they would run if the process that wrote the model were this one.
 _PYTHON_OPS = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
 
@@ -43,19 +46,21 @@ class LoadedVersion:
     Args:
         folder: the version's folder, `<base>/<model>/<version>`.
         timeout_ms: longest run of a signature.
+        intra_op_threads: threads that one operation may use, 0 for all cores. TensorFlow takes it from what starts first in a
+            process, a session or eager execution, and then keeps it.
 
     Raises:
         StatusError: it cannot be loaded, or a warm-up record fails.
     """
 
-    def __init__(self, folder: Path, timeout_ms: int = 30_000):
+    def __init__(self, folder: Path, timeout_ms: int = 30_000, intra_op_threads: int = INTRA_OP_THREADS):
         import tensorflow as tf
 
         self._timeout_ms = timeout_ms
         self._lock = threading.Lock()
         self._runs: dict[str, Any] = {}
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self._session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(intra_op_parallelism_threads=intra_op_threads))
         try:
             with graph.as_default():
                 self.meta_graph = _load(self._session, folder)

@@ -27,6 +27,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from serving.loaded_version import INTRA_OP_THREADS, LoadedVersion
 from serving.model_config import find_models, read_model_config, write_model_config
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class LocalServer:
         thread.start()
 
 
-def tfserving_command(binary: str, models: list, folder: Path, port: int, grpc_port: int) -> list[str]:
+def tfserving_command(binary: str, models: list, folder: Path, port: int, grpc_port: int, intra_op_threads: int = INTRA_OP_THREADS) -> list[str]:
     """The command line of the real server; writes its `model.config` into `folder`."""
     file = folder / "model.config"
     file.write_text(write_model_config(models), encoding="utf-8")
@@ -126,6 +127,7 @@ def tfserving_command(binary: str, models: list, folder: Path, port: int, grpc_p
         # the defaults try a bad version five times, a minute apart, and load nothing else meanwhile
         "max_num_load_retries": 1,
         "num_load_threads": 1,
+        "tensorflow_intra_op_parallelism": intra_op_threads,
     }
     return [binary, *(f"--{name}={value}" for name, value in flags.items())]
 
@@ -139,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--poll-seconds", type=float, default=1.0, help="between two looks for new versions (default: %(default)s)")
     parser.add_argument("--timeout-ms", type=int, default=30_000, help="longest run of a request in the model, then 504 (default: %(default)s)")
     parser.add_argument("--max-body-bytes", type=int, default=MAX_BODY_BYTES, help="most bytes of a request's body, then 413 (default: %(default)s)")
+    parser.add_argument("--intra-op-threads", type=int, default=INTRA_OP_THREADS, help="threads that one operation may use, 0 for all cores (default: %(default)s)")
     parser.add_argument("--tfserving-binary", metavar="PATH", help="run this tensorflow_model_server instead; it listens at all addresses")
     parser.add_argument("--grpc-port", type=int, default=8500, help="gRPC port, with --tfserving-binary only (default: %(default)s)")
     return parser
@@ -150,17 +153,18 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.base is None and options.model_config_file is None:
         parser.error("--base or --model-config-file must be given.")
+    if options.intra_op_threads < 0:
+        parser.error(f"--intra-op-threads must be 0 or more. Received: {options.intra_op_threads}.")
     if options.tfserving_binary:
         _become_tfserving(options)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     for library in ("tensorflow", "uvicorn"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    from serving.loaded_version import LoadedVersion
     from serving.models import Models
 
     try:
-        models = Models(options.base, options.model_config_file, lambda folder: LoadedVersion(folder, options.timeout_ms))
+        models = Models(options.base, options.model_config_file, lambda folder: LoadedVersion(folder, options.timeout_ms, options.intra_op_threads))
         server = LocalServer(models, options.host, options.port, options.max_body_bytes, options.poll_seconds)
     except (OSError, ValueError, ImportError) as error:
         _refuse(error)
@@ -174,7 +178,7 @@ def _become_tfserving(options: argparse.Namespace) -> None:
             raise ValueError(f"--base must hold a model, <base>/<model>/<version>. Received: {options.base}, which holds none.")
         if shutil.which(options.tfserving_binary) is None:
             raise FileNotFoundError(f"--tfserving-binary must be a program. Received: {options.tfserving_binary}. Without it, the local server runs.")
-        command = tfserving_command(options.tfserving_binary, models, Path(tempfile.mkdtemp(prefix="model_config_")), options.port, options.grpc_port)
+        command = tfserving_command(options.tfserving_binary, models, Path(tempfile.mkdtemp(prefix="model_config_")), options.port, options.grpc_port, options.intra_op_threads)
         os.execvp(command[0], command)
     except (OSError, ValueError) as error:
         _refuse(error)

@@ -169,7 +169,7 @@ def started(tmp_path):
 
 
 def test_the_server_gets_safe_flags(started):
-    process = started("--tensorflow_session_parallelism=2", END="3")
+    process = started("--grpc_max_threads=2", END="3")
     flags = dict(flag.split("=", 1) for flag in process.communicate()[0].split())
     assert process.returncode == 3  # the server's own
     assert flags["--max_num_load_retries"] == "1"
@@ -177,12 +177,20 @@ def test_the_server_gets_safe_flags(started):
     assert flags["--enable_profiler"] == "false"
     assert flags["--rest_api_port"] == "8501"
     assert int(flags["--model_config_file_poll_wait_seconds"]) > 0
-    assert flags["--tensorflow_session_parallelism"] == "2"
+    assert flags["--grpc_max_threads"] == "2"
+    assert flags["--tensorflow_intra_op_parallelism"] == "1"
     assert not {"--enable_serialization_as_tensor_content", "--enable_batching", "--per_process_gpu_memory_fraction"} & set(flags)
     for name in ("--model_config_file", "--monitoring_config_file"):
         folder, _, file = flags[name].rpartition("/")
         assert folder == "/etc/tfserving"
         assert (DOCKER / file).exists()
+
+
+def test_session_parallelism_can_stand_in_for_the_threads_of_an_operation(started):
+    """The server refuses to start with both."""
+    flags = started("--tensorflow_session_parallelism=2", INTRA_OP_THREADS="", END="0").communicate()[0].split()
+    assert "--tensorflow_session_parallelism=2" in flags
+    assert not [flag for flag in flags if flag.startswith("--tensorflow_intra_op_parallelism")]
 
 
 def test_batching_is_asked_for_by_file(started):

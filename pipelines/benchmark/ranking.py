@@ -28,8 +28,6 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     from ppm_tf import training as harness
     from ppm_tf.backbones import BACKBONES
     from ppm_tf.data import samples
-    from ppm_tf.data.sample_counts import count_samples
-    from ppm_tf.models.inputs import Inputs
     from ppm_tf.reports.efficiency import efficiency_table
 
     cells = {(name, ppm): with_model(config, name, ppm) for name in BACKBONES for ppm in ("none", "random")}
@@ -37,9 +35,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
         make(stage_of(name), config, workspace, asked=False)
     settings = config.model.train
     strategy = harness.prepare_backend(settings, config.seed)
-    files = samples.find_shards(workspace.path("data") / "samples", ["train"], settings.verify)
-    inputs = Inputs.read(workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in cell.ranking_tables)))
-    counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
+    inputs, files, counts = training_inputs(config, workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in cell.ranking_tables)))
     dataset = samples.read(files, inputs.schema, settings.batch_size, epochs=1000, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     some = next(iter(dataset.unbatch().batch(_STEPS)))
     one_by_one = [{name: value[number : number + 1] for name, value in some.items()} for number in range(_STEPS)]
@@ -85,17 +81,12 @@ def candidates(config: Config, workspace: Workspace) -> None:
     import tensorflow as tf
 
     from ppm_tf import training as harness
-    from ppm_tf.data import samples
-    from ppm_tf.data.sample_counts import count_samples
-    from ppm_tf.models.inputs import Inputs
 
     make(stage_of("data"), config, workspace, asked=False)
     for name in ("din", "urm"):
         its = with_model(config, name, "none")
         strategy = harness.prepare_backend(its.model.train, config.seed)
-        inputs = Inputs.read(workspace, its.ranking_tables)
-        files = samples.find_shards(workspace.path("data") / "samples", ["train"], its.model.train.verify)
-        counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
+        inputs, _, counts = training_inputs(its, workspace)
         many = random_requests(inputs.schema, inputs.catalog.num_rows, counts.user_id, config.seed)
         batches = {"many": many, "one": one_candidate_each(many)}
         models = {kind: built(its, inputs, counts, _HISTORY, batch["item"].shape[1]) for kind, batch in batches.items()}
@@ -114,6 +105,17 @@ def candidates(config: Config, workspace: Workspace) -> None:
             benchmark="candidates", model=name, history=_HISTORY, requests=_REQUESTS, candidates=_CANDIDATES, ms_per_step=many_ms, ms_per_step_of_one_candidate_each=one_ms,
             ratio=many_ms / one_ms, largest_difference_of_logits=f"{np.abs(logits['many'] - logits['one']).max():.1e}", spread_of_logits=f"{logits['many'].std():.1e}",
         )  # fmt: skip
+
+
+def training_inputs(config: Config, workspace: Workspace, tables: tuple[str, ...] | None = None):
+    """The inputs of the ranking model, with its tables or those named; the shards of the train split; and what they count."""
+    from ppm_tf.data import samples
+    from ppm_tf.data.sample_counts import count_samples
+    from ppm_tf.models.inputs import Inputs
+
+    inputs = Inputs.read(workspace, config.ranking_tables if tables is None else tables)
+    files = samples.find_shards(workspace.path("data") / "samples", ["train"], config.model.train.verify)
+    return inputs, files, count_samples(files, inputs.schema, inputs.catalog.num_rows)
 
 
 def with_model(config: Config, backbone: str, ppm: str) -> Config:

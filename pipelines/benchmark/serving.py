@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import threading
 import time
 from dataclasses import replace
@@ -10,15 +12,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipelines.benchmark.ranking import built, with_model
+from pipelines.benchmark.ranking import built, training_inputs, with_model
 from pipelines.benchmark.timing import memory, show
 from pipelines.stage import make, stage_of
 from ppm_tf.config import Config
 from ppm_tf.workspace import Workspace
 
-_HISTORY, _SIZES, _FLAT = 50, (1, 100, 500, 1000), 500
+logger = logging.getLogger(__name__)
+
+_HISTORY, _SIZES, _SMALL, _LARGE = 50, (1, 100, 500, 1000), 100, 500
+_FLAT = "flat"
+_ALONE, _PLUGGED, _INT8 = "without PPM", "with PPM", "with PPM, int8 tables"
 _ROUNDS, _CALLS = 20, 10  # short turns: what else the machine does falls on all alike
-_CLIENTS, _CALLS_A_CLIENT = (1, 4), 40
+_CLIENTS, _CALLS_A_CLIENT = (1, 4), 100
 _MANY_ITEMS, _WIDTH = 2_000_000, 128
 
 
@@ -26,28 +32,27 @@ def serving(config: Config, workspace: Workspace) -> None:
     """Latency of requests with a history of 50, through the session alone and over REST from the local server.
 
     The models are untrained: their weights cost what trained ones do. They take turns, round by round, so that other work on the
-    machine slows each alike. `flat` sends the candidates of one request as rows of one candidate each, with the history repeated;
-    `encoding` adds what it would cost to encode the texts of the request's items in place of looking their vectors up.
+    machine slows each alike; a ratio is the median of those of the rounds, with its quartiles. `flat` sends the candidates of one
+    request as rows of one candidate each, with the history repeated; `encoding` adds what it would cost to encode the texts of the
+    request's items in place of looking their vectors up. An operation gets one thread, as under the server, or
+    TF_NUM_INTRAOP_THREADS.
     """
+    import keras
     import numpy as np
 
-    from ppm_tf import training as harness
-    from ppm_tf.data import samples
-    from ppm_tf.data.sample_counts import count_samples
-    from ppm_tf.models.inputs import Inputs
     from serving.models import Models
     from serving.server import LocalServer
 
+    threads = _set_threads()
     backbone = config.model.backbone.name
-    variants = {"without PPM": ("none", None), "with PPM": ("random", None), "with PPM, int8 tables": ("random", "int8")}
+    variants = {_ALONE: ("none", None), _PLUGGED: ("random", None), _INT8: ("random", "int8")}
     needed = with_model(config, backbone, "random")
     for name in stage_of("models").parents(needed):
         make(stage_of(name), needed, workspace, asked=False)
-    harness.prepare_backend(config.model.train, config.seed)
-    inputs = Inputs.read(workspace, needed.ranking_tables)
-    files = samples.find_shards(workspace.path("data") / "samples", ["train"], config.model.train.verify)
-    counts = count_samples(files, inputs.schema, inputs.catalog.num_rows)
+    keras.utils.set_random_seed(config.seed)
+    inputs, _, counts = training_inputs(needed, workspace)
     lines: list[dict[str, Any]] = []
+    about = {"benchmark": "serving", "backbone": backbone}
     with TemporaryDirectory(dir=workspace.folder) as folder:
         for place, (ppm, dtype) in enumerate(variants.values()):
             model = built(with_model(config, backbone, ppm), inputs, counts, _HISTORY, None, dtype)
@@ -55,31 +60,33 @@ def serving(config: Config, workspace: Workspace) -> None:
         with LocalServer(Models(Path(folder)), port=0, poll_seconds=None) as server:
             sessions = {name: _Session(server, f"model{place}") for place, name in enumerate(variants)}
             rng = np.random.default_rng(config.seed)
-            requests = {size: _request(inputs, 1, size, rng, counts) for size in _SIZES}
-            flat = _request(inputs, _FLAT, 1, rng, counts)
-            times: dict[tuple, list[float]] = {}
+            requests: dict[Any, dict] = {size: _request(inputs, 1, size, rng, counts) for size in _SIZES}
+            requests[_FLAT] = _request(inputs, _LARGE, 1, rng, counts)
+            times = _Times()
             for _ in range(_ROUNDS):
+                for size, request in requests.items():
+                    for how in ("session", "rest") if size != _FLAT else ("session",):
+                        for name, session in sessions.items():
+                            times.add((name, how, size), session.time(how, request, _CALLS if size != _FLAT else 1))
+            for (name, how, size), seconds in times.of.items():
+                lines.append({**about, "model": name, "through": how, "candidates": size, "history": _HISTORY, **_quantiles(seconds), "calls": sum(map(len, seconds))})
+            for how in ("session", "rest"):
                 for name, session in sessions.items():
-                    for size, request in requests.items():
-                        for how in ("session", "rest"):
-                            times.setdefault((name, how, size), []).extend(session.time(how, request, _CALLS))
-                    times.setdefault((name, "session", "flat"), []).extend(session.time("session", flat, 1))
-            for (name, how, size), seconds in times.items():
-                low, high = np.quantile(np.array(seconds) * 1000, [0.5, 0.99])
-                lines.append({"benchmark": "serving", "backbone": backbone, "model": name, "through": how, "candidates": size, "history": _HISTORY, "p50_ms": float(low), "p99_ms": float(high), "calls": len(seconds)})
-            for name, session in sessions.items():
-                for clients in _CLIENTS:
-                    rate, p99 = session.load(requests[100], clients)
-                    lines.append({"benchmark": "serving", "backbone": backbone, "model": name, "through": "rest", "candidates": 100, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
+                    for clients in _CLIENTS:
+                        rate, p99 = session.load(how, requests[_SMALL], clients)
+                        lines.append({**about, "model": name, "through": how, "candidates": _SMALL, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
             for session in sessions.values():
                 session.close()
-        lines.append(_encoding(workspace, inputs, _FLAT + _HISTORY, rng, backbone))
-    p50 = {(line["model"], line["candidates"]): line["p50_ms"] for line in lines if line.get("through") == "session" and "p50_ms" in line}
-    lines.append({
-        "benchmark": "serving", "backbone": backbone, "ratios": "of p50 through the session", "500_over_100_candidates": p50["with PPM", 500] / p50["with PPM", 100],
-        "500_rows_over_500_candidates": p50["with PPM", "flat"] / p50["with PPM", 500], "with_over_without_ppm": p50["with PPM", 500] / p50["without PPM", 500],
-        "int8_over_float16": p50["with PPM, int8 tables", 500] / p50["with PPM", 500], "encoding_over_cached": lines[-1]["p50_ms"] / p50["with PPM", 500] + 1,
-    })  # fmt: skip
+    encoding = _encoding(workspace, inputs, _LARGE + _HISTORY, rng)
+    lines.append({**about, **encoding})
+    ratios = {
+        f"{_LARGE}_over_{_SMALL}_candidates": times.ratio((_PLUGGED, "session", _LARGE), (_PLUGGED, "session", _SMALL)),
+        f"{_LARGE}_rows_over_{_LARGE}_candidates": times.ratio((_PLUGGED, "session", _FLAT), (_PLUGGED, "session", _LARGE)),
+        "with_over_without_ppm": times.ratio((_PLUGGED, "session", _LARGE), (_ALONE, "session", _LARGE)),
+        "int8_over_float16": times.ratio((_INT8, "session", _LARGE), (_PLUGGED, "session", _LARGE)),
+        "encoding_over_cached": [encoding["p50_ms"] / milliseconds + 1 for milliseconds in times.quartiles((_PLUGGED, "session", _LARGE))[::-1]],
+    }
+    lines += [{**about, "ratio": name, "median": middle, "quartiles": [low, high], **threads} for name, (low, middle, high) in ratios.items()]
     for line in lines:
         show(**line)
     show(benchmark="serving", memory_mib=memory())
@@ -108,7 +115,8 @@ def lookup(config: Config, workspace: Workspace) -> None:
         def look(self, item_ids):
             return {"vectors": tf.cast(tf.gather(self.table, self.items(item_ids) + 2), tf.float32)}
 
-    ids = (np.random.default_rng(1).integers(0, _MANY_ITEMS, _FLAT + _HISTORY) * 7 + 1).astype("int64")
+    _set_threads()
+    ids = (np.random.default_rng(1).integers(0, _MANY_ITEMS, _LARGE + _HISTORY) * 7 + 1).astype("int64")
     with TemporaryDirectory() as folder:
         table = Table()
         tf.saved_model.save(table, folder, signatures={"serving_default": table.look})
@@ -149,12 +157,12 @@ class _Session:
             waits.append(time.perf_counter() - begun)
         return waits
 
-    def load(self, inputs: dict, clients: int) -> tuple[float, float]:
+    def load(self, how: str, inputs: dict, clients: int) -> tuple[float, float]:
         """Requests a second and the 99th percentile of their milliseconds, with this many clients at once."""
         import numpy as np
 
         found: list[list[float]] = []
-        threads = [threading.Thread(target=lambda: found.append(self.time("rest", inputs, _CALLS_A_CLIENT))) for _ in range(clients)]
+        threads = [threading.Thread(target=lambda: found.append(self.time(how, inputs, _CALLS_A_CLIENT))) for _ in range(clients)]
         begun = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -184,10 +192,55 @@ class _Session:
             client.close()
 
 
+class _Times:
+    """Seconds of calls, by what was called and by round."""
+
+    def __init__(self):
+        self.of: dict[tuple, list[list[float]]] = {}
+
+    def add(self, what: tuple, seconds: list[float]) -> None:
+        self.of.setdefault(what, []).append(seconds)
+
+    def quartiles(self, what: tuple) -> list[float]:
+        """Quartiles over the rounds of their median milliseconds."""
+        import numpy as np
+
+        return np.quantile([1000 * np.median(seconds) for seconds in self.of[what]], [0.25, 0.5, 0.75]).tolist()
+
+    def ratio(self, what: tuple, over: tuple) -> list[float]:
+        """Quartiles over the rounds of the ratio of their medians."""
+        import numpy as np
+
+        rounds = zip(self.of[what], self.of[over], strict=True)
+        return np.quantile([np.median(seconds) / np.median(others) for seconds, others in rounds], [0.25, 0.5, 0.75]).tolist()
+
+
+def _quantiles(rounds: list[list[float]]) -> dict[str, float]:
+    import numpy as np
+
+    low, high = np.quantile(1000 * np.concatenate(rounds), [0.5, 0.99])
+    return {"p50_ms": float(low), "p99_ms": float(high)}
+
+
+def _set_threads() -> dict[str, int]:
+    """Gives an operation as many threads as under the server; returns what holds, for a process whose TensorFlow runs keeps its own."""
+    import tensorflow as tf
+
+    from serving.loaded_version import INTRA_OP_THREADS
+
+    wanted = int(os.environ.get("TF_NUM_INTRAOP_THREADS", INTRA_OP_THREADS))
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+    except RuntimeError:
+        logger.warning("TensorFlow runs already: its operations keep their %d threads (0 = all cores)", tf.config.threading.get_intra_op_parallelism_threads())
+    return {"cores": len(os.sched_getaffinity(0)), "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads()}
+
+
 def _write(model, schema, catalog, folder: Path) -> None:
     from serving.export import write_saved_model
     from serving.signature import Limits, ServingModule
 
+    model.embedding.fold_tables()  # as `pipelines.export` does
     write_saved_model(ServingModule(model, schema, catalog, Limits(candidates=max(_SIZES))), folder)
 
 
@@ -204,7 +257,7 @@ def _request(inputs, rows: int, candidates: int, rng, counts) -> dict[str, Any]:
     return found | {f"{field.side}_{field.name}": words(field) for field in schema.fields if field.side != "item"}
 
 
-def _encoding(workspace: Workspace, inputs, items: int, rng, backbone: str) -> dict[str, Any]:
+def _encoding(workspace: Workspace, inputs, items: int, rng) -> dict[str, Any]:
     """What it takes to encode the texts of so many items, as a request without tables would have to."""
     import numpy as np
 
@@ -218,7 +271,7 @@ def _encoding(workspace: Workspace, inputs, items: int, rng, backbone: str) -> d
         encoder.encode_batch([encoder.read(text) for text in texts])
         if number:  # the first call traces
             waits.append(1000 * (time.perf_counter() - begun))
-    return {"benchmark": "serving", "backbone": backbone, "model": f"text encoder {encoder.version}", "encoding_texts": items, "p50_ms": float(np.median(waits))}
+    return {"model": f"text encoder {encoder.version}", "encoding_texts": items, "p50_ms": float(np.median(waits))}
 
 
 def _plot(lines: list[dict[str, Any]], path: Path) -> None:

@@ -10,8 +10,9 @@ class MMoE(keras.layers.Layer):
     """Multi-gate mixture of experts (PPM, eq. 9 and 10).
 
     `f_k(x) = sum_n g_kn f_n(x)` with `g_k = softmax(x W_k + b_k)` over the N experts. Each expert `f_n` is a stack of dense
-    layers with ReLU. The paper writes the gate's kernel as N x N; since x is wider than N it is `dim(x) x N` here. All
-    experts are computed together, as one product a layer.
+    layers with ReLU. The paper writes the gate's kernel as N x N; since x is wider than N it is `dim(x) x N` here. The
+    weights of all experts lie in one variable a layer; each expert is a chain of products of its own, so that experts can run
+    beside each other.
 
     Args:
         num_tasks: int. K.
@@ -61,13 +62,13 @@ class MMoE(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         leading = ops.shape(inputs)[:-1]
-        # Products of experts are written as batched matrix products: the gradient of an einsum over them is many times slower.
-        x = ops.reshape(inputs, (1, -1, inputs.shape[-1]))
+        experts = [ops.reshape(inputs, (-1, inputs.shape[-1]))] * self.num_experts
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            x = ops.relu(ops.matmul(x, ops.cast(kernel, x.dtype)) + ops.expand_dims(ops.cast(bias, x.dtype), 1))
-            x = self.dropout_layer(x, training=training)
+            # Unstacked, not indexed: the gradient of an index is a table of zeros around one expert's.
+            weights = zip(ops.unstack(kernel), ops.unstack(bias), strict=True)
+            experts = [self._dense(x, *pair, training) for x, pair in zip(experts, weights, strict=True)]
         gates = ops.reshape(self.gate(inputs), (-1, self.num_tasks, self.num_experts))
-        mixed = ops.matmul(gates, ops.transpose(x, (1, 0, 2)))
+        mixed = ops.matmul(gates, ops.stack(experts, axis=1))
         return ops.reshape(mixed, (*leading, self.num_tasks, self.units[-1]))
 
     def gate(self, inputs):
@@ -82,3 +83,6 @@ class MMoE(keras.layers.Layer):
         config = super().get_config()
         config.update(num_tasks=self.num_tasks, num_experts=self.num_experts, units=self.units, dropout=self.dropout)
         return config
+
+    def _dense(self, x, kernel, bias, training):
+        return self.dropout_layer(ops.relu(ops.matmul(x, ops.cast(kernel, x.dtype)) + ops.cast(bias, x.dtype)), training=training)
