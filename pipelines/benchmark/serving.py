@@ -7,6 +7,8 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,8 +77,6 @@ def serving(config: Config, workspace: Workspace) -> None:
                     for clients in _CLIENTS:
                         rate, p99 = session.load(how, requests[_SMALL], clients)
                         lines.append({**about, "model": name, "through": how, "candidates": _SMALL, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
-            for session in sessions.values():
-                session.close()
     encoding = _encoding(workspace, inputs, _LARGE + _HISTORY, rng)
     lines.append({**about, **encoding})
     ratios = {
@@ -144,17 +144,16 @@ class _Session:
 
     def __init__(self, server, name: str):
         self.server, self.name = server, name
-        self._clients: dict[int, Any] = {}  # one a thread
 
     def time(self, how: str, inputs: dict, calls: int) -> list[float]:
-        """Seconds of each of some calls, after one that warms up."""
-        ask = self._ask_session(inputs) if how == "session" else self._ask_rest(inputs)
-        ask()
+        """Seconds of each of some calls, after one that warms up and connects."""
         waits = []
-        for _ in range(calls):
-            begun = time.perf_counter()
+        with self._asking(how, inputs) as ask:
             ask()
-            waits.append(time.perf_counter() - begun)
+            for _ in range(calls):
+                begun = time.perf_counter()
+                ask()
+                waits.append(time.perf_counter() - begun)
         return waits
 
     def load(self, how: str, inputs: dict, clients: int) -> tuple[float, float]:
@@ -171,25 +170,18 @@ class _Session:
         seconds = time.perf_counter() - begun
         return clients * (_CALLS_A_CLIENT + 1) / seconds, float(1000 * np.quantile(np.concatenate(found), 0.99))
 
-    def _ask_session(self, inputs: dict):
-        def ask():
-            with self.server.models.serving(self.name).use() as (_, version):
-                return version.run(version.signature("serving_default"), inputs)
-
-        return ask
-
-    def _ask_rest(self, inputs: dict):
+    @contextmanager
+    def _asking(self, how: str, inputs: dict) -> Iterator[Callable[[], Any]]:
         from serving.client import Client
         from serving.requests import plain
 
-        client = self._clients.setdefault(threading.get_ident(), Client(self.server.url, self.name))
-        request = plain(inputs)
-        return lambda: client.predict(request)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        for client in self._clients.values():
-            client.close()
+        if how == "session":
+            with self.server.models.serving(self.name).use() as (_, version):
+                yield lambda: version.run(version.signature("serving_default"), inputs)
+        else:
+            request = plain(inputs)
+            with Client(self.server.url, self.name) as client:
+                yield lambda: client.predict(request)
 
 
 class _Times:

@@ -23,4 +23,10 @@ def memory() -> float:
 
 def show(**values: Any) -> None:
     """Prints one JSON object, fractions to three places."""
-    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()}), flush=True)
+    print(json.dumps({key: _rounded(value) for key, value in values.items()}), flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 3) if isinstance(value, float) else value

@@ -177,6 +177,7 @@ def test_help_says_what_it_is_not(capsys):
         ([], "--base or --model-config-file must be given"),
         (["--base", "/no/such/folder"], "--base must be a folder of models, <base>/<model>/<version>. Received: /no/such/folder"),
         (["--model-config-file", "/no/such/file"], "--model-config-file must be a file. Received: /no/such/file"),
+        (["--base", ".", "--intra-op-threads", "-1"], "--intra-op-threads must be 0 or more. Received: -1"),
     ],
 )
 def test_wrong_arguments_exit_with_2(capsys, arguments, message):
@@ -197,7 +198,7 @@ def fake_binary(tmp_path):
 def test_the_real_binary_gets_the_same_models_and_port(contract_folder, fake_binary, tmp_path):
     done = run("--base", str(contract_folder), "--port", "8777", "--tfserving-binary", str(fake_binary))
     assert done.returncode == 0, done.stderr
-    assert "--rest_api_port=8777\n" in done.stdout and "--max_num_load_retries=1\n" in done.stdout
+    assert {"--rest_api_port=8777", "--max_num_load_retries=1", "--tensorflow_intra_op_parallelism=1"} <= set(done.stdout.splitlines())
     (tmp_path / "model.config").write_text(re.search(r"model_config_list \{.*\n\}\n", done.stdout, re.DOTALL)[0])
     expected = [(model.name, model.folder.resolve(), model.policy) for model in find_models(contract_folder)]
     assert expected
@@ -214,3 +215,13 @@ def test_the_real_binary_keeps_policies_and_labels(contract_folder, fake_binary,
 def test_a_missing_binary_exits_with_2(contract_folder):
     done = run("--base", str(contract_folder), "--tfserving-binary", "/no/such/binary")
     assert done.returncode == 2 and "--tfserving-binary must be a program. Received: /no/such/binary" in done.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 1), ({"intra_op_threads": 3}, 3)])
+def test_an_operation_gets_its_threads(contract_folder, monkeypatch, given, expected):
+    import tensorflow as tf
+
+    session, configs = tf.compat.v1.Session, []
+    monkeypatch.setattr(tf.compat.v1, "Session", lambda graph, config: configs.append(config) or session(graph=graph, config=config))
+    LoadedVersion(contract_folder / "plain" / "1", **given).close()
+    assert [config.intra_op_parallelism_threads for config in configs] == [expected]
