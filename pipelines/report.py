@@ -8,6 +8,7 @@ encoders   the metrics of the text and image encoders of one or more runs, as on
   python -m pipelines.report table                                     # the tables of the embedded shop
   python -m pipelines.report table title configs/home_depot.yaml data.path=<folder>
   python -m pipelines.report encoders runs/first runs/second
+  python -m pipelines.report table --help                              # the settings
 """
 
 from __future__ import annotations

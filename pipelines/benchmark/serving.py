@@ -92,8 +92,8 @@ def serving(config: Config, workspace: Workspace) -> None:
     show(benchmark="serving", memory_mib=memory())
     out = workspace.folder / "benchmark" / "serving"
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    _plot(lines, out / "latency.png")
+    (out / f"{backbone}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    _plot(lines, out / f"{backbone}.png")
     print(out)
 
 

@@ -23,7 +23,7 @@ def read_file(form: type[Settings], path: str | Path, overrides: list[str] | Non
     """
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"The file must exist. Received: {path}.")
+        raise ConfigError(f"The file must exist. Received: {path}. The product's own are in configs/benchmark and configs/sweep.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -35,8 +35,8 @@ def test_every_model_size_and_way_is_timed(quick, small_shop, capsys):
     assert list(ratios) == ["5_over_3_candidates", "5_rows_over_5_candidates", "with_over_without_ppm", "int8_over_float16", "encoding_over_cached"]
     assert all(line["quartiles"][0] <= line["median"] <= line["quartiles"][1] for line in ratios.values())
     folder = small_shop.folder / "benchmark" / "serving"
-    assert len((folder / "results.jsonl").read_text().splitlines()) == len(lines) - 1  # all but the memory
-    assert (folder / "latency.png").stat().st_size > 10_000
+    assert len((folder / "urm.jsonl").read_text().splitlines()) == len(lines) - 1  # all but the memory
+    assert (folder / "urm.png").stat().st_size > 10_000
 
 
 def test_ratios_are_taken_round_by_round():
