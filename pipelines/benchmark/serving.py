@@ -272,9 +272,10 @@ def _plot(lines: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     shown = [line for line in lines if "p99_ms" in line and isinstance(line.get("candidates"), int) and "clients" not in line]
-    for (model, how), style in zip(dict.fromkeys((line["model"], line["through"]) for line in shown), ("o-", "o--", "s-", "s--", "^-", "^--"), strict=False):
-        mine = [line for line in shown if (line["model"], line["through"]) == (model, how)]
-        axes.plot([line["candidates"] for line in mine], [line["p50_ms"] for line in mine], style, label=f"{model}, {how}")
+    for place, model in enumerate(dict.fromkeys(line["model"] for line in shown)):
+        for how, style in (("session", "-"), ("rest", "--")):
+            mine = [line for line in shown if (line["model"], line["through"]) == (model, how)]
+            axes.plot([line["candidates"] for line in mine], [line["p50_ms"] for line in mine], f"o{style}", color=f"C{place}", label=f"{model}, {how}")
     axes.set(xlabel="candidates a request", ylabel="p50, ms", title=f"{shown[0]['backbone']}, history of {_HISTORY}")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

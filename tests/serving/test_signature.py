@@ -235,6 +235,34 @@ def test_an_export_that_answers_otherwise_is_refused(folder, tmp_path):
         verify(other)
 
 
+def test_an_export_whose_warm_up_fails_is_refused(folder, tmp_path):
+    """The server would not load it."""
+    import shutil
+
+    from serving.verify import verify
+    from serving.warmup import write_warmup
+
+    other = shutil.copytree(folder, tmp_path / "other")
+    many = {name: value.numpy() for name, value in raw(candidate_ids=np.full((3, 9), 10)).items()}
+    write_warmup(other / "assets.extra", "ranker", [("serving_default", many)])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 8 candidates"):
+        verify(other)
+
+
+def test_a_graph_that_reads_files_is_refused(tmp_path):
+    from serving.verify import verify
+
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+        def read(self, path):
+            return {"content": tf.io.read_file(path)}
+
+    reader = Reader()
+    tf.saved_model.save(reader, str(tmp_path), signatures={"serving_default": reader.read})
+    with pytest.raises(ValueError, match="must not touch files or Python. Received: ReadFile"):
+        verify(tmp_path)
+
+
 def test_nothing_of_the_catalog_lies_in_the_graph(folder):
     from tensorflow.core.protobuf import saved_model_pb2
 
