@@ -15,7 +15,8 @@ All else prints one JSON object a line: timings of the machine it runs on, no te
   embed       items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
   efficiency  weights, training candidates/s and inference ms a request of every backbone, alone and with PPM; also as a table
   candidates  a training step on 64 requests of 32 candidates beside one on 2,048 requests of one, for DIN and URM, T = 50
-  serving     ms a request of 1 to 1,000 candidates under the local server, with and without PPM, int8 tables, against encoding texts
+  serving     ms a request of 1 to 1,000 candidates under the local server, with and without PPM, int8 tables, against encoding
+              texts, and requests/s of one client and four; with TF_NUM_INTRAOP_THREADS=2 an operation gets two threads, not one
   lookup      a catalog of two million items: size, time to load, ms a lookup of 550 ids
 
   python -m pipelines.benchmark configs/benchmark/ppm_table2.yaml
