@@ -53,7 +53,6 @@ def serving(config: Config, workspace: Workspace) -> None:
         make(stage_of(name), needed, workspace, asked=False)
     keras.utils.set_random_seed(config.seed)
     inputs, _, counts = training_inputs(needed, workspace)
-    lines: list[dict[str, Any]] = []
     about = {"benchmark": "serving", "backbone": backbone}
     with TemporaryDirectory(dir=workspace.folder) as folder:
         for place, (ppm, dtype) in enumerate(variants.values()):
@@ -64,29 +63,11 @@ def serving(config: Config, workspace: Workspace) -> None:
             rng = np.random.default_rng(config.seed)
             requests: dict[Any, dict] = {size: _request(inputs, 1, size, rng, counts) for size in _SIZES}
             requests[_FLAT] = _request(inputs, _LARGE, 1, rng, counts)
-            times = _Times()
-            for _ in range(_ROUNDS):
-                for size, request in requests.items():
-                    for how in ("session", "rest") if size != _FLAT else ("session",):
-                        for name, session in sessions.items():
-                            times.add((name, how, size), session.time(how, request, _CALLS if size != _FLAT else 1))
-            for (name, how, size), seconds in times.of.items():
-                lines.append({**about, "model": name, "through": how, "candidates": size, "history": _HISTORY, **_quantiles(seconds), "calls": sum(map(len, seconds))})
-            for how in ("session", "rest"):
-                for name, session in sessions.items():
-                    for clients in _CLIENTS:
-                        rate, p99 = session.load(how, requests[_SMALL], clients)
-                        lines.append({**about, "model": name, "through": how, "candidates": _SMALL, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
+            times = _take_turns(sessions, requests)
+            loads = _loads(sessions, requests[_SMALL])
     encoding = _encoding(workspace, inputs, _LARGE + _HISTORY, rng)
-    lines.append({**about, **encoding})
-    ratios = {
-        f"{_LARGE}_over_{_SMALL}_candidates": times.ratio((_PLUGGED, "session", _LARGE), (_PLUGGED, "session", _SMALL)),
-        f"{_LARGE}_rows_over_{_LARGE}_candidates": times.ratio((_PLUGGED, "session", _FLAT), (_PLUGGED, "session", _LARGE)),
-        "with_over_without_ppm": times.ratio((_PLUGGED, "session", _LARGE), (_ALONE, "session", _LARGE)),
-        "int8_over_float16": times.ratio((_INT8, "session", _LARGE), (_PLUGGED, "session", _LARGE)),
-        "encoding_over_cached": [encoding["p50_ms"] / milliseconds + 1 for milliseconds in times.quartiles((_PLUGGED, "session", _LARGE))[::-1]],
-    }
-    lines += [{**about, "ratio": name, "median": middle, "quartiles": [low, high], **threads} for name, (low, middle, high) in ratios.items()]
+    lines = [{**about, **line} for line in (*times.lines(), *loads, encoding)]
+    lines += [{**about, "ratio": name, "median": middle, "quartiles": [low, high], **threads} for name, (low, middle, high) in _ratios(times, encoding).items()]
     for line in lines:
         show(**line)
     show(benchmark="serving", memory_mib=memory())
@@ -193,6 +174,15 @@ class _Times:
     def add(self, what: tuple, seconds: list[float]) -> None:
         self.of.setdefault(what, []).append(seconds)
 
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What was called, and the quantiles of all its calls."""
+        import numpy as np
+
+        for (name, how, size), rounds in self.of.items():
+            calls = 1000 * np.concatenate(rounds)
+            low, high = np.quantile(calls, [0.5, 0.99])
+            yield {"model": name, "through": how, "candidates": size, "history": _HISTORY, "p50_ms": float(low), "p99_ms": float(high), "calls": len(calls)}
+
     def quartiles(self, what: tuple) -> list[float]:
         """Quartiles over the rounds of their median milliseconds."""
         import numpy as np
@@ -207,11 +197,36 @@ class _Times:
         return np.quantile([np.median(seconds) / np.median(others) for seconds, others in rounds], [0.25, 0.5, 0.75]).tolist()
 
 
-def _quantiles(rounds: list[list[float]]) -> dict[str, float]:
-    import numpy as np
+def _take_turns(sessions: dict[str, _Session], requests: dict[Any, dict]) -> _Times:
+    times = _Times()
+    for _ in range(_ROUNDS):
+        for size, request in requests.items():
+            for how in ("session", "rest") if size != _FLAT else ("session",):
+                for name, session in sessions.items():
+                    times.add((name, how, size), session.time(how, request, _CALLS if size != _FLAT else 1))
+    return times
 
-    low, high = np.quantile(1000 * np.concatenate(rounds), [0.5, 0.99])
-    return {"p50_ms": float(low), "p99_ms": float(high)}
+
+def _loads(sessions: dict[str, _Session], request: dict) -> list[dict[str, Any]]:
+    lines = []
+    for how in ("session", "rest"):
+        for name, session in sessions.items():
+            for clients in _CLIENTS:
+                rate, p99 = session.load(how, request, clients)
+                lines.append({"model": name, "through": how, "candidates": _SMALL, "clients": clients, "requests_per_second": rate, "p99_ms": p99})
+    return lines
+
+
+def _ratios(times: _Times, encoding: dict[str, Any]) -> dict[str, list[float]]:
+    """Lower quartile, median and upper quartile of each."""
+    large, small, flat = ((_PLUGGED, "session", size) for size in (_LARGE, _SMALL, _FLAT))
+    return {
+        f"{_LARGE}_over_{_SMALL}_candidates": times.ratio(large, small),
+        f"{_LARGE}_rows_over_{_LARGE}_candidates": times.ratio(flat, large),
+        "with_over_without_ppm": times.ratio(large, (_ALONE, "session", _LARGE)),
+        "int8_over_float16": times.ratio((_INT8, "session", _LARGE), large),
+        "encoding_over_cached": [encoding["p50_ms"] / milliseconds + 1 for milliseconds in reversed(times.quartiles(large))],
+    }
 
 
 def _set_threads() -> dict[str, int]:
