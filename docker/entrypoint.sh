@@ -40,7 +40,7 @@ rm -f "${draining}"
 tensorflow_model_server "${flags[@]}" "$@" &
 server=$!
 
-# shellcheck disable=SC2329 # the trap calls it
+# shellcheck disable=SC2317,SC2329 # the trap calls it; the one code is of older versions, the other of newer
 drain() {
   touch "${draining}"
   echo "stopping in ${DRAIN_SECONDS:-10} s" >&2
