@@ -22,7 +22,7 @@ flags=(
   --enable_profiler=false
 )
 # One operation, one thread: a ranking request is some thousand small operations, which run beside each other; splitting each
-# over the cores halves throughput and nearly doubles the time of short requests. Empty leaves it to the server, and is needed for
+# over the cores halves throughput and doubles the time of short requests. Empty leaves it to the server, and is needed for
 # --tensorflow_session_parallelism, which the server does not take beside this.
 if [[ -n "${INTRA_OP_THREADS=1}" ]]; then
   flags+=(--tensorflow_intra_op_parallelism="${INTRA_OP_THREADS}")

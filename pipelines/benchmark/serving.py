@@ -187,23 +187,29 @@ class _Times:
         """Quartiles over the rounds of their median milliseconds."""
         import numpy as np
 
-        return np.quantile([1000 * np.median(seconds) for seconds in self.of[what]], [0.25, 0.5, 0.75]).tolist()
+        return _quartiles([1000 * np.median(seconds) for seconds in self.of[what]])
 
     def ratio(self, what: tuple, over: tuple) -> list[float]:
         """Quartiles over the rounds of the ratio of their medians."""
         import numpy as np
 
-        rounds = zip(self.of[what], self.of[over], strict=True)
-        return np.quantile([np.median(seconds) / np.median(others) for seconds, others in rounds], [0.25, 0.5, 0.75]).tolist()
+        return _quartiles([np.median(seconds) / np.median(others) for seconds, others in zip(self.of[what], self.of[over], strict=True)])
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    import numpy as np
+
+    return np.quantile(values, [0.25, 0.5, 0.75]).tolist()
 
 
 def _take_turns(sessions: dict[str, _Session], requests: dict[Any, dict]) -> _Times:
     times = _Times()
     for _ in range(_ROUNDS):
         for size, request in requests.items():
-            for how in ("session", "rest") if size != _FLAT else ("session",):
+            ways, calls = (("session",), 1) if size == _FLAT else (("session", "rest"), _CALLS)
+            for how in ways:
                 for name, session in sessions.items():
-                    times.add((name, how, size), session.time(how, request, _CALLS if size != _FLAT else 1))
+                    times.add((name, how, size), session.time(how, request, calls))
     return times
 
 

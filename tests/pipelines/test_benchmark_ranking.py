@@ -1,13 +1,12 @@
 """What ranking models cost, measured on a small shop with few steps."""
 
-import json
-
 import numpy as np
 import pytest
 
 from pipelines import benchmark
 from pipelines.benchmark import ranking
 from tests.models.tiny_ranking import SCHEMA
+from tests.pipelines.printed import lines_of
 from tests.pipelines.small_shop import SETTINGS
 
 
@@ -15,10 +14,6 @@ from tests.pipelines.small_shop import SETTINGS
 def quick(monkeypatch):
     for name, value in {"_WARM_UP": 1, "_STEPS": 4, "_ROUNDS": 2, "_HISTORY": 6, "_REQUESTS": 4, "_CANDIDATES": 3}.items():
         monkeypatch.setattr(ranking, name, value)
-
-
-def lines_of(capsys):
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
 
 
 def test_one_candidate_each_holds_the_same_candidates(quick):

@@ -1,11 +1,10 @@
 """What serving costs, measured on a small shop with few calls."""
 
-import json
-
 import pytest
 
 from pipelines import benchmark
 from pipelines.benchmark import serving
+from tests.pipelines.printed import lines_of
 from tests.pipelines.small_shop import SETTINGS
 
 
@@ -14,10 +13,6 @@ def quick(monkeypatch):
     few = {"_HISTORY": 6, "_SIZES": (1, 3, 5), "_SMALL": 3, "_LARGE": 5, "_ROUNDS": 2, "_CALLS": 2, "_CLIENTS": (1, 2), "_CALLS_A_CLIENT": 2, "_MANY_ITEMS": 1000, "_WIDTH": 4}
     for name, value in few.items():
         monkeypatch.setattr(serving, name, value)
-
-
-def lines_of(capsys):
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
 
 
 def test_every_model_size_and_way_is_timed(quick, small_shop, capsys):
