@@ -83,7 +83,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
             "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks), "items": inputs.catalog.num_items,
             "tables": {table: {"dim": inputs.tables[table].dim, "dtype": settings.table_dtype if dtype else str(inputs.tables[table].vectors.dtype)} for table in inputs.tables},
             "inputs": {key: [str(spec.dtype.name), list(spec.shape)] for key, spec in module.inputs().items()}, "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
-            "max_candidates": settings.max_candidates, "max_history": schema.history_length, "tables_only": tables_only, "auc_of_tables": change,
+            "max_candidates": settings.max_candidates, "max_history": schema.history_length, **_times(schema), "tables_only": tables_only, "auc_of_tables": change,
             "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
         }  # fmt: skip
         write_extras(staged, requests, answers, name, settings.warmup_batches, about)
@@ -95,6 +95,13 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
         shutil.rmtree(staged, ignore_errors=True)
     logger.info("pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)", time.monotonic() - begun, folder, f"{inputs.catalog.num_items:,}", figures["megabytes"])
     return folder
+
+
+def _times(schema) -> dict[str, Any]:
+    """What times count in a request, and between which a request must lie."""
+    from serving.times import UNIT_NAMES, window
+
+    return {"times": UNIT_NAMES[schema.time_unit], "time_window": window(schema)} if schema.has_time else {}
 
 
 def _answers(model, batch: dict, tasks: tuple[str, ...]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ppm_tf.data.ids import fingerprints
 from ppm_tf.data.schema import Schema
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.workspace import Workspace
+from serving.times import units_per_second
 
 UNKNOWN_USER = ""
 
@@ -45,7 +46,8 @@ def raw_requests(batch: dict[str, np.ndarray], inputs: Inputs, schema: Schema, p
     """
     found: dict[str, Any] = {"candidate_ids": raw_ids(batch["item"], inputs, pad_id), "history_ids": raw_ids(batch["history"], inputs, pad_id)}
     if schema.has_time:
-        found |= {"history_times": batch["history_time"], "time": batch["time"]}
+        scale = units_per_second(schema.time_unit)
+        found |= {"history_times": batch["history_time"] * scale, "time": batch["time"] * scale}
     if with_user:
         found["user_id"] = batch["user_id"] if schema.user_id_type == "int" else np.array([UNKNOWN_USER.encode()] * len(batch["user_id"]), object)
     for side in ("user", "context"):

@@ -97,7 +97,8 @@ def column_types(path: str | Path) -> dict[str, pa.DataType | None]:
         return dict(zip(schema.names, schema.types, strict=True))
     if kind == "csv":
         with _refusing(path):
-            reader = pa.csv.open_csv(_stream(path), parse_options=pa.csv.ParseOptions(newlines_in_values=True))
+            # Without threads errors name the row.
+            reader = pa.csv.open_csv(_stream(path), read_options=pa.csv.ReadOptions(use_threads=False), parse_options=pa.csv.ParseOptions(newlines_in_values=True))
             return dict.fromkeys(reader.schema.names)
     with _refusing(path), _stream(path) as stream:
         return json_lines.column_types(stream, str(path))
