@@ -56,6 +56,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     from ppm_tf.data.schema import Schema
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model
+    from ppm_tf.models.request_rows import RequestRows
     from serving.export import keep_graph, verify, write_extras, write_saved_model
     from serving.publish import publish, versions
     from serving.requests import raw_requests, sample_batches
@@ -67,9 +68,10 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     inputs, schema = Inputs.read(workspace, config.ranking_tables), Schema.read(trained / SCHEMA)
     dtype = None if settings.table_dtype == "stored" else settings.table_dtype
     model = load_ranking_model(config, inputs, trained, dtype)
-    change = _change(config, workspace, inputs, trained, model) if dtype else {}
-    batches = sample_batches(workspace, inputs, schema, settings.requests)
-    answers = [_answers(model, batch, schema.tasks) for batch in batches]
+    rows_of_training = RequestRows(inputs.schema, schema)
+    change = _change(config, workspace, inputs, trained, model, rows_of_training) if dtype else {}
+    batches = sample_batches(workspace, inputs, settings.requests, settings.max_candidates)
+    answers = [_answers(model, rows_of_training(batch), schema.tasks) for batch in batches]
     requests = [raw_requests(batch, inputs, schema, settings.pad_id, model.embedding.users is not None) for batch in batches]
     model.embedding.fold_tables()
     module = ServingModule(model, schema, inputs.catalog, Limits(settings.max_candidates, settings.pad_id))
@@ -105,7 +107,7 @@ def _answers(model, batch: dict, tasks: tuple[str, ...]) -> dict[str, Any]:
     return {task: probabilities[:, :, place] for place, task in enumerate(tasks)}
 
 
-def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) -> dict[str, Any]:
+def _change(config: Config, workspace: Workspace, inputs, trained: Path, model, rows_of_training) -> dict[str, Any]:
     """AUC of each task on requests of the valid split, with the tables as written and as exported."""
     from ppm_tf.data import samples
     from ppm_tf.evaluation import collect
@@ -117,7 +119,7 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) 
     size = config.evaluate.batch_size
     found: dict[str, Any] = {"requests": min(config.serve.check_requests, files.records)}
     for name, one in (("stored", load_ranking_model(config, inputs, trained)), (config.serve.table_dtype, model)):
-        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size))
+        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size)).map(rows_of_training)
         scores = collect(Predictor(one, dataset), inputs.schema.tasks)
         for place, task in enumerate(inputs.schema.tasks):
             known = scores.labels[:, place] >= 0
