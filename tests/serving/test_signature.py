@@ -101,6 +101,18 @@ def test_padding_behaviours_change_nothing(served):
     np.testing.assert_allclose(module.rank(**raw(**short))["click"][1:], module.rank(**raw())["click"][1:], atol=1e-6)
 
 
+@pytest.mark.parametrize("backbone", [DIN, URM])
+def test_of_a_longer_history_the_newest_behaviours_count(backbone):
+    """As in training, which keeps the last T; the older ones stand at the end."""
+    _, module = made(backbone)
+    whole = raw()
+    history = np.where(np.array(whole["history_ids"]) == PAD, 20, whole["history_ids"])
+    times = np.array([[90, 50, 20, 10]] * 3)
+    longer = {"history_ids": np.concatenate([history, np.full((3, 7), 40)], axis=1), "history_times": np.concatenate([times, np.full((3, 7), 5)], axis=1)}
+    expected = module.rank(**raw(history_ids=history, history_times=times))["click"]
+    np.testing.assert_array_equal(module.rank(**raw(**longer))["click"], expected)
+
+
 def test_strangers_get_finite_scores(served):
     """Unknown items, users and values, and no history at all."""
     _, module = served
@@ -121,8 +133,8 @@ def test_further_values_of_a_field_are_left_out_and_none_is_none(served):
     [
         ({"candidate_ids": np.full((3, 9), 10)}, "candidate_ids must hold at most 8 candidates a request"),
         ({"candidate_ids": np.zeros((3, 0))}, "candidate_ids must hold at least one candidate"),
-        ({"history_ids": np.full((3, 5), 10), "history_times": np.zeros((3, 5))}, "history_ids must hold at most 4 behaviours a request"),
-        ({"history_times": np.zeros((3, 2))}, "history_times must have the shape of history_ids"),
+        ({"history_times": np.zeros((3, 2))}, "history_times must have the shape of history_ids, a time for each behaviour, newest first"),
+        ({"history_ids": np.full((3, 9), 10)}, "history_times must have the shape of history_ids"),
         ({"time": [1, 2]}, "time must have one row a request"),
     ],
 )
