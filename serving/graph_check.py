@@ -53,7 +53,9 @@ def _served(folder: Path) -> Any:
     if GRAPH not in files:
         raise FileNotFoundError(f"A version must hold {GRAPH}. Received: {folder}, where it is missing. Export it again.")
     if files != [GRAPH]:
-        raise ValueError(f"A version must hold one graph, {GRAPH}. Received: {', '.join(files)}, of which a server may load another than is looked at here.")
+        raise ValueError(
+            f"A version must hold one graph, {GRAPH}. Received: {', '.join(files)}, of which a server may load another than is looked at here."
+        )
     try:
         saved = saved_model_pb2.SavedModel.FromString((folder / GRAPH).read_bytes())
     except DecodeError as error:

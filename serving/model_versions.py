@@ -90,7 +90,9 @@ class ModelVersions:
         found = versions_in(self.folder)
         self._tell_absent(found)
         wanted = self._policy.choose(found)
-        self._failed = {version: tried for version, tried in self._failed.items() if version in found and not self._has_been_completed(version, tried)}
+        self._failed = {
+            version: tried for version, tried in self._failed.items() if version in found and not self._has_been_completed(version, tried)
+        }
         for version in sorted(wanted - set(self._failed)):
             if not self._is_loaded(version):
                 self._bring_up(version)

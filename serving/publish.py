@@ -37,7 +37,7 @@ _MOST = 2**63 - 1  # the server reads a version as int64
 
 
 def publish(
-    staged: Path, base: Path, model: str, version: int | None = None, keep: int = 3, pins: Pins = Pins(), judge: Callable[[Path], Any] | None = None
+    staged: Path, base: Path, model: str, version: int | None = None, keep: int = 3, pins: Pins | None = None, judge: Callable[[Path], Any] | None = None
 ) -> Path:
     """Makes a staged version folder the newest one, and removes versions beyond the last `keep` that nothing pins or serves.
 
@@ -89,12 +89,12 @@ def publish(
         target = folder / str(number)
         os.rename(incoming, target)
         sync_folder(folder)
-        _prune(folder, max(keep, 2), pins)
+        _prune(folder, max(keep, 2), pins or Pins())
     logger.info("publish: done in %.1f s, %d bytes, wrote %s", time.monotonic() - start, size, target)
     return target
 
 
-def rollback(base: Path, model: str, to: int | None = None, pins: Pins = Pins()) -> Path:
+def rollback(base: Path, model: str, to: int | None = None, pins: Pins | None = None) -> Path:
     """Goes back to an earlier version by withdrawing those above it; `restore` brings one back.
 
     Under the server's `latest` policy the highest number is live, so nothing else is needed. Their numbers are not given out again.
@@ -123,7 +123,7 @@ def rollback(base: Path, model: str, to: int | None = None, pins: Pins = Pins())
             raise ValueError(f"The version to go back to must be one of {found[:-1]}, below the live {found[-1]}, in {folder}. Received: {to}")
         target = _numbered(folder)[to]
         require_complete(target)
-        pinned = {number: what for number, what in pins.pinned().items() if number in found and number > to}
+        pinned = {number: what for number, what in (pins or Pins()).pinned().items() if number in found and number > to}
         if pinned:
             raise ValueError(f"A version that is withdrawn must be pinned by nothing. Received: {_told(pinned)}. Change the {CONFIG} first.")
         logger.info("rollback: start, from version %d to %d of %s", found[-1], to, folder)

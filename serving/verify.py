@@ -28,7 +28,9 @@ def verify_afresh(folder: Path) -> dict[str, float]:
     """
     done = subprocess.run([sys.executable, "-m", "serving.verify", str(folder)], capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"The export {folder} must load and answer as the trainer does. Received: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+        raise ValueError(
+            f"The export {folder} must load and answer as the trainer does. Received: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+        )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -63,7 +65,9 @@ def verify(folder: Path) -> dict[str, float]:
             answer(signature, inputs)
         signature = _signature(meta, golden["signature_name"], golden["inputs"], golden["outputs"])
         kinds = {name: tf.dtypes.as_dtype(info.dtype) for name, info in signature.inputs.items()}
-        inputs = {name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype) for name, value in golden["inputs"].items()}
+        inputs = {
+            name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype) for name, value in golden["inputs"].items()
+        }
         found, difference = answer(golden["signature_name"], inputs), 0.0
         for task, expected in golden["outputs"].items():
             if found[task].shape != np.shape(expected):
@@ -83,12 +87,16 @@ def _signature(meta: Any, name: str, inputs: Iterable[str], outputs: Iterable[st
         raise ValueError(f"The requests of a version must name one of its signatures, {', '.join(sorted(meta.signature_def))}. Received: {name!r}.")
     found = meta.signature_def[name]
     if set(inputs) != set(found.inputs) or not set(inputs):
-        raise ValueError(f"A request of {name} must hold the inputs by their names: {', '.join(sorted(found.inputs)) or 'none, but there must be some'}. Received: {', '.join(sorted(inputs)) or 'none'}.")
+        raise ValueError(
+            f"A request of {name} must hold the inputs by their names: {', '.join(sorted(found.inputs)) or 'none, but there must be some'}. Received: {', '.join(sorted(inputs)) or 'none'}."
+        )
     unnamed = sorted(key for key, tensor in (*found.inputs.items(), *found.outputs.items()) if not tensor.name)
     if unnamed:
         raise ValueError(f"Each input and output of {name} must be one dense tensor. Received: {', '.join(unnamed)}, which are not.")
     if set(outputs) - set(found.outputs):
-        raise ValueError(f"{name} must give what the golden answers hold. Received: no {', '.join(sorted(set(outputs) - set(found.outputs)))} among {', '.join(sorted(found.outputs))}.")
+        raise ValueError(
+            f"{name} must give what the golden answers hold. Received: no {', '.join(sorted(set(outputs) - set(found.outputs)))} among {', '.join(sorted(found.outputs))}."
+        )
     return found
 
 
@@ -101,7 +109,8 @@ def main() -> None:
     try:
         print(json.dumps(verify(Path(sys.argv[1]))))
     except Exception as error:  # whatever it is, it must not be published
-        print(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}", file=sys.stderr)
+        reason = str(error).removeprefix("Graph execution error:").strip().splitlines()  # TensorFlow's heading says nothing
+        print(f"{type(error).__name__}: {reason[0] if reason else 'no reason given'}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

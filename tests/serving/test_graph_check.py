@@ -77,7 +77,9 @@ def rewrite(folder, change):
 )
 def test_a_signature_that_touches_files_or_python_is_refused(tmp_path, function, operation):
     save(tmp_path, echo, second=function)
-    with pytest.raises(ValueError, match=f"The signature second must run nothing but the operations of serving/allowed_ops.py.*Received: .*{operation}"):
+    with pytest.raises(
+        ValueError, match=f"The signature second must run nothing but the operations of serving/allowed_ops.py.*Received: .*{operation}"
+    ):
         check_graph(tmp_path)
 
 
@@ -120,7 +122,11 @@ def test_a_function_named_like_an_allowed_operation_is_looked_into(tmp_path):
 
     def rename(saved):
         graph = saved.meta_graphs[0].graph_def
-        harmful = next(function for function in graph.library.function if any(node.op == "SaveV2" for node in function.node_def) and "traced_save" not in function.signature.name)
+        harmful = next(
+            function
+            for function in graph.library.function
+            if any(node.op == "SaveV2" for node in function.node_def) and "traced_save" not in function.signature.name
+        )
         old, harmful.signature.name = harmful.signature.name, "Identity"
         for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
             for node in nodes:
@@ -181,7 +187,9 @@ def test_variables_come_from_the_versions_own_files(tmp_path):
                     node.input[0] = "elsewhere:output:0"
 
     rewrite(folder, from_elsewhere)
-    with pytest.raises(ValueError, match="Variables must be restored from the version's own files. Received: RestoreV2, which names a file of its own"):
+    with pytest.raises(
+        ValueError, match="Variables must be restored from the version's own files. Received: RestoreV2, which names a file of its own"
+    ):
         check_graph(folder)
 
 
@@ -198,5 +206,16 @@ def test_the_lists_hold_operations_without_effects():
     known = {name: op_def_registry.get(name) for name in IN_SIGNATURES | IN_INITIALIZERS | IN_RESTORING}
     assert [name for name, definition in known.items() if definition is None] == []
     assert [name for name in PURE if known[name].is_stateful] == []
-    for name in ("ReadFile", "WriteFile", "MatchingFiles", "SaveV2", "RestoreV2", "AssignVariableOp", "EagerPyFunc", "RemoteCall", "PrintV2", "LookupTableExportV2"):
+    for name in (
+        "ReadFile",
+        "WriteFile",
+        "MatchingFiles",
+        "SaveV2",
+        "RestoreV2",
+        "AssignVariableOp",
+        "EagerPyFunc",
+        "RemoteCall",
+        "PrintV2",
+        "LookupTableExportV2",
+    ):
         assert name not in IN_SIGNATURES

@@ -61,7 +61,12 @@ def test_a_config_beside_the_models_is_read_unasked(tmp_path):
 
 @pytest.mark.parametrize(
     ("policy", "stay"),
-    [("all {}", [1, 2, 3, 4]), ("specific { versions: 1 versions: 2 }", [1, 2, 3, 4]), ("latest { num_versions: 3 }", [2, 3, 4]), ("latest { num_versions: 1 }", [3, 4])],
+    [
+        ("all {}", [1, 2, 3, 4]),
+        ("specific { versions: 1 versions: 2 }", [1, 2, 3, 4]),
+        ("latest { num_versions: 3 }", [2, 3, 4]),
+        ("latest { num_versions: 1 }", [3, 4]),
+    ],
 )
 def test_what_the_policy_serves_stays(tmp_path, policy, stay):
     base = published(tmp_path, 3)
@@ -84,7 +89,10 @@ class Status:
 
     def __init__(self, states):
         self.server = Server()
-        lines = [{"version": str(version), "state": state, "status": {"error_code": "OK", "error_message": message}} for version, (state, message) in states.items()]
+        lines = [
+            {"version": str(version), "state": state, "status": {"error_code": "OK", "error_message": message}}
+            for version, (state, message) in states.items()
+        ]
         self.server.body = json.dumps({"model_version_status": lines}).encode()
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1/models/ranker"
 
@@ -126,7 +134,9 @@ def test_a_pinned_version_is_not_withdrawn(tmp_path, capsys):
     configure(base, canary=3)
     with pytest.raises(SystemExit, match="1"):
         go(tmp_path, "--rollback")
-    assert "A version that is withdrawn must be pinned by nothing. Received: 3 (label canary). Change the model.config first." in capsys.readouterr().err
+    assert (
+        "A version that is withdrawn must be pinned by nothing. Received: 3 (label canary). Change the model.config first." in capsys.readouterr().err
+    )
     assert versions(base, "ranker") == [1, 2, 3]
 
 
@@ -146,7 +156,10 @@ def test_the_list_tells_what_the_server_says_and_what_pins(tmp_path, capsys):
 
 def test_a_status_is_a_url_and_a_config_a_file(tmp_path, capsys):
     published(tmp_path, 1)
-    for wrong, message in ((("--status", "localhost:8501"), "The status must be a URL"), (("--model-config-file", "/no/such/file"), "must be a file. Received: /no/such/file")):
+    for wrong, message in (
+        (("--status", "localhost:8501"), "The status must be a URL"),
+        (("--model-config-file", "/no/such/file"), "must be a file. Received: /no/such/file"),
+    ):
         with pytest.raises(SystemExit, match="1"):
             go(tmp_path, *wrong)
         assert message in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_a_version_that_answers_goes_live_and_one_with_cut_weights_does_not(mult
     os.truncate(cut / "variables" / "variables.data-00000-of-00001", 2)
     with pytest.raises(SystemExit, match="1"):
         main([str(cut), *where])
-    assert "must load and answer as the trainer does. Received: " in capsys.readouterr().err
+    assert re.search("must load and answer as the trainer does. Received: OutOfRangeError: Read (less|fewer) bytes", capsys.readouterr().err)
     assert sorted(path.name for path in (tmp_path / "exports" / "m").iterdir()) == [".publish.lock", "1"]
 
 
@@ -41,10 +42,22 @@ def test_a_golden_request_must_name_the_inputs(multiplier, tmp_path):
 
     for golden, message in (
         ({"signature_name": "serving_default", "inputs": {}, "outputs": {"y": [[3.0]]}}, r"must hold the inputs by their names: x. Received: none"),
-        ({"signature_name": "serving_default", "inputs": {"z": [[1.5]]}, "outputs": {"y": [[3.0]]}}, r"must hold the inputs by their names: x. Received: z"),
-        ({"signature_name": "nobody", "inputs": {"x": [[1.5]]}, "outputs": {"y": [[3.0]]}}, "must name one of its signatures, .*serving_default. Received: 'nobody'"),
-        ({"signature_name": "serving_default", "inputs": {"x": [[1.5]]}, "outputs": {"z": [[3.0]]}}, "serving_default must give what the golden answers hold. Received: no z among y"),
-        ({"signature_name": "serving_default", "inputs": {"x": [[1.5]]}, "outputs": {"y": [3.0]}}, r"must have the shape of the trainer's, \(1,\). Received: \(1, 1\)"),
+        (
+            {"signature_name": "serving_default", "inputs": {"z": [[1.5]]}, "outputs": {"y": [[3.0]]}},
+            r"must hold the inputs by their names: x. Received: z",
+        ),
+        (
+            {"signature_name": "nobody", "inputs": {"x": [[1.5]]}, "outputs": {"y": [[3.0]]}},
+            "must name one of its signatures, .*serving_default. Received: 'nobody'",
+        ),
+        (
+            {"signature_name": "serving_default", "inputs": {"x": [[1.5]]}, "outputs": {"z": [[3.0]]}},
+            "serving_default must give what the golden answers hold. Received: no z among y",
+        ),
+        (
+            {"signature_name": "serving_default", "inputs": {"x": [[1.5]]}, "outputs": {"y": [3.0]}},
+            r"must have the shape of the trainer's, \(1,\). Received: \(1, 1\)",
+        ),
         ({"signature_name": "serving_default", "inputs": {"x": [[1.5]]}, "outputs": {}}, "golden.json must hold an answer. Received: none"),
     ):
         (multiplier / EXTRA / GOLDEN).write_text(json.dumps(golden))

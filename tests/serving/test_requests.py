@@ -23,7 +23,9 @@ def test_an_unknown_word_is_not_known(known, expected):
     assert unknown_word(known) == expected
 
 
-@pytest.mark.parametrize(("known", "pad_id", "expected"), [([10, 20], -1, 0), ([0, 1, 3], 2, 4), ([-3, -2], -1, 0), ([0, 2**63 - 1], -1, 1), ([0], 1, 2)])
+@pytest.mark.parametrize(
+    ("known", "pad_id", "expected"), [([10, 20], -1, 0), ([0, 1, 3], 2, 4), ([-3, -2], -1, 0), ([0, 2**63 - 1], -1, 1), ([0], 1, 2)]
+)
 def test_an_unknown_number_is_neither_known_nor_the_pad_id(known, pad_id, expected):
     """Also where the largest id is the largest number, or the one below the pad id."""
     assert unknown_number(np.array(known), pad_id) == expected
