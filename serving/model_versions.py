@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,12 +153,10 @@ class ModelVersions:
                     self._close_if_idle(state)
 
     def _tell_absent(self, found: set[int]) -> None:
-        named = {version: f"label {label}" for label, version in self._labels.items()}
-        named |= {version: "the policy" for version in self._policy.specific if version not in named}
-        absent = set(named) - found
-        for version in sorted(absent - self._absent):
-            logger.error("%s: version %d, which %s names, is not in %s", self.name, version, named[version], self.folder)
-        self._absent = absent
+        absent = absent_pins(self._policy, self._labels, found)
+        for version in sorted(set(absent) - self._absent):
+            logger.error("%s: version %d, which %s names, is not in %s", self.name, version, absent[version], self.folder)
+        self._absent = set(absent)
 
     def _has_been_completed(self, version: int, tried: _Contents) -> bool:
         """Whether the folder of a version that failed has changed since, and no more since the last look."""
@@ -196,6 +194,13 @@ class ModelVersions:
         if number is None or not self._is_loaded(number):
             raise invalid(f"Unrecognized servable version label: {label}")
         return number
+
+
+def absent_pins(policy: Policy, labels: Mapping[str, int], found: Collection[int]) -> dict[int, str]:
+    """The versions that a label or the policy names and that are not among those found, with what names them."""
+    named = {version: f"label {label}" for label, version in labels.items()}
+    named |= {version: "the policy" for version in policy.specific if version not in named}
+    return {version: what for version, what in named.items() if version not in found}
 
 
 def not_served(name: str, version: int | None = None) -> StatusError:

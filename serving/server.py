@@ -34,6 +34,7 @@ from pathlib import Path
 
 from serving.loaded_version import INTRA_OP_THREADS, LoadedVersion
 from serving.model_config import find_models, read_model_config, write_model_config
+from serving.model_versions import absent_pins, versions_in
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +188,9 @@ def _become_tfserving(options: argparse.Namespace) -> None:
             raise ValueError(f"--base must hold a model, <base>/<model>/<version>. Received: {options.base}, which holds none.")
         if shutil.which(options.tfserving_binary) is None:
             raise FileNotFoundError(f"--tfserving-binary must be a program. Received: {options.tfserving_binary}. Without it, the local server runs.")
+        for model in models:
+            for version, what in absent_pins(model.policy, model.labels, versions_in(model.folder)).items():
+                print(f"serving.server: {model.name}: version {version}, which {what} names, is not in {model.folder}", file=sys.stderr)
         command = tfserving_command(options.tfserving_binary, models, Path(tempfile.mkdtemp(prefix="model_config_")), options.port, options.grpc_port, options.intra_op_threads)
         os.execvp(command[0], command)
     except (OSError, ValueError) as error:

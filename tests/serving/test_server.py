@@ -237,6 +237,14 @@ def test_the_real_binary_keeps_policies_and_labels(contract_folder, fake_binary,
     done = run("--model-config-file", str(config), "--tfserving-binary", str(fake_binary))
     (tmp_path / "model.config").write_text(re.search(r"model_config_list \{.*\n\}\n", done.stdout, re.DOTALL)[0])
     assert read_model_config(tmp_path / "model.config") == read_model_config(config)
+    assert done.stderr == ""
+
+
+def test_before_the_real_binary_absent_versions_are_said(contract_folder, fake_binary, tmp_path):
+    config = tmp_path / "labels.config"
+    config.write_text((contract_folder / "model.config").read_text().replace('key: "canary" value: 2', 'key: "canary" value: 6'))
+    done = run("--model-config-file", str(config), "--tfserving-binary", str(fake_binary))
+    assert done.stderr == f"serving.server: versions: version 6, which label canary names, is not in {contract_folder}/versions\n"
 
 
 def test_a_missing_binary_exits_with_2(contract_folder):
