@@ -3,9 +3,10 @@
 Reads the model, the catalog, the tables and a few requests of the test split; what is missing is made first. Writes a
 SavedModel with the signatures `serving_default` (one row a user, many candidates) and `embed` (what the model knows of items),
 warm-up requests and golden answers; loads it in a fresh process the way the server does, replays the warm-up, compares its
-scores with the trainer's to 1e-5; and only then publishes it under the next version number.
+scores with the trainer's to 1e-5; and only then publishes it under the next version number. Requests give the history newest first.
 
-Writes <run>/exports/<model>/<version> (or serve.base). The newest serve.keep versions stay; see `python -m serving.publish`.
+Writes <run>/exports/<model>/<version> (or serve.base). The newest serve.keep versions stay, and those that serve.server_config names or
+serve.status serves; see `python -m serving.publish`.
 
   python -m pipelines.export
   python -m pipelines.export model.backbone.name=din model.ppm=none serve.table_dtype=int8
@@ -43,6 +44,11 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     Raises:
         ValueError: the export does not answer as the trainer does, or `tables_only` and the weights are others.
     """
+    from serving.pins import Pins
+
+    settings = config.serve
+    base = Path(settings.base) if settings.base else workspace.folder / "exports"
+    pins = Pins.read(base, settings.model or config.model.folder, Path(settings.server_config) if settings.server_config else None, settings.status)
     train = stage_of("models")
     for name in train.parents(config) if not tables_only else [name for name in train.parents(config) if name != "ppm"]:
         make(stage_of(name), config, workspace, asked=False)
@@ -56,20 +62,22 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     from ppm_tf.data.schema import Schema
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model
-    from serving.export import keep_graph, verify, write_extras, write_saved_model
+    from ppm_tf.models.request_rows import RequestRows
+    from serving.export import keep_graph, write_extras, write_saved_model
     from serving.publish import publish, versions
     from serving.requests import raw_requests, sample_batches
     from serving.signature import Limits, ServingModule
+    from serving.verify import verify_afresh
 
-    begun, settings = time.monotonic(), config.serve
-    base, name = Path(settings.base) if settings.base else workspace.folder / "exports", settings.model or config.model.folder
+    begun, name = time.monotonic(), settings.model or config.model.folder
     logger.info("exporting %s to %s", trained, base / name)
     inputs, schema = Inputs.read(workspace, config.ranking_tables), Schema.read(trained / SCHEMA)
     dtype = None if settings.table_dtype == "stored" else settings.table_dtype
     model = load_ranking_model(config, inputs, trained, dtype)
-    change = _change(config, workspace, inputs, trained, model) if dtype else {}
-    batches = sample_batches(workspace, inputs, schema, settings.requests)
-    answers = [_answers(model, batch, schema.tasks) for batch in batches]
+    rows_of_training = RequestRows(inputs.schema, schema)
+    change = _change(config, workspace, inputs, trained, model, rows_of_training) if dtype else {}
+    batches = sample_batches(workspace, inputs, settings.requests, settings.max_candidates)
+    answers = [_answers(model, rows_of_training(batch), schema.tasks) for batch in batches]
     requests = [raw_requests(batch, inputs, schema, settings.pad_id, model.embedding.users is not None) for batch in batches]
     model.embedding.fold_tables()
     module = ServingModule(model, schema, inputs.catalog, Limits(settings.max_candidates, settings.pad_id))
@@ -87,10 +95,14 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
             "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
         }  # fmt: skip
         write_extras(staged, requests, answers, name, settings.warmup_batches, about)
-        figures = verify(staged)
-        logger.info("verified in a fresh process: %s", ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-        _note(staged, {**about, "verified": figures})
-        folder = publish(staged, base, name, keep=settings.keep)
+        figures: dict[str, float] = {}
+
+        def judge(version: Path) -> None:
+            figures.update(verify_afresh(version))
+            logger.info("verified in a fresh process: %s", ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+            _note(version, {**about, "verified": figures})
+
+        folder = publish(staged, base, name, keep=settings.keep, pins=pins, judge=judge)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     logger.info("pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)", time.monotonic() - begun, folder, f"{inputs.catalog.num_items:,}", figures["megabytes"])
@@ -112,7 +124,7 @@ def _answers(model, batch: dict, tasks: tuple[str, ...]) -> dict[str, Any]:
     return {task: probabilities[:, :, place] for place, task in enumerate(tasks)}
 
 
-def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) -> dict[str, Any]:
+def _change(config: Config, workspace: Workspace, inputs, trained: Path, model, rows_of_training) -> dict[str, Any]:
     """AUC of each task on requests of the valid split, with the tables as written and as exported."""
     from ppm_tf.data import samples
     from ppm_tf.evaluation import collect
@@ -124,7 +136,7 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) 
     size = config.evaluate.batch_size
     found: dict[str, Any] = {"requests": min(config.serve.check_requests, files.records)}
     for name, one in (("stored", load_ranking_model(config, inputs, trained)), (config.serve.table_dtype, model)):
-        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size))
+        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size)).map(rows_of_training)
         scores = collect(Predictor(one, dataset), inputs.schema.tasks)
         for place, task in enumerate(inputs.schema.tasks):
             known = scores.labels[:, place] >= 0

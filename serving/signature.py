@@ -32,8 +32,9 @@ class Limits:
 class ServingModule(tf.Module):
     """Raw ids in, one probability a candidate and task out.
 
-    A row of a request is one user: its candidates `[B, N]`, its history `[B, T]` newest first, and what else is known. Times count
-    what the training's log counted (`schema.time_unit`), and ids and words have the spelling they have there. Ids that
+    A row of a request is one user: its candidates `[B, N]`, its history `[B, T]` newest first, and what else is known. Of a history
+    longer than those of the training the newest behaviours count, as there. Times count what the training's log counted
+    (`schema.time_unit`), and ids and words have the spelling they have there. Ids that
     the catalog does not hold are unknown items, and users without a row of their own share hashed ones, as in training. The pad
     id fills rows up; a padding candidate is scored too, and its score means nothing.
 
@@ -92,19 +93,19 @@ class ServingModule(tf.Module):
         rank = {name: len(spec.shape) for name, spec in self.inputs().items()}
         # The server does not check declared shapes; these ops do, and their failure is a 400.
         inputs = {name: tf.ensure_shape(value, [None] * rank[name]) for name, value in inputs.items()}
-        requests, candidates, length = tf.shape(inputs["candidate_ids"])[0], tf.shape(inputs["candidate_ids"])[1], tf.shape(inputs["history_ids"])[1]
+        requests, candidates = tf.shape(inputs["candidate_ids"])[0], tf.shape(inputs["candidate_ids"])[1]
         checks = [
             tf.debugging.assert_equal(tf.shape(value)[0], requests, f"{name} must have one row a request, as candidate_ids has.") for name, value in inputs.items() if name != "candidate_ids"
         ]
         checks += [
             tf.debugging.assert_positive(candidates, "candidate_ids must hold at least one candidate a request."),
             tf.debugging.assert_less_equal(candidates, self._limits.candidates, f"candidate_ids must hold at most {self._limits.candidates} candidates a request."),
-            tf.debugging.assert_less_equal(length, schema.history_length, f"history_ids must hold at most {schema.history_length} behaviours a request, the newest ones."),
         ]
         if schema.has_time:
             checks += check_times(inputs["time"], inputs["history_times"], self._is_padding(inputs["history_ids"]), schema)
         with tf.control_dependencies(checks):  # nothing is computed from a request that is not what it should be
             inputs = {name: tf.identity(value) for name, value in inputs.items()}
+        inputs |= {name: inputs[name][:, : schema.history_length] for name in ("history_ids", "history_times") if name in inputs}  # the newest come first
         batch = {"item": self.rows_of(inputs["candidate_ids"]), "history": self.rows_of(inputs["history_ids"])}
         batch["user_id"] = self._stored(inputs["user_id"]) if self._has_users else tf.zeros([requests], tf.int64)
         if schema.has_time:

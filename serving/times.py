@@ -47,7 +47,7 @@ def check_times(time: tf.Tensor, history_times: tf.Tensor, padding: tf.Tensor, s
     """
     unit = UNIT_NAMES[schema.time_unit]
     # The shape comes first: the other checks set times and ids side by side.
-    same = tf.debugging.assert_equal(tf.shape(history_times), tf.shape(padding), "history_times must have the shape of history_ids.")
+    same = tf.debugging.assert_equal(tf.shape(history_times), tf.shape(padding), "history_times must have the shape of history_ids, a time for each behaviour, newest first.")
     with tf.control_dependencies([same]):
         late = tf.where(padding, tf.expand_dims(time, 1), history_times)
     checks = [

@@ -75,6 +75,17 @@ def test_the_scores_are_kept_a_candidate(shop):
     assert one.history.max() == 10
 
 
+def test_the_scores_are_joined_to_the_log_by_raw_ids(shop):
+    """With `numpy.load` alone: each candidate is a row of the log, of the same user, item and time, with the same labels."""
+    import pyarrow.parquet
+
+    columns = np.load(shop.path("reports/din") / "scores.npz")
+    log = pyarrow.parquet.read_table(shop.path("raw") / "interactions.parquet")
+    names = ("user_id", "item_id", "time", "click", "order", "cart")
+    of_log = {(user, item, time): labels for user, item, time, *labels in zip(*(log[name].to_pylist() for name in names), strict=True)}
+    rows = list(zip(*(columns[name].tolist() for name in ("user", "item_id", "time")), strict=True))
+    assert len(rows) > 1000 and [of_log.get(row) for row in rows] == columns["labels"].tolist()
+
 def test_a_second_run_trains_nothing(shop, capsys):
     weights = shop.path("models/urm-finetune") / "ranking.weights.h5"
     before = weights.stat().st_mtime_ns
