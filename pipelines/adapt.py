@@ -31,6 +31,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
     from ppm_tf.data.schema import FIRST_ROW
+    from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.encoders.text_start import start_cleaner, start_encoder
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.objectives.domain_adaptation import DomainAdaptation, text_batches
@@ -43,7 +44,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     places = np.flatnonzero([bool(text) for text in catalog.text])
     raw = [catalog.text[place] for place in places]
     cleaner = start_cleaner(config.text, raw)
-    texts = cleaner.clean(raw) if cleaner else raw
+    texts = clean_texts(cleaner, raw)
     parts = parts_of((catalog.ids[int(place)].as_py() for place in places), settings.valid, settings.test)
     chosen = {part: np.flatnonzero(parts == part) for part in (TRAIN, VALID, TEST)}
     if min(len(found) for found in chosen.values()) < 2:
