@@ -17,6 +17,7 @@ import logging
 
 from pipelines.stage import Stage, encoder_settings, main, peak_memory, preset_files
 from ppm_tf.config import Config
+from ppm_tf.encoders.text_formats import check_presets
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -99,10 +100,20 @@ def settings(config: Config) -> dict:
     return found
 
 
+def needs(config: Config) -> tuple[str, ...]:
+    """The data.
+
+    Raises:
+        ValueError: text.preset or text.cleaner is of a model that cannot be loaded.
+    """
+    check_presets(config)
+    return ("data",)
+
+
 STAGE = Stage(
     module="pipelines.adapt",
     makes="encoders/adapted",
-    needs=("data",),
+    needs=needs,
     sections=("seed", "data", "text"),
     run=run,
     show=show,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.stage import Stage, encoder_settings, peak_memory, preset_files
 from ppm_tf.config import Config
+from ppm_tf.encoders.text_formats import check_presets
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,12 @@ def bag_settings(config: Config) -> dict:
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """The data, and the adapted encoder where training goes on from it; an encoder of an earlier run needs neither."""
+    """The data, and the adapted encoder where training goes on from it; an encoder of an earlier run needs neither.
+
+    Raises:
+        ValueError: text.preset or text.cleaner is of a model that cannot be loaded.
+    """
+    check_presets(config)
     if config.text.encoder == "saved":
         return ()
     return ("data", "encoders/adapted") if "adapt" in config.text_training else ("data",)

@@ -100,6 +100,16 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
     assert "An item must have an image for the table `image`. Received: none. Remedy: set data.items.image" in capsys.readouterr().err
 
 
+def test_a_model_that_cannot_be_loaded_is_refused_before_anything_is_made(tmp_path, capsys):
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "config.json").write_text('{"model_type": "opt"}')
+    for stage in (text.TEXT, adapt.STAGE):
+        with pytest.raises(SystemExit):
+            main(stage, [f"run={tmp_path / 'run'}", "text.encoder=preset", f"text.preset={tmp_path / 'opt'}", "text.training=[adapt]"])
+        assert "whose config.json says model_type 'opt'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_titles_with_odd_spaces_give_an_encoder_that_loads(tmp_path):
     """No-break spaces become white space when case is folded: pieces made of them could be learnt, but not read from their file."""
     space = "\u00a0"
