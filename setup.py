@@ -27,6 +27,8 @@ setup(
         # the weights of a Hugging Face folder
         "safetensors>=0.5",
         "scikit-learn>=1.6",
+        # quantiles of Student's t, sparse counts of words
+        "scipy>=1.14",
         # tensorflow-hub, which tf-models-official brings, still imports pkg_resources
         "setuptools<81",
         # 2.21 makes the resolver fall back to tf-models-official 2.7

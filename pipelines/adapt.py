@@ -17,6 +17,7 @@ import logging
 
 from pipelines.stage import Stage, encoder_settings, main, peak_memory, preset_files
 from ppm_tf.config import Config
+from ppm_tf.encoders.text_formats import check_presets
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
     from ppm_tf.data.schema import FIRST_ROW
+    from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.encoders.text_start import start_cleaner, start_encoder
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.objectives.domain_adaptation import DomainAdaptation, text_batches
@@ -43,7 +45,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     places = np.flatnonzero([bool(text) for text in catalog.text])
     raw = [catalog.text[place] for place in places]
     cleaner = start_cleaner(config.text, raw)
-    texts = cleaner.clean(raw) if cleaner else raw
+    texts = clean_texts(cleaner, raw)
     parts = parts_of((catalog.ids[int(place)].as_py() for place in places), settings.valid, settings.test)
     chosen = {part: np.flatnonzero(parts == part) for part in (TRAIN, VALID, TEST)}
     if min(len(found) for found in chosen.values()) < 2:
@@ -98,10 +100,20 @@ def settings(config: Config) -> dict:
     return found
 
 
+def needs(config: Config) -> tuple[str, ...]:
+    """The data.
+
+    Raises:
+        ValueError: text.preset or text.cleaner is of a model that cannot be loaded.
+    """
+    check_presets(config)
+    return ("data",)
+
+
 STAGE = Stage(
     module="pipelines.adapt",
     makes="encoders/adapted",
-    needs=("data",),
+    needs=needs,
     sections=("seed", "data", "text"),
     run=run,
     show=show,

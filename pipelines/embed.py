@@ -2,7 +2,7 @@
 
 title        texts by the encoder that `pipelines.finetune text` makes
 image        images by the encoder that `pipelines.finetune image` makes
-bow          texts by the bag of words that `pipelines.finetune bow` fits
+bow          texts by the bag of words that `pipelines.finetune bow` fits; with text.encoder=bag_of_words that is the encoder of `title`
 title_image  title and image vectors side by side
 
 Without a name all tables that PPM reads (ppm.tables) are written. A Beam job encodes only what is new or changed since the
@@ -44,17 +44,21 @@ def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> Non
     old = workspace.path(name) if workspace.exists(name) else None
     with workspace.commit(name, recipe) as folder:
         joined = folder / "encoder"
-        encoder, columns = encoder_of(table, workspace, joined)
+        encoder, columns = encoder_of(table, config, workspace, joined)
         write_table_job(table, workspace.path("data") / "catalog", encoder, columns, old, folder, config.embed, config.beam)
         shutil.rmtree(joined, ignore_errors=True)
 
 
-def encoder_of(table: str, workspace: Workspace, joined: Path) -> tuple[Path, tuple[str, ...]]:
+def encoders_of(table: str, config: Config) -> tuple[str, ...]:
+    """The encoders that a table needs under these settings; a bag of words that is the text encoder is not fitted twice."""
+    return TABLES["title"][0] if table == "bow" and config.text.encoder == "bag_of_words" else TABLES[table][0]
+
+
+def encoder_of(table: str, config: Config, workspace: Workspace, joined: Path) -> tuple[Path, tuple[str, ...]]:
     """The folder of a table's encoder, and the columns it reads; of two encoders, `joined` is made to hold both."""
     from ppm_tf.encoders.title_image import join_saved
 
-    encoders, columns = TABLES[table]
-    folders = [workspace.path(name) for name in encoders]
+    folders, columns = [workspace.path(name) for name in encoders_of(table, config)], TABLES[table][1]
     if len(folders) == 1:
         return folders[0], columns
     join_saved(*folders, joined)
@@ -62,12 +66,11 @@ def encoder_of(table: str, workspace: Workspace, joined: Path) -> tuple[Path, tu
 
 
 def _stage(table: str) -> Stage:
-    encoders, _ = TABLES[table]
     return Stage(
         module="pipelines.embed",
         choice=table,
         makes=f"tables/{table}",
-        needs=("data", *encoders),
+        needs=lambda config: ("data", *encoders_of(table, config)),
         sections=("embed",),
         # How many items are encoded at once, and how many may fail, shapes no vector.
         settings=lambda config: {"embed": config.embed.model_dump(mode="json", include={"dtype", "shards"})},

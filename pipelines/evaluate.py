@@ -72,7 +72,7 @@ def show(config: Config, workspace: Workspace) -> None:
     from ppm_tf.reports import metrics_table
 
     folder = workspace.path(STAGE.artifact(config))
-    print(metrics_table(read_metrics(folder / "metrics.jsonl")))
+    print(metrics_table(read_metrics(folder / "metrics.jsonl"), config.evaluate.confidence))
     print(f"\nmetrics, scores, plots: {folder}")
 
 

@@ -93,7 +93,7 @@ def show(config: Config, workspace: Workspace) -> None:
         with workspace.commit(REPORT, recipe) as folder:
             _evaluate(config, workspace, folder)
     path = workspace.path(REPORT)
-    print(metrics_table(read_metrics(path / "metrics.jsonl")))
+    print(metrics_table(read_metrics(path / "metrics.jsonl"), config.evaluate.confidence))
     print(f"\nmetrics, plots: {path}")
 
 

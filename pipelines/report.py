@@ -1,13 +1,17 @@
-"""Shows what was made: an embedding table to a person's eyes, the figures of encoders side by side.
+"""Shows what was made: an embedding table to a person's eyes, figures of encoders side by side, figures over seeds.
 
 table      <run>/reports/tables/<name>/ of one table, or of all that PPM reads: neighbours.html (sampled items beside the
            items with the most similar vectors, with pictures where there are any), norms.png, map.png (items in the plane,
            coloured by the first item field or by report.category), summary.json. A missing table is made first.
 encoders   the metrics of the text and image encoders of one or more runs, as one table a task
+seeds      the figures of the same models in runs that differ in `seed` alone: mean, standard deviation over the seeds and
+           Student's t interval, of every report that all of the runs hold (reports/ppm, reports/<model>), beside the baselines
 
   python -m pipelines.report table                                     # the tables of the embedded shop
   python -m pipelines.report table title configs/home_depot.yaml data.path=<folder>
   python -m pipelines.report encoders runs/first runs/second
+  for seed in 1 2 3; do python -m pipelines.pretrain run=runs/shop-$seed seed=$seed; done
+  python -m pipelines.report seeds runs/shop-1 runs/shop-2 runs/shop-3
   python -m pipelines.report table --help                              # the settings
 """
 
@@ -165,21 +169,61 @@ def compare_encoders(runs: list[str]) -> str:
     return "\n\n".join(parts)
 
 
+# === seeds ===
+
+
+def over_seeds(runs: list[str]) -> str:
+    """The reports that all runs hold, each figure as mean, standard deviation and Student's t interval over the runs' seeds.
+
+    Raises:
+        FileNotFoundError: the runs have no report in common.
+        ValueError: fewer than two runs, two of one seed, or runs of other test candidates.
+    """
+    from ppm_tf.evaluation import ALL, Record, read_metrics
+    from ppm_tf.reports import metrics_table
+
+    if len(runs) < 2:
+        raise ValueError(f"A spread over seeds needs at least two runs. Received: {', '.join(runs)}. Remedy: the same command with another seed= and run=.")
+    names = [{path.parent.name for path in Path(run, "reports").glob("*/metrics.jsonl")} for run in runs]
+    shared = sorted(set.intersection(*names))
+    if not shared:
+        found = "; ".join(f"{run}: {', '.join(sorted(one)) or 'none'}" for run, one in zip(runs, names, strict=True))
+        raise FileNotFoundError(f"The runs must have a report in common, <run>/reports/<name>/metrics.jsonl. Received: {found}. Remedy: run `python -m pipelines.pretrain` or `python -m pipelines.evaluate` in each.")
+    parts = []
+    for name in shared:
+        records: list[Record] = []
+        first: dict[tuple[str, str, str], tuple[str, int]] = {}  # of each task's candidates
+        owner: dict[tuple[str, int], str] = {}
+        for run in runs:
+            found = read_metrics(Path(run, "reports", name, "metrics.jsonl"))
+            for record in found:
+                if owner.setdefault((record.model, record.seed), run) != run:
+                    raise ValueError(f"Each run must have a seed of its own. Received: {owner[record.model, record.seed]} and {run}, both of seed {record.seed} ({record.model}). Remedy: seed=<another> run=<another>.")
+                if (record.slice, record.metric) == (ALL, "auc"):
+                    other, count = first.setdefault((record.model, record.task, record.metric), (run, record.count))
+                    if count != record.count:
+                        raise ValueError(f"The runs must be judged on the same test candidates. Received: {count:,} in {other}, {record.count:,} in {run} ({record.model}, {record.task}). Remedy: the same data settings in each.")
+            records += found
+        parts.append(f"reports/{name}\n\n{metrics_table(records)}")
+    return "\n\n".join(parts)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Runs `table ...` or `encoders ...`."""
+    """Runs `table ...`, `encoders ...` or `seeds ...`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     choice, *others = arguments or [""]
+    of_runs = {"encoders": compare_encoders, "seeds": over_seeds}
     if choice == "table":
         main_of(STAGES, others, default=lambda config: list(config.ppm.tables))
-    elif choice == "encoders" and others and not {"-h", "--help"} & set(others):
+    elif choice in of_runs and others and not {"-h", "--help"} & set(others):
         try:
-            print(compare_encoders(others))
+            print(of_runs[choice](others))
         except (FileNotFoundError, ValueError) as error:
             print(f"pipelines.report: {error}", file=sys.stderr)
             raise SystemExit(1) from None
     else:
         asked = {"-h", "--help"} & set(arguments)
-        usage = "table [name] [file.yaml] [section.key=value ...]` or `encoders <run> ..."
+        usage = "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...` or `seeds <run> <run> ..."
         if asked:
             print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")
         else:

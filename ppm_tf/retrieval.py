@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ppm_tf.data.text_form import normalized
 from ppm_tf.evaluation import Record
 from ppm_tf.metrics.bootstrap import bootstrap_interval, ratio_of_weights
 from ppm_tf.metrics.retrieval import metrics_by_query, metrics_of_ranking, nearest
@@ -62,7 +63,7 @@ class Retrieval:
 
     def of_tf_idf(self) -> list[Record]:
         """The test's records of TF-IDF, which needs no training."""
-        return self._records(tf_idf_ranking(self.queries, self.texts, max(KS)))
+        return self._records(tf_idf_ranking(normalized(self.queries), normalized(self.texts), max(KS)))
 
     def _ranking(self, encoder) -> np.ndarray:
         # A query is cut like the training's; it is not cleaned as item texts are, which `texts` already were.

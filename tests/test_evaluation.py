@@ -317,7 +317,11 @@ def test_the_interval_of_several_seeds_adds_their_spread():
     found = mean_of([Measure(value, 9, None, "", value + users) for value in (0.5, 0.6, 0.7)])
     assert (found.value, found.spread, found.seeds) == (pytest.approx(0.6), pytest.approx(0.1), 3)
     low, high, reason = found.interval(0.95)
-    reach = 1.959964 * math.sqrt(users.var(ddof=1) + 0.1**2 / 3)
+    variances = users.var(ddof=1), 0.1**2 / 3
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 399 + variances[1] ** 2 / 2)
+    assert 2 < freedom < 2.2  # the seeds' spread is most of it
+    reach = metrics.t_quantile(0.95, freedom) * math.sqrt(sum(variances))
+    assert reach > 4 * math.sqrt(sum(variances))
     assert (low, high, reason) == (pytest.approx(0.6 - reach), pytest.approx(0.6 + reach), "")
     missing = mean_of([Measure(0.5), Measure(math.nan, reason="no rows")])
     assert math.isnan(missing.value) and missing.interval(0.95)[2] == "no rows"

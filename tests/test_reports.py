@@ -56,10 +56,10 @@ def test_table_prefers_the_paired_gain(records):
     assert cells(metrics_table([*records, gain]))[8][-1] == "+0.0995 [+0.0800, -0.0100]"
 
 
-def test_several_seeds_become_mean_and_deviation(records):
+def test_several_seeds_become_mean_deviation_and_students_interval(records):
     again = [dataclasses.replace(record, seed=1, value=record.value + 0.02) for record in records if record.model == "ppm"]
     lines = cells(metrics_table([*records, *again]))
-    assert lines[2][1] == "0.7100 ± 0.0141"  # of 0.70 and 0.72
+    assert lines[2][1] == "0.7100 ± 0.0141 [0.5829, 0.8371]"  # of 0.70 and 0.72: 12.706 * 0.0141 / sqrt(2) to each side
     assert lines[3][1] == "0.6000 [0.5900, 0.6200]"
 
 
@@ -106,10 +106,20 @@ def test_bucket_plot_shows_values_intervals_and_shares(records, drawn, tmp_path)
     assert bottom.get_xlabel() and bottom.get_ylabel() and "resampled users" in top.get_ylabel()
 
 
-def test_bucket_plot_of_several_seeds_shows_deviations(records, drawn, tmp_path):
+def test_a_table_says_what_its_brackets_hold(records):
+    assert metrics_table(records).endswith("\n\nIn brackets: 95% interval over users alone, resampled, of one training; another seed or processor moves a figure besides.")
+    again = [dataclasses.replace(record, seed=1) for record in records]
+    last = metrics_table([*records, *again], confidence=0.9).split("\n\n")[-1]
+    assert last.startswith("Means of 2 seeds (0, 1). After ±: standard deviation over the seeds. In brackets: 90% interval over seeds (Student's t), on the same test users")
+    assert "In brackets" not in metrics_table([dataclasses.replace(record, low=math.nan, high=math.nan) for record in records])
+
+
+def test_bucket_plot_of_several_seeds_shows_students_intervals(records, drawn, tmp_path):
     again = [dataclasses.replace(record, seed=1, value=record.value + 0.02) for record in records]
     plot_bucket_auc([*records, *again], tmp_path / "bucket.png")
-    assert "standard deviation over seeds" in drawn[0].axes[0].get_ylabel()
+    assert "interval over seeds (Student's t)" in drawn[0].axes[0].get_ylabel()
+    bars = drawn[0].axes[0].containers[0].lines[2][0].get_segments()[1]
+    np.testing.assert_allclose(bars[:, 1], 0.76 + 12.7062 * 0.01 * np.array([-1, 1]), atol=1e-5)  # of 0.75 and 0.77
 
 
 def test_a_baseline_looks_the_same_in_every_plot(records, drawn, tmp_path):

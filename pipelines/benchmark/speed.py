@@ -163,7 +163,7 @@ def _embed(table: str, config: Config, workspace: Workspace, work: Path) -> None
     from ppm_tf.encoders.table_steps import read_contents
 
     catalog = workspace.path("data") / "catalog"
-    saved, columns = encoder_of(table, workspace, work / "encoder")
+    saved, columns = encoder_of(table, config, workspace, work / "encoder")
     encoder, file = load_encoder(saved), pq.ParquetFile(catalog / "items.parquet")
     contents = [one for group in range(file.num_row_groups) for one in read_contents(file, group, columns)[1] if one is not None]
     loop, padding = _plain_loop(encoder, contents, config.embed.batch_size)
@@ -194,8 +194,10 @@ def _plain_loop(encoder, contents: list, batch_size: int) -> tuple[Callable[[], 
     """A loop over batches in catalog order, already traced, and the share of padding in it."""
     import tensorflow as tf
 
+    from ppm_tf.encoders.text_cleaning import clean_texts
+
     if encoder.kind == "text":
-        texts = encoder.cleaner.clean(contents) if encoder.cleaner else contents
+        texts = clean_texts(encoder.cleaner, contents)
         dataset = tf.data.Dataset.from_tensor_slices(texts).batch(batch_size).map(encoder.tokenize, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
         counted = [(int(tf.reduce_sum(tokens["padding_mask"])), int(tf.size(tokens["padding_mask"]))) for tokens in dataset]
         padding = 1 - sum(tokens for tokens, _ in counted) / sum(slots for _, slots in counted)

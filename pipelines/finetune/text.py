@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.stage import Stage, encoder_settings, peak_memory, preset_files
 from ppm_tf.config import Config
+from ppm_tf.encoders.text_formats import check_presets
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe, catalog) -> Non
     from ppm_tf.data.holdout import TRAIN
     from ppm_tf.data.query_pairs import read_pairs
     from ppm_tf.encoders.text import TextEncoder
+    from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.encoders.text_start import start_cleaner, start_encoder
 
     settings, wanted = config.text, config.text_training
@@ -57,10 +59,10 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe, catalog) -> Non
             encoder = TextEncoder(adapted.backbone, adapted.tokenizer, adapted.pooling, settings.dim, settings.max_tokens, adapted.cleaner)
             if settings.lora_rank:
                 encoder.enable_lora(settings.lora_rank)
-            texts = _cleaned(encoder.cleaner, catalog.text)
+            texts = clean_texts(encoder.cleaner, catalog.text)
         else:
             cleaner = start_cleaner(settings, [text for text in catalog.text if text])
-            texts = _cleaned(cleaner, catalog.text)
+            texts = clean_texts(cleaner, catalog.text)
             queries = [pairs.queries[number] for number in np.unique(pairs.query[pairs.of(TRAIN)])] if pairs else []
             encoder = start_encoder(settings, texts, settings.dim, queries, cleaner)
     rng = np.random.default_rng(config.seed)
@@ -116,10 +118,6 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
 
     _commit(workspace, "encoders/text", recipe, encoder, write_more)
     workspace.clear_work("encoders/text")
-
-
-def _cleaned(cleaner, texts: list[str]) -> list[str]:
-    return cleaner.clean(texts) if cleaner else texts
 
 
 def _fitted_bag(config: Config, catalog):
@@ -178,7 +176,12 @@ def bag_settings(config: Config) -> dict:
 
 
 def needs(config: Config) -> tuple[str, ...]:
-    """The data, and the adapted encoder where training goes on from it; an encoder of an earlier run needs neither."""
+    """The data, and the adapted encoder where training goes on from it; an encoder of an earlier run needs neither.
+
+    Raises:
+        ValueError: text.preset or text.cleaner is of a model that cannot be loaded.
+    """
+    check_presets(config)
     if config.text.encoder == "saved":
         return ()
     return ("data", "encoders/adapted") if "adapt" in config.text_training else ("data",)

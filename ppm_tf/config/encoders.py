@@ -63,7 +63,7 @@ class TextSettings(Section):
     encoder: Literal["small_bert", "preset", "saved", "bag_of_words"] = Field(
         "small_bert", description="small_bert: a BERT of the sizes below that learns its words from the catalog; preset: text.preset; saved: an encoder of an earlier run, text.path; bag_of_words: no network"
     )
-    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout")
+    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder in its layout, or a Hugging Face folder of ALBERT, BERT, DistilBERT, RoBERTa, XLM-RoBERTa, Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen or SmolLM3; OPT and T5 in keras-nlp layout alone")
     path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/text; it is taken as it is")
     dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
     pooling: Literal["cls", "mean", "last"] | None = Field(None, description="token vectors to text vector; null: mean, or last for decoder models")
@@ -77,7 +77,7 @@ class TextSettings(Section):
     vocabulary: Annotated[int, Field(ge=64)] = Field(8000, description="small_bert: most word pieces")
     lora_rank: Annotated[int, Field(ge=0)] = Field(0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything")
     cleaning: Literal["none", "rules", "language_model"] = Field("none", description="what is taken out of the texts first: contact data, markup and repeated sentences, by rules or by text.cleaner")
-    cleaner: str | None = Field(None, description="for cleaning=language_model: preset or folder of a keras-nlp causal language model")
+    cleaner: str | None = Field(None, description="for cleaning=language_model: a keras-nlp preset of a causal language model, or a folder in its layout, or a Hugging Face folder of Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen, SmolLM3, BART or T5Gemma")
     buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
     adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
     finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")

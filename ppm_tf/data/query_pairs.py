@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.holdout import parts_of
 from ppm_tf.data.schema import FIRST_ROW
+from ppm_tf.data.text_form import normalized
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class QueryPairs:
 
 
 def read_pairs(path: str | Path, catalog: ItemCatalog, valid: float, test: float) -> QueryPairs:
-    """Reads `queries.parquet` and splits its queries; spelling in capitals and spaces makes no other query.
+    """Reads `queries.parquet` and splits its queries; spelling in capitals, spaces and Unicode forms makes no other query.
 
     Raises:
         ValueError: a part has no query.
@@ -53,8 +54,9 @@ def read_pairs(path: str | Path, catalog: ItemCatalog, valid: float, test: float
     numbers: dict[str, int] = {}
     spelled: list[str] = []
     query = np.empty(table.num_rows, np.int64)
-    for place, text in enumerate(table.column("query").to_pylist()):
-        key = " ".join(text.casefold().split())
+    texts = table.column("query").to_pylist()
+    for place, (text, form) in enumerate(zip(texts, normalized(texts), strict=True)):
+        key = form.casefold()
         if key not in numbers:
             numbers[key] = len(spelled)
             spelled.append(text)

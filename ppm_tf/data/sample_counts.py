@@ -69,7 +69,7 @@ def time_of_newest(files: SampleFiles, schema: Schema, share: float, batch_size:
 
 
 def count_samples(files: SampleFiles, schema: Schema, num_rows: int, since: int | None = None, batch_size: int = 1024) -> SampleCounts:
-    """Reads the samples once and counts.
+    """Reads the samples once and counts; a batch costs what it holds, however many rows the catalog has.
 
     Args:
         files: the training samples.
@@ -77,18 +77,31 @@ def count_samples(files: SampleFiles, schema: Schema, num_rows: int, since: int 
         num_rows: V, rows of the catalog.
         since: leave out requests before this time.
         batch_size: requests read at once.
+
+    Raises:
+        ValueError: the samples name a row that the catalog does not hold.
     """
     exposures, behaviours = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
     positives = np.zeros((num_rows, len(schema.tasks)), np.int64)
     users, requests = [np.zeros(0, np.int64)], 0
     for batch in read(files, schema, batch_size, since=since):
         item, labels = batch["item"].numpy(), batch["labels"].numpy()
-        exposures += np.bincount(item.ravel(), minlength=num_rows)
-        behaviours += np.bincount(batch["history"].numpy().ravel(), minlength=num_rows)
+        _count(exposures, item.ravel())
+        _count(behaviours, batch["history"].numpy().ravel())
         for task in range(labels.shape[-1]):
-            positives[:, task] += np.bincount(item[labels[..., task] > 0], minlength=num_rows)
+            _count(positives[:, task], item[labels[..., task] > 0])
         users.append(batch["user_id"].numpy())
         requests += len(item)
     exposures[PADDING_ROW] = behaviours[PADDING_ROW] = 0
     user_id, user_requests = np.unique(np.concatenate(users), return_counts=True)
     return SampleCounts(requests, exposures, positives, behaviours, user_id, user_requests)
+
+
+def _count(counts: np.ndarray, rows: np.ndarray) -> None:
+    """Adds one to `counts` at each of `rows`, as often as it comes.
+
+    In place: `np.bincount` would fill an array of the catalog's length for every batch.
+    """
+    if rows.size and not 0 <= rows.min() <= rows.max() < len(counts):
+        raise ValueError(f"Samples must hold rows of their catalog, 0 to {len(counts) - 1}. Received: rows {rows.min()} to {rows.max()}. Remedy: prepare the data again, `python -m pipelines.prepare`.")
+    np.add.at(counts, rows, 1)

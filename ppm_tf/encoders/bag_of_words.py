@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppm_tf.data.text_form import FORM, normalized
 from ppm_tf.encoders.saved import content_version, describe_encoder, read_arrays, write_arrays, write_description
 
 _ENCODE_BATCH = 4096
@@ -49,14 +50,14 @@ class BagOfWords:
     @property
     def version(self) -> str:
         """Changes whenever equal texts may get other vectors."""
-        return content_version(self.kind, {"dim": self.dim, "num_buckets": self.num_buckets}, self._fitted())
+        return content_version(self.kind, {"dim": self.dim, "num_buckets": self.num_buckets, "form": FORM}, self._fitted())
 
     def fit(self, texts: Sequence[str]) -> BagOfWords:
         """Learns the rarity of words and the directions of the projection."""
         from sklearn.decomposition import TruncatedSVD
 
         known = [text for text in texts if text]
-        counts = self._hashing.transform(known) if known else None
+        counts = self._hashing.transform(normalized(known)) if known else None
         if counts is None or counts.nnz == 0:
             raise ValueError("The catalog must hold at least one text with a word in it. Received: none. Look at the text columns of the item file.")
         frequency = np.bincount(counts.indices, minlength=self.num_buckets)
@@ -76,7 +77,7 @@ class BagOfWords:
         """Float32 vectors `[len(texts), dim]`; zero for a text without a known word."""
         arrays = self._fitted()
         # Sparse rows times a dense matrix: a text's vector is the same, bit for bit, whatever else is in its batch.
-        vectors = _weigh(self._hashing.transform(list(texts)), arrays["buckets"], arrays["rarity"]) @ arrays["projection"]
+        vectors = _weigh(self._hashing.transform(normalized(texts)), arrays["buckets"], arrays["rarity"]) @ arrays["projection"]
         # A catalog with fewer texts than dimensions fills the first ones only.
         return np.pad(vectors, ((0, 0), (0, self.dim - vectors.shape[1]))).astype(np.float32)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ppm_tf.encoders.rule_cleaning import FILE_NAME, RuleCleaner
+from ppm_tf.encoders.text_formats import DECODERS, ENCODER_DECODERS, refuse_unconverted
 
 # One example, so that a model that was never taught to follow instructions goes on in its form; the answer ends with its line.
 PROMPT = (
@@ -81,6 +82,7 @@ class LanguageModelCleaner:
         Raises:
             ValueError: it cannot be loaded.
         """
+        refuse_unconverted(preset, "text.cleaner", (*DECODERS, *ENCODER_DECODERS))
         import keras_nlp
 
         if Path(preset).is_absolute() and not Path(preset).is_dir():  # keras-nlp would look for it on the net

@@ -70,7 +70,7 @@ def load_encoder(folder: str | Path):
     encoder = getattr(importlib.import_module(module), name).load(folder)
     if encoder.version != about["version"]:
         raise ValueError(
-            f"The encoder in {folder} must be as it was saved, {about['version']}. Received: {encoder.version}. Remedy: its files were changed; make it again."
+            f"The encoder in {folder} must be as it was saved, {about['version']}. Received: {encoder.version}. Remedy: its files were changed, or another version of ppm_tf read texts otherwise; make it again."
         )
     return encoder
 

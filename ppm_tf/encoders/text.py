@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ppm_tf.data.text_form import FORM, normalize
 from ppm_tf.encoders.projection import fit_projection
 from ppm_tf.encoders.saved import describe_encoder, write_description
 from ppm_tf.encoders.text_backbone import backbone_width, has_lora, input_names, load_backbone, merged_lora, special_tokens, vocabulary_of
+from ppm_tf.encoders.text_cleaning import clean_texts, load_cleaner
 
 _LENGTH_STEP = 8  # batches are padded to a multiple of this, so that few shapes occur
 
@@ -23,8 +25,8 @@ _LENGTH_STEP = 8  # batches are padded to a multiple of this, so that few shapes
 class TextEncoder(keras.Model):
     """Tokens through a keras-nlp backbone, pooled, and projected to the width of the table.
 
-    Fine-tuning, alignment and the table job all go through the one `tokenize` and the one `call`, so that a table row is
-    the vector that the training saw.
+    Fine-tuning, alignment, the table job and queries all go through the one `tokenize`, which brings texts into the one form
+    (`data.text_form`), and the one `call`, so that a table row is the vector that the training saw.
 
     Args:
         backbone: keras-nlp text backbone whose output is `[B, L, H]`, or holds it as `"sequence_output"`.
@@ -70,7 +72,7 @@ class TextEncoder(keras.Model):
         self.tokens = self.slots = 0
         self._trace()
         # Outside of a graph keras-nlp's tokenizers take another way, in Python; ours is TensorFlow's everywhere.
-        self._pieces = tf.function(tokenizer, input_signature=[tf.TensorSpec([None], tf.string)])
+        self._pieces = tf.function(lambda texts: tokenizer(normalize(texts)), input_signature=[tf.TensorSpec([None], tf.string)])
         self({"token_ids": ops.ones((1, 2), "int32"), "padding_mask": ops.ones((1, 2), "int32")})
 
     def _trace(self):
@@ -163,11 +165,11 @@ class TextEncoder(keras.Model):
 
     def encode_batch(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 vectors `[len(texts), dim]` of one batch."""
-        return self._encode(self.cleaner.clean(list(texts)) if self.cleaner is not None else texts)
+        return self._encode(clean_texts(self.cleaner, texts))
 
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> np.ndarray:
         """Float32 vectors `[len(texts), dim]`; texts of like length go together, the order is kept."""
-        return self.encode_cleaned(self.cleaner.clean(list(texts)) if self.cleaner is not None else texts, batch_size=batch_size)
+        return self.encode_cleaned(clean_texts(self.cleaner, texts), batch_size=batch_size)
 
     def encode_cleaned(self, texts: Sequence[str], max_tokens: int | None = None, batch_size: int = 128) -> np.ndarray:
         """As `encode`, of texts that were cleaned before, or of queries, cut to `max_tokens`."""
@@ -198,10 +200,10 @@ class TextEncoder(keras.Model):
 
     @property
     def version(self) -> str:
-        """Changes whenever equal texts may get other vectors: a hash of settings, vocabulary and weights."""
+        """Changes whenever equal texts may get other vectors: a hash of settings, the form of texts, vocabulary and weights."""
         backbone = {key: value for key, value in self.backbone.get_config().items() if key not in ("name", "trainable", "dtype")}
         tokenizer = {key: value for key, value in self.tokenizer.get_config().items() if key not in ("name", "trainable", "dtype", "vocabulary", "merges")}
-        settings = [type(self.backbone).__name__, backbone, tokenizer, vocabulary_of(self.tokenizer), self._about()]
+        settings = [type(self.backbone).__name__, backbone, tokenizer, vocabulary_of(self.tokenizer), self._about(), FORM]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         if self.cleaner is not None:
             digest.update(self.cleaner.version.encode())
@@ -237,8 +239,6 @@ class TextEncoder(keras.Model):
         folder, about = Path(folder), describe_encoder(folder)
         cleaner = None
         if (folder / "cleaner").is_dir():
-            from ppm_tf.encoders.text_cleaning import load_cleaner
-
             cleaner = load_cleaner(folder / "cleaner")
         encoder = cls(*load_backbone(str(folder / "backbone")), about["pooling"], about["projected"], about["max_tokens"], cleaner)
         if encoder.projection:

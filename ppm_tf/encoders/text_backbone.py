@@ -8,6 +8,8 @@ from pathlib import Path
 import keras
 from keras import ops
 
+from ppm_tf.encoders.text_formats import DECODERS, ENCODERS, refuse_unconverted
+
 
 def load_backbone(preset: str):
     """Backbone and tokenizer of a keras-nlp preset or a local folder.
@@ -15,6 +17,7 @@ def load_backbone(preset: str):
     Raises:
         ValueError: it cannot be loaded, or is no text model that gives hidden states.
     """
+    refuse_unconverted(preset, "text.preset", (*ENCODERS, *DECODERS))
     import keras_nlp
 
     try:

@@ -10,12 +10,18 @@ References:
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from ppm_tf.encoders.language_model_cleaning import LanguageModelCleaner
 from ppm_tf.encoders.rule_cleaning import FILE_NAME, RuleCleaner
 
-__all__ = ["LanguageModelCleaner", "RuleCleaner", "load_cleaner"]
+__all__ = ["LanguageModelCleaner", "RuleCleaner", "clean_texts", "load_cleaner"]
+
+
+def clean_texts(cleaner: RuleCleaner | LanguageModelCleaner | None, texts: Sequence[str]) -> list[str]:
+    """The texts, cleaned, in their order; as they are without a cleaner. Adaptation, fine-tuning and the table job all clean by it."""
+    return list(texts) if cleaner is None else cleaner.clean(list(texts))
 
 
 def load_cleaner(folder: str | Path) -> RuleCleaner | LanguageModelCleaner:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from ppm_tf.config import TextSettings
+from ppm_tf.data.text_form import normalize
 from ppm_tf.encoders.text import TextEncoder
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None,
 
     Raises:
         ValueError: the preset cannot be loaded, or there is no text to learn from.
+        RuntimeError: the encoder that was learnt cannot be loaded as it was saved.
     """
     common = {"pooling": settings.pooling, "dim": dim, "max_tokens": settings.max_tokens, "cleaner": cleaner}
     if settings.encoder == "preset":
@@ -52,11 +55,32 @@ def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None,
         max_sequence_length=settings.max_tokens,
         num_segments=2,
     )
-    return TextEncoder(backbone, tokenizer, **common)
+    encoder = TextEncoder(backbone, tokenizer, **common)
+    _prove_that_it_loads(encoder)
+    return encoder
+
+
+def _prove_that_it_loads(encoder: TextEncoder) -> None:
+    """Saves what was learnt and loads it once: a vocabulary that its file cannot hold shows now, not when the training is over."""
+    with tempfile.TemporaryDirectory() as folder:
+        cleaner, encoder.cleaner = encoder.cleaner, None  # it was not learnt from words, and a language model takes long to load
+        try:
+            encoder.save(folder)
+            found = TextEncoder.load(folder).version
+        except (ValueError, OSError, RuntimeError) as error:
+            found = f"{type(error).__name__}: {error}"
+        expected, encoder.cleaner = encoder.version, cleaner
+    if found != expected:
+        raise RuntimeError(
+            f"The encoder that was learnt from the texts must load as it was saved, {expected}. Received: {found}. "
+            "Remedy: look for unusual characters in the text columns of the item file and in data.queries, or set text.cleaning=rules."
+        )
 
 
 def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
     """A WordPiece vocabulary of at most `size` entries, BERT's special tokens first; the same for the same texts.
+
+    The pieces are learnt from texts in the one form that `TextEncoder.tokenize` brings them into.
 
     Raises:
         ValueError: there is no text.
@@ -69,7 +93,7 @@ def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
         raise ValueError("The catalog must hold at least one text to learn word pieces from. Received: none. Look at the text columns of the item file.")
     if len(texts) > _MOST_TEXTS:
         texts = [texts[place] for place in np.linspace(0, len(texts) - 1, _MOST_TEXTS).astype(int)]
-    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(1000)
+    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(1000).map(normalize)
     return compute_word_piece_vocabulary(dataset, vocabulary_size=size, lowercase=True, strip_accents=True, reserved_tokens=list(_RESERVED))
 
 

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,9 +27,12 @@ from ppm_tf.metrics import (
     calibration,
     delong_test,
     expected_calibration_error,
+    joint_freedom,
     log_loss,
+    mean_interval,
     ranked_by_group,
     row_log_loss,
+    t_quantile,
 )
 
 MEASURES = "measures.npz"  # their file in a report
@@ -50,7 +52,9 @@ class Measure:
         reason: why the value, or its interval, is missing, else `""`.
         resamples: float `[B]`, nan where undefined; None where there is no interval.
         seeds: seeds that the value is the mean of.
-        spread: standard deviation over the seeds; nan for one.
+        spread: standard deviation over the seeds; nan for one, and for the difference of means that share no seed.
+        seed_variance: variance of the value that is due to the seeds, `spread^2 / seeds`; nan for one seed.
+        freedom: degrees of freedom of `seed_variance`, `seeds - 1`; nan for one seed.
     """
 
     value: float
@@ -60,22 +64,27 @@ class Measure:
     resamples: np.ndarray | None = None
     seeds: int = 1
     spread: float = math.nan
+    seed_variance: float = math.nan
+    freedom: float = math.nan
 
     def interval(self, confidence: float) -> tuple[float, float, str]:
         """Low and high end, or nan and why.
 
-        Of one seed: percentiles over the resampled users. Of several: `value -+ z sqrt(var_users + spread^2 / seeds)`, so that the
-        interval covers both another draw of users and another training.
+        Of one seed: percentiles over the resampled users; what another training would give is not in it. Of several:
+        `value -+ t sqrt(var_users + var_seeds)`, so that the interval covers both another draw of users and another training. `t` is
+        Student's, with the degrees of freedom of the sum of both variances by Welch and Satterthwaite: those of the seeds, 2 for three,
+        where their spread is most of it, many where the users' is.
         """
         if self.resamples is None or self.reason:
             return math.nan, math.nan, self.reason
         defined = self.resamples[~np.isnan(self.resamples)]
         if 2 * defined.size <= self.resamples.size:
             return math.nan, math.nan, "undefined in most resamples"
-        if math.isnan(self.spread):
+        if math.isnan(self.freedom):
             low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
             return float(low), float(high), ""
-        reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(defined.var(ddof=1) + self.spread**2 / self.seeds)
+        variances = (float(defined.var(ddof=1)), self.seed_variance)
+        reach = t_quantile(confidence, joint_freedom(variances, (defined.size - 1, self.freedom))) * math.sqrt(sum(variances))
         return self.value - reach, self.value + reach, ""
 
 
@@ -165,16 +174,30 @@ def compare(
                 column = scores.tasks.index(record.task)
                 known = rows[record.slice][scores.labels[rows[record.slice], column] >= 0]
                 tested = delong_test(scores.labels[known, column], scores.scores[known, column], reference.scores[known, column])
-                reach = NormalDist().inv_cdf((1 + settings.confidence) / 2) * tested.standard_error
+                reach = t_quantile(settings.confidence, math.inf) * tested.standard_error  # of many rows: normal
                 low, high, reason = tested.difference - reach, tested.difference + reach, tested.reason
             record = replace(record, low=low, high=high, reason=reason)
         yield replace(record, metric=f"{record.metric}_gain_over_{name}")
 
 
 def subtract(one: Measure, other: Measure) -> Measure:
-    """One measure less another, resample by resample: paired, if both were measured on the same resampled users."""
+    """One measure less another, resample by resample: paired, if both were measured on the same resampled users.
+
+    Of two means over seeds, which are then not paired, the variances of the seeds add up, with Welch's degrees of freedom. Where one side
+    alone has several seeds, the other's share is not known, and there is no interval. Measures of one seed each are paired by seed:
+    `mean_of` of such differences brings the seeds in.
+    """
     paired = None if one.resamples is None or other.resamples is None else one.resamples - other.resamples
-    return Measure(one.value - other.value, one.count, one.groups, one.reason or other.reason, paired)
+    found = Measure(one.value - other.value, one.count, one.groups, one.reason or other.reason, paired)
+    sides = (one, other)
+    several = [not math.isnan(side.freedom) for side in sides]
+    if all(several):
+        variances = [side.seed_variance for side in sides]
+        freedom = joint_freedom(variances, [side.freedom for side in sides])
+        return replace(found, seeds=min(side.seeds for side in sides), seed_variance=sum(variances), freedom=freedom)
+    if any(several):
+        return replace(found, reason=found.reason or "no interval: one seed on one side has no spread, and the other's seeds are not paired with it")
+    return found
 
 
 def mean_of(found: Sequence[Measure]) -> Measure:
@@ -184,10 +207,12 @@ def mean_of(found: Sequence[Measure]) -> Measure:
     """
     if len(found) == 1:
         return found[0]
-    values, vectors = [one.value for one in found], [one.resamples for one in found]
+    vectors, seeds = [one.resamples for one in found], len(found)
     together = None if any(vector is None for vector in vectors) else np.mean(vectors, axis=0)
     reason = next((one.reason for one in found if one.reason), "")
-    return Measure(float(np.mean(values)), found[0].count, found[0].groups, reason, together, len(values), float(np.std(values, ddof=1)))
+    values = np.array([one.value for one in found])
+    spread = mean_interval(values).deviation if not np.isnan(values).any() else math.nan
+    return Measure(float(values.mean()), found[0].count, found[0].groups, reason, together, seeds, spread, spread**2 / seeds, seeds - 1)
 
 
 def minus(first: Measures, second: Measures) -> Measures:

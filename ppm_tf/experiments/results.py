@@ -50,8 +50,12 @@ class Results:
         return mean_of_seeds(list(self._by_seed(place).values()))
 
     def gain(self, place: Place, over: Place) -> Measures:
-        """AUC and precision at a place less those at another, seed by seed, then the mean over the seeds that both have."""
-        return mean_of_seeds(list(self.gain_by_seed(place, over).values()))
+        """AUC and precision at a place less those at another, seed by seed, then the mean over the seeds that both have.
+
+        Where they share no seed, the difference of the two means: see `subtract`.
+        """
+        by_seed = self.gain_by_seed(place, over)
+        return mean_of_seeds(list(by_seed.values())) if by_seed else minus(self.at(**place), self.at(**over))
 
     def gain_by_seed(self, place: Place, over: Place) -> dict[int, Measures]:
         """The same for each seed that both have."""

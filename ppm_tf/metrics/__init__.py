@@ -18,6 +18,7 @@ from ppm_tf.metrics.retrieval import metrics_by_query, metrics_of_ranking, neare
 from ppm_tf.metrics.roc import auc, auc_by_group, auc_of_weights, group_auc
 from ppm_tf.metrics.streaming import StreamingAUC, StreamingCalibration, StreamingLogLoss, StreamingMean
 from ppm_tf.metrics.streaming_groups import StreamingGroupAUC, StreamingPrecisionAt
+from ppm_tf.metrics.student import MeanInterval, joint_freedom, mean_interval, t_quantile
 from ppm_tf.metrics.tf_idf import tf_idf_ranking
 from ppm_tf.metrics.value import Value
 
@@ -25,6 +26,7 @@ __all__ = [
     "DeLong",
     "Difference",
     "Interval",
+    "MeanInterval",
     "MetricOfWeights",
     "PerGroup",
     "StreamingAUC",
@@ -42,7 +44,9 @@ __all__ = [
     "delong_test",
     "expected_calibration_error",
     "group_auc",
+    "joint_freedom",
     "log_loss",
+    "mean_interval",
     "metrics_by_query",
     "metrics_of_ranking",
     "mrr",
@@ -58,5 +62,6 @@ __all__ = [
     "reciprocal_rank_by_group",
     "retrieval_metrics",
     "row_log_loss",
+    "t_quantile",
     "tf_idf_ranking",
 ]

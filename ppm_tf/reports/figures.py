@@ -9,14 +9,17 @@ from ppm_tf.evaluation import Record
 
 
 def figures_table(records: Iterable[Record]) -> str:
-    """Markdown: a row a model, a column a metric, both in the order of their first record; intervals in brackets."""
+    """Markdown: a row a model, a column a metric, both in the order of their first record; intervals in brackets, and a line on them."""
     records = list(records)
     models, metrics = (list(dict.fromkeys(getattr(record, name) for record in records)) for name in ("model", "metric"))
     cells = {(record.model, record.metric): _cell(record) for record in records}
     rows = [["model", *metrics], [":--", *["--:"] * len(metrics)]]
     rows += [[model, *(cells.get((model, metric), "") for metric in metrics)] for model in models]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows)
+    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    if any(not math.isnan(record.low) for record in records):
+        lines += ["", "In brackets: interval over the held-out part alone, resampled, of one training; another seed moves a figure besides."]
+    return "\n".join(lines)
 
 
 def _cell(record: Record) -> str:

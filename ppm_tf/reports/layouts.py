@@ -53,10 +53,12 @@ def gain_text(one: Measure, results: Results) -> str:
 
 def _legend(results: Results) -> str:
     seeds = {one.cell.seed for one in results.outcomes}
-    return (
-        f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets: {results.confidence:.0%} interval, users "
-        "resampled for both models at once" + (", with the spread of the seeds added." if len(seeds) > 1 else ".")
+    over = (
+        "over users, resampled for both models at once, and over seeds: Student's t, with Welch's degrees of freedom where both count."
+        if len(seeds) > 1
+        else "over users alone, resampled for both models at once; another seed moves a figure besides."
     )
+    return f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets: {results.confidence:.0%} interval {over}"
 
 
 # === Table 2 ===

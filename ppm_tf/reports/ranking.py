@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ppm_tf.evaluation import ALL, BUCKET, Record
+from ppm_tf.metrics import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,18 +28,32 @@ UNDEFINED = "-"
 # === Tables ===
 
 
-def metrics_table(records: Iterable[Record]) -> str:
-    """The figures of a run as Markdown tables that are aligned in a terminal too.
+def metrics_table(records: Iterable[Record], confidence: float = 0.95) -> str:
+    """The figures of a run, or of several runs that differ in their seed, as Markdown tables that are aligned in a terminal too.
 
     A task at a time: a row a model with the metrics of all candidates, then a row a bucket of items by train frequency with the AUC of
-    each model and its gain over the item mean. Square brackets hold intervals. Where a model has records of several seeds, a figure is
-    their mean and standard deviation.
+    each model and its gain over the item mean. A last line says what the brackets hold. Of one seed, intervals over resampled users. Where
+    a model has records of several seeds, a figure is their mean, their standard deviation and Student's t interval of the mean.
 
     Args:
         records: of any number of models, tasks and seeds, with the slice `all`.
+        confidence: level of the intervals; that of one seed's is in the records already. Defaults to 0.95.
     """
-    book = _Book(records)
-    return "\n\n".join(part for task in book.tasks for part in (_overall(book, task), _by_bucket(book, task)) if part)
+    book = _Book(records, confidence)
+    parts = [part for task in book.tasks for part in (_overall(book, task), _by_bucket(book, task)) if part]
+    return "\n\n".join([*parts, *filter(None, [_legend(book)])])
+
+
+def _legend(book: _Book) -> str:
+    seeds = book.seeds
+    if len(seeds) > 1:
+        return (
+            f"Means of {len(seeds)} seeds ({', '.join(map(str, seeds))}). After ±: standard deviation over the seeds. In brackets: {book.confidence:.0%} interval over seeds "
+            "(Student's t), on the same test users; of a figure without ±, which one seed alone has, over users."
+        )
+    if any(not math.isnan(record.low) for records in book.records.values() for record in records):
+        return f"In brackets: {book.confidence:.0%} interval over users alone, resampled, of one training; another seed or processor moves a figure besides."
+    return ""
 
 
 def _overall(book: _Book, task: str) -> str:
@@ -74,9 +89,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _cell(figure: _Figure, sign: str = "", interval: bool = True) -> str:
     if math.isnan(figure.value):
         return UNDEFINED
-    text = f"{figure.value:{sign}.4f}"
-    if figure.num_seeds > 1:
-        return f"{text} ± {figure.value - figure.low:.4f}"
+    text = f"{figure.value:{sign}.4f}" + (f" ± {figure.deviation:.4f}" if figure.num_seeds > 1 else "")
     return f"{text} [{figure.low:{sign}.4f}, {figure.high:{sign}.4f}]" if interval and not math.isnan(figure.low) else text
 
 
@@ -129,7 +142,7 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
     """Draws the AUC of each model by train frequency of the item, with intervals, over the share of candidates in each bucket.
 
     Args:
-        records: as in `metrics_table`; bars are intervals, or standard deviations where there are several seeds.
+        records: as in `metrics_table`; bars are its intervals, over users of one seed, over seeds of several.
         path: PNG file.
         title: data set and models. Defaults to `""`.
         task: the label. Defaults to the first task of the records.
@@ -146,7 +159,7 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
     bars = several = False
     for number, model in enumerate(book.models):
         figures = [book.figure(model, task, name, "auc") for name in slices]
-        value, low, high = (np.array([getattr(one, end) for one in figures]) for end in ("value", "low", "high"))
+        value, low, high = (np.array([getattr(one, end) for one in figures]) for end in ("value", "low", "high"))  # of several seeds: Student's t
         spread = np.nan_to_num(np.stack([value - low, high - value]))  # no bar where there is no interval
         bars, several = bars or bool(spread.any()), several or any(one.num_seeds > 1 for one in figures)
         top.errorbar(
@@ -156,7 +169,7 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
     top.axhline(0.5, color="black", linewidth=1, linestyle=":", zorder=0)
     top.annotate("chance", (1, 0.5), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=9)
     top.set_title(title or f"AUC of task {task} by train frequency of the item", loc="left")
-    kind = "standard deviation over seeds" if several else "interval over resampled users"
+    kind = "interval over seeds (Student's t)" if several else "interval over resampled users"
     top.set_ylabel(f"AUC ({task})" + (f"\nbars: {kind}" if bars else ""))
     for left in places[:-1]:
         top.axvline(left + 0.5, color="0.9", linewidth=1, zorder=0)
@@ -212,12 +225,14 @@ class _Figure(NamedTuple):
     low: float
     high: float
     num_seeds: int
+    deviation: float = math.nan
 
 
 class _Book:
     """Records by model, task, slice and metric, in the order of a table."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    def __init__(self, records: Iterable[Record], confidence: float = 0.95) -> None:
+        self.confidence = confidence
         self.records: dict[tuple[str, str, str, str], list[Record]] = {}
         for record in records:
             self.records.setdefault((record.model, record.task, record.slice, record.metric), []).append(record)
@@ -226,14 +241,13 @@ class _Book:
         self.tasks, self.metrics = tasks, metrics
 
     def figure(self, model: str, task: str, slice_name: str, metric: str) -> _Figure:
-        """The value and its interval; of several seeds, the mean and one standard deviation to each side."""
+        """The value and its interval; of several seeds, the mean with Student's t interval over them, and their standard deviation."""
         records = self.records.get((model, task, slice_name, metric), [])
-        values = np.array([record.value for record in records if not math.isnan(record.value)])
-        if values.size > 1:
-            mean, deviation = float(values.mean()), float(values.std(ddof=1))
-            return _Figure(mean, mean - deviation, mean + deviation, values.size)
-        record = next((one for one in records if not math.isnan(one.value)), None)
-        return _Figure(record.value, record.low, record.high, 1) if record else _Figure(math.nan, math.nan, math.nan, 0)
+        defined = [record for record in records if not math.isnan(record.value)]
+        if len(defined) > 1:
+            found = mean_interval([record.value for record in defined], self.confidence)
+            return _Figure(found.mean, found.low, found.high, found.count, found.deviation)
+        return _Figure(defined[0].value, defined[0].low, defined[0].high, 1) if defined else _Figure(math.nan, math.nan, math.nan, 0)
 
     def gain(self, model: str, task: str, slice_name: str) -> _Figure:
         """AUC over the reference's: with its paired interval where it was measured, else the plain difference."""
@@ -242,6 +256,12 @@ class _Book:
             return measured
         first, second = (self.figure(name, task, slice_name, "auc").value for name in (model, REFERENCE))
         return _Figure(first - second, math.nan, math.nan, 1)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the model that has most."""
+        found = ({record.seed for (name, *_), records in self.records.items() if name == model for record in records} for model in self.models)
+        return sorted(max(found, key=len, default=set()))
 
     def count(self, task: str, slice_name: str) -> int:
         """Candidates in the slice."""

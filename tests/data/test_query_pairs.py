@@ -30,6 +30,13 @@ def test_queries_are_split_whole_and_pairs_counted_once(tmp_path):
     assert found.item.max() == 3 and np.bincount(found.item)[1] == 0
 
 
+def test_spellings_of_a_query_are_one_query(tmp_path):
+    pairs = [(f"query {number}", 2) for number in range(50)]
+    write(tmp_path / "q.parquet", [*pairs, ("Query\u00a0 7", 2), ("ｑｕｅｒｙ 7", 3), (" que\u00adry\u20037", 3)])
+    found = read_pairs(tmp_path / "q.parquet", types.SimpleNamespace(text=["lamp", "shoe"]), 0.2, 0.2)
+    assert len(found.queries) == 50 and found.item[found.query == 7].tolist() == [0, 1]
+
+
 def test_a_part_without_queries_is_refused(tmp_path):
     write(tmp_path / "q.parquet", [("one", 2)])
     with pytest.raises(ValueError, match="Every part of the queries must hold one with a clicked item"):

@@ -1,9 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from ppm_tf.data.sample_counts import SampleCounts, count_samples, time_of_newest
 from ppm_tf.data.samples import find_shards, read
-from tests.shards import SCHEMA, example, write_split
+from tests.shards import SCHEMA, example, random_requests, write_split
 
 # user, time, history, items, clicks
 REQUESTS = [(7, 10, [], [2, 3], [1, 0]), (7, 20, [2], [4, 2], [0, 1]), (9, 30, [3, 3], [4], [1]), (8, 40, [4], [5], [0])]
@@ -51,3 +53,39 @@ def test_write_and_read(files, tmp_path):
     assert again.requests == counts.requests
     for name in ("exposures", "positives", "behaviours", "user_id", "user_requests"):
         np.testing.assert_array_equal(getattr(again, name), getattr(counts, name))
+
+
+def test_counts_are_those_of_a_plain_loop_over_many_batches(tmp_path):
+    write_split(tmp_path / "train", random_requests(300, seed=3), shards=3)
+    files = find_shards(tmp_path, ["train"])
+    exposures, behaviours, positives = np.zeros(40, int), np.zeros(40, int), np.zeros((40, 2), int)
+    for batch in read(files, SCHEMA, 300):
+        for row, labels in zip(batch["item"].numpy().ravel(), batch["labels"].numpy().reshape(-1, 2), strict=True):
+            exposures[row] += row != 0
+            positives[row] += labels > 0
+        for row in batch["history"].numpy().ravel():
+            behaviours[row] += row != 0
+    assert exposures.max() > 10  # a row comes several times a batch
+    counts = count_samples(files, SCHEMA, 40, batch_size=64)
+    np.testing.assert_array_equal(counts.exposures, exposures)
+    np.testing.assert_array_equal(counts.behaviours, behaviours)
+    np.testing.assert_array_equal(counts.positives, positives)
+
+
+def test_a_batch_makes_no_array_of_the_catalogs_length(files):
+    rows = 2_000_000
+    count_samples(files, SCHEMA, 7)  # what is made once a process
+    tracemalloc.start()
+    try:
+        counts = count_samples(files, SCHEMA, rows, batch_size=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    result = counts.exposures.nbytes + counts.behaviours.nbytes + counts.positives.nbytes
+    assert result <= peak < result + rows  # one further array of one byte a row would show
+    assert counts.exposures[:6].tolist() == [0, 0, 2, 1, 2, 1]
+
+
+def test_a_row_outside_the_catalog_is_refused(files):
+    with pytest.raises(ValueError, match=r"rows of their catalog, 0 to 4. Received: rows 0 to 5. Remedy: prepare the data again"):
+        count_samples(files, SCHEMA, 5)

@@ -38,6 +38,12 @@ def test_a_word_that_the_catalog_lacks_changes_nothing():
     np.testing.assert_array_equal(encoder.encode(["unheard red leather shoe"]), encoder.encode(["red leather shoe"]))
 
 
+def test_spellings_of_one_text_get_one_vector():
+    encoder = BagOfWords(dim=3).fit(["red\u00a0leather shoe", *TEXTS[1:]])
+    np.testing.assert_array_equal(encoder.encode(["ｒｅｄ\u2003lea\u00adther shoe"]), encoder.encode(["red leather shoe"]))
+    assert encoder.version == BagOfWords(dim=3).fit(TEXTS).version
+
+
 def test_only_the_buckets_that_occur_are_saved(tmp_path):
     encoder = BagOfWords(dim=3, num_buckets=1 << 18).fit(TEXTS)
     encoder.save(tmp_path)

@@ -2,11 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ppm_tf.experiments import write_gains, write_results
+from ppm_tf.experiments import Results, write_gains, write_results
 from ppm_tf.experiments.claims import claims_of_figure2, claims_of_table2, claims_of_table3
 from tests.experiments.literal_results import measures, results
 
@@ -34,7 +35,19 @@ def test_gains_are_paired_by_seed_and_by_resample():
     gain = found.figure(found.gain({"data": "Small", "model": "DIN", "ppm": "w"}, {"data": "Small", "model": "DIN", "ppm": "wo"}))
     assert gain.value == pytest.approx(0.0315) and gain.spread == pytest.approx(np.std([0.031, 0.032], ddof=1))
     low, high = found.interval(gain)  # the resamples of both rise and fall together: only the seeds are left
-    assert (low, high) == (pytest.approx(gain.value - 1.959964 * 0.0005, abs=1e-6), pytest.approx(gain.value + 1.959964 * 0.0005, abs=1e-6))
+    assert (low, high) == (pytest.approx(gain.value - 12.7062 * 0.0005, abs=1e-6), pytest.approx(gain.value + 12.7062 * 0.0005, abs=1e-6))  # t of two seeds
+
+
+def test_places_that_share_no_seed_are_compared_by_their_means():
+    found = results(AXES, lambda place, seed: table2(place, seed) if (place["ppm"] == "w") == (seed == 1) else None)
+    places = ({"data": "Small", "model": "DIN", "ppm": "w"}, {"data": "Small", "model": "DIN", "ppm": "wo"})
+    gain = found.figure(found.gain(*places))
+    assert gain.value == pytest.approx(0.031) and found.gain_by_seed(*places) == {}
+    several = Results([replace(one, cell=replace(one.cell, seed=one.cell.seed + 10 * (one.cell.place["ppm"] == "w"))) for one in results(AXES, table2).outcomes], AXES)
+    gain = several.figure(several.gain(*places))
+    assert gain.value == pytest.approx(0.0315) and math.isnan(gain.spread)
+    low, high = several.interval(gain)  # 11 and 12 against 1 and 2: of each side's spread, Welch
+    assert (high - low) / 2 == pytest.approx(12.7062 * 0.0005, abs=1e-6)  # the side without PPM has no spread
 
 
 def test_a_seed_that_is_missing_on_one_side_does_not_count():
@@ -47,7 +60,7 @@ def test_a_seed_that_is_missing_on_one_side_does_not_count():
 def test_claims_of_table2():
     found = results(AXES, table2)
     lines = [claim.line(found) for claim in claims_of_table2(found)]
-    assert lines[0].startswith("- PPM helps every backbone (Small): yes (2 of 2; interval above 0 in 2): DIN +0.0315 [+0.0305, +0.0325], URM +0.0215")
+    assert lines[0].startswith("- PPM helps every backbone (Small): yes (2 of 2; interval above 0 in 2): DIN +0.0315 [+0.0251, +0.0379], URM +0.0215")
     assert lines[1].startswith("- PPM helps every backbone (Large): in part (1 of 2; interval above 0 in 1): DIN +0.0115")
     assert lines[2].startswith("- PPM helps more on Small than on Large: yes (2 of 2; interval above 0 in 2): DIN +0.0200 [+0.0200, +0.0200], URM +0.0220")
     # Small with PPM over Large without: DIN .7315 - .705, URM .7215 - .705

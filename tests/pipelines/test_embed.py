@@ -63,6 +63,8 @@ def test_without_a_name_the_tables_that_ppm_reads_are_made(shop):
     items, settings, workspace = shop
     run([*settings, "ppm.tables=[title,bow]"])
     assert [workspace.exists(f"tables/{name}") for name in ("title", "image", "bow", "title_image")] == [True, False, True, False]
+    assert not workspace.exists("encoders/bow")  # the bag of words is fitted once
+    np.testing.assert_array_equal(table(workspace, "bow").vectors, table(workspace, "title").vectors)
     encoder = load_encoder(workspace.path("encoders/text"))
     np.testing.assert_array_equal(table(workspace, "title").vectors[2:], encoder.encode([text for text, _ in items.values()]).astype("float16"))
 

@@ -12,6 +12,7 @@ from ppm_tf.encoders.saved import load_encoder
 from ppm_tf.evaluation import read_metrics
 from ppm_tf.training import read_log
 from ppm_tf.workspace import Workspace
+from tests.raw_logs import write_file
 
 SETTINGS = [
     "data.users=1200", "data.items=200", "data.days=8", "data.requests_per_user=6", "data.candidates=6", "data.shards=2",
@@ -97,3 +98,27 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(image.STAGE, columns)
     assert "An item must have an image for the table `image`. Received: none. Remedy: set data.items.image" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_loaded_is_refused_before_anything_is_made(tmp_path, capsys):
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "config.json").write_text('{"model_type": "opt"}')
+    for stage in (text.TEXT, adapt.STAGE):
+        with pytest.raises(SystemExit):
+            main(stage, [f"run={tmp_path / 'run'}", "text.encoder=preset", f"text.preset={tmp_path / 'opt'}", "text.training=[adapt]"])
+        assert "whose config.json says model_type 'opt'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_titles_with_odd_spaces_give_an_encoder_that_loads(tmp_path):
+    """No-break spaces become white space when case is folded: pieces made of them could be learnt, but not read from their file."""
+    space = "\u00a0"
+    titles = [f"red{space}lamp {space} x {space}{space}{space} y {number}" for number in range(120)]
+    write_file(tmp_path / "items.parquet", {"item_id": list(range(120)), "title": titles})
+    run = tmp_path / "run"
+    main(text.TEXT, [
+        f"run={run}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log=null", "text.cleaning=none", "text.layers=1", "text.width=16",
+        "text.heads=2", "text.vocabulary=100", "text.dim=4", "text.max_tokens=12", "text.adapt.max_step=2", "text.adapt.steps_per_loop=2", "text.adapt.simcse_weight=0",
+    ])  # fmt: skip
+    encoder = load_encoder(run / "encoders" / "text")
+    assert encoder.tokenize([titles[0], "red lamp x y 0"])["token_ids"].numpy().tolist()[0] == encoder.tokenize(["red lamp x y 0"])["token_ids"].numpy()[0].tolist()

@@ -87,11 +87,15 @@ def test_encoders_side_by_side(tmp_path, capsys):
         "| bert: before | 0.1000 [0.0900, 0.1100] | 0.0500 |",
         "| bert: after | 0.2000 [0.1900, 0.2100] | 0.1000 |",
         "",
+        "In brackets: interval over the held-out part alone, resampled, of one training; another seed moves a figure besides.",
+        "",
         "encoders/image: query, test",
         "",
         "| model | recall_at_10 | mrr_at_100 |",
         "| :-- | --: | --: |",
         "| bert: after | 0.8000 [0.7900, 0.8100] | 0.4000 |",
+        "",
+        "In brackets: interval over the held-out part alone, resampled, of one training; another seed moves a figure besides.",
     ]
 
 
@@ -99,6 +103,43 @@ def test_one_run_needs_no_name(tmp_path, capsys):
     write_run(tmp_path / "bert", {"before": 0.1})
     report.main(["encoders", str(tmp_path / "bert")])
     assert "| before |" in capsys.readouterr().out
+
+
+# === seeds ===
+
+
+def write_report(run, seed, auc, count=900, name="ppm"):
+    path = run / "reports" / name / "metrics.jsonl"
+    records = [Record("click", "all", "auc", auc, auc - 0.001, auc + 0.001, count), Record("click", "train_frequency=0", "auc", auc - 0.1, count=90)]
+    write_metrics(records, path, name, seed)
+    write_metrics([Record("click", "all", "auc", 0.6, 0.59, 0.61, count), Record("click", "train_frequency=0", "auc", 0.5, count=90)], path, "item_mean", seed)
+    return str(run)
+
+
+def test_runs_of_several_seeds_give_mean_deviation_and_students_interval(tmp_path, capsys):
+    runs = [write_report(tmp_path / f"shop-{seed}", seed, auc) for seed, auc in ((1, 0.65), (2, 0.66), (3, 0.67))]
+    write_report(tmp_path / "shop-1", 1, 0.7, name="urm-finetune")  # which the others do not have
+    report.main(["seeds", *runs])
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert printed[0] == "reports/ppm" and "Task click, 900 candidates" in printed
+    assert "| ppm | 0.6600 ± 0.0100 [0.6352, 0.6848] | - | - | - | - |" in printed  # 4.303 * .01 / sqrt(3)
+    assert "| item_mean | 0.6000 ± 0.0000 [0.6000, 0.6000] | - | - | - | - |" in printed
+    assert "| 0 | 90 | 10.0% | 0.5600 ± 0.0100 | 0.5000 ± 0.0000 | +0.0600 |" in printed
+    assert printed[-1].startswith("Means of 3 seeds (1, 2, 3).") and not any("urm" in line for line in printed)
+
+
+def test_runs_that_cannot_be_joined_are_refused(tmp_path, capsys):
+    first, second = write_report(tmp_path / "a", 1, 0.65), write_report(tmp_path / "b", 1, 0.66)
+    other = write_report(tmp_path / "c", 2, 0.66, count=901)
+    for runs, message in (
+        ([first], "A spread over seeds needs at least two runs. Received:"),
+        ([first, str(tmp_path / "none")], "The runs must have a report in common"),
+        ([first, second], "Each run must have a seed of its own. Received:"),
+        ([first, other], "The runs must be judged on the same test candidates. Received: 900 in"),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            report.main(["seeds", *runs])
+        assert exit.value.code == 1 and message in capsys.readouterr().err
 
 
 def test_wrong_arguments(tmp_path, capsys):

@@ -37,7 +37,7 @@ def test_table2_has_the_papers_columns():
     assert lines[0][8:] == ["w click AUC", "w click P@2", "w order AUC", "w order P@2", "w average AUC", "w average P@2", "improv. AUC", "improv. P@2"]
     assert [line[:2] for line in lines[2:]] == [["Small", "DIN"], ["Small", "URM"], ["Large", "DIN"], ["Large", "URM"]]
     assert lines[2][2] == "0.6500 ± 0.0000" and lines[2][6] == "0.7000 ± 0.0000" and lines[2][12] == "0.7315 ± 0.0007"
-    assert lines[2][14] == "+0.0315 ± 0.0007 [+0.0305, +0.0325]"
+    assert lines[2][14] == "+0.0315 ± 0.0007 [+0.0251, +0.0379]"
 
 
 def test_table2_of_one_seed_has_no_deviation_and_one_task_no_average():
@@ -84,7 +84,8 @@ def test_a_report_holds_table_claims_failures_and_plots(tmp_path):
     found = results(AXES, table2, {("Large", "URM", "w"): "RuntimeError: out of memory\nat line 7"})
     text = write_report(found, LAYOUTS["ppm_table2"], tmp_path, "shop", "`command`: 14 of 16 cells.")
     assert text == (tmp_path / "table.md").read_text() and text.startswith("# shop\n\n`command`: 14 of 16 cells.\n\n| data ")
-    assert "seeds 1, 2" in text and "- PPM helps every backbone (Small): yes" in text
+    assert "seeds 1, 2. After ±: standard deviation over seeds. In brackets: 95% interval over users, resampled for both models at once, and over seeds: Student's t" in text
+    assert "- PPM helps every backbone (Small): yes" in text
     assert text.endswith("Cells that failed:\n\n- Large, URM, w, seed 1: RuntimeError: out of memory\n- Large, URM, w, seed 2: RuntimeError: out of memory\n")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"table2.png", "data_efficiency.png", "gain_by_bucket.png"}
 
