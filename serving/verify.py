@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from serving.client import printing
+
 TOLERANCE = 1e-5
 # A SavedModel is a program: these would read or write files, or need Python, where it is served.
 _REFUSED = {"WriteFile", "ReadFile", "MatchingFiles", "WholeFileReaderV2", "PyFunc", "PyFuncStateless", "EagerPyFunc", "PrintV2", "SaveDatasetV2", "LoadDataset"}
@@ -69,6 +71,7 @@ def ops_of(folder: Path) -> set[str]:
     return {node.op for node in graph.node} | {node.op for function in graph.library.function for node in function.node_def}
 
 
+@printing()
 def main() -> None:
     """The command line."""
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
