@@ -23,9 +23,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import configure_logging, fail, help_of, make, stage_of
+from pipelines.stage import configure_logging, explained, help_of, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
-from ppm_tf.workspace import StaleArtifact, Workspace
+from ppm_tf.storage import writing
+from ppm_tf.terminal import printing
+from ppm_tf.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +86,8 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     staged = workspace.folder / ".state" / f"export-{name}"
     shutil.rmtree(staged, ignore_errors=True)
     try:
-        write_saved_model(module, staged)
+        with writing(base / name, staging=staged):
+            write_saved_model(module, staged)
         if tables_only:
             keep_graph(staged, base / name / str(max(versions(base, name), default=0)), module.catalog_keys)
         about = {
@@ -154,19 +157,18 @@ def _note(staged: Path, about: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        print(help_of(__name__ if __name__ != "__main__" else "pipelines.export", f" [{TABLES_ONLY}]", SECTIONS))
-        return
-    try:
-        config = load([argument for argument in arguments if argument != TABLES_ONLY])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logging()
-    try:
-        print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
-    except (StaleArtifact, FileNotFoundError, ValueError, RuntimeError) as error:
-        fail("pipelines.export", error)
+    with printing():
+        if {"-h", "--help"} & set(arguments):
+            print(help_of(__name__ if __name__ != "__main__" else "pipelines.export", f" [{TABLES_ONLY}]", SECTIONS))
+            return
+        try:
+            config = load([argument for argument in arguments if argument != TABLES_ONLY])
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        configure_logging()
+        with explained("pipelines.export", config.run):
+            print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
 
 
 if __name__ == "__main__":

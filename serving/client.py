@@ -15,10 +15,12 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import sys
 import threading
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -366,6 +368,20 @@ def _integer(name: str, text: str) -> int:
         raise BadInput(f"{name} must be integers. Received: {text!r}.") from None
 
 
+@contextmanager
+def printing() -> Iterator[None]:
+    """Ends the process in silence where the reader of its output has gone, as in `... | head`; 141 is what a shell calls that."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its own end
+        raise SystemExit(141) from None
+
+
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from serving.client import BadInput, add_rank_arguments, read_arguments, request_row
+from serving.client import BadInput, add_rank_arguments, printing, read_arguments, request_row
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -105,6 +105,7 @@ def _method(channel: Any, path: str, request: Any, response: Any) -> Any:
     return channel.unary_unary(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
 
 
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 1 where the server refuses or is not there, 2 where the arguments do not fit the model."""
     parser = argparse.ArgumentParser(prog="python -m serving.grpc_client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

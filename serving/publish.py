@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ppm_tf.storage import writing
+from ppm_tf.terminal import printing
 from ppm_tf.workspace import sync, sync_folder
 from serving.layout import EXTRA, GOLDEN, WARMUP
 from serving.pins import CONFIG, Pins
@@ -220,7 +222,8 @@ def _next(folder: Path, version: int | None) -> int:
 
 def _copy(source: Path, target: Path) -> None:
     before = _contents(source)
-    shutil.copytree(source, target)
+    with writing(target, sum(before.values())):
+        shutil.copytree(source, target)
     if _contents(target) != before or _contents(source) != before:
         raise RuntimeError(f"The staged folder must not change while it is copied. Received: {source}, which did. Publish it when its export is done.")
 
@@ -298,6 +301,7 @@ def _list(base: Path, model: str, pins: Pins) -> None:
         print(f"no version in {folder}")
 
 
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on wrong usage, 1 on a failure the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m serving.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -32,6 +32,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from serving.client import printing
 from serving.loaded_version import INTRA_OP_THREADS, LoadedVersion
 from serving.model_config import find_models, read_model_config, write_model_config
 from serving.model_versions import absent_pins, versions_in
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on wrong arguments."""
     parser = _parser()

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from serving.client import printing
+
 TOLERANCE = 1e-5
 
 
@@ -100,6 +102,7 @@ def _signature(meta: Any, name: str, inputs: Iterable[str], outputs: Iterable[st
     return found
 
 
+@printing()
 def main() -> None:
     """The command line."""
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):

@@ -15,6 +15,7 @@ from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
+from ppm_tf.storage import save_weights
 
 WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
@@ -22,7 +23,7 @@ SCHEMA = "schema.json"
 
 def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts) -> None:
     """Writes all that `load_ranking_model` needs beside the data, and the counts of the training samples."""
-    model.save_weights(folder / WEIGHTS)
+    save_weights(model, folder / WEIGHTS)
     schema.write(folder / SCHEMA)
     vocabularies.write(folder)
     counts.write(folder)
