@@ -45,7 +45,7 @@ def tables(stream: pa.NativeFile, path: str, columns: Sequence[str], exact: Coll
     row, types = 0, {}
     for first_line, block in _line_blocks(stream):
         table = _arrow_table(block, types)
-        if table is None or any(_is_floating(table.schema.field(name).type) for name in exact if name in table.schema.names):
+        if table is None or _needs_another_reading(table, columns, exact):
             table, types = _exact_table(block, path, first_line, columns), {}
         else:
             # Types found once spare inferring them again; a column that was null so far must still be looked for.
@@ -123,8 +123,14 @@ def _line_blocks(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
             line += len(lines)
 
 
-def _is_floating(kind: pa.DataType) -> bool:
-    return _holds(kind, pa.types.is_floating)
+def _needs_another_reading(table: pa.Table, columns: Sequence[str], exact: Collection[str]) -> bool:
+    types = {field.name: field.type for field in table.schema if field.name in columns}
+    # An object in a cell is refused there, by its line.
+    return any(_holds(kind, pa.types.is_nested) and not _is_flat_list(kind) or (name in exact and _holds(kind, pa.types.is_floating)) for name, kind in types.items())
+
+
+def _is_flat_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) and not pa.types.is_nested(kind.value_type)
 
 
 def _holds(kind: pa.DataType, asked) -> bool:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from ppm_tf.config import ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.catalog_builder import CatalogReport
-from ppm_tf.data.column_forms import ColumnForm, canonical
+from ppm_tf.data.column_forms import ColumnForm
 from ppm_tf.data.column_survey import is_numeric, survey_column
 from ppm_tf.data.log_batches import UNKNOWN_ITEM, LogForms
-from ppm_tf.data.schema import UNKNOWN_ROW
+from ppm_tf.data.near_matches import near_matches
 from ppm_tf.data.sources.columnar import chosen_id_type
 from ppm_tf.data.survey import Survey
 
@@ -42,7 +37,7 @@ def check_survey(survey: Survey, columns: ColumnarData, catalog: ItemCatalog) ->
         raise ValueError(survey.problem[2])
     if survey.rows == 0:
         raise ValueError(f"data.log.files must hold at least one row. Received: none in {columns.log.files} of {columns.path}.")
-    hint = near_matches(survey, catalog)
+    hint = near_matches([str(case["value"]) for case in survey.rejected.cases if case["reason"] == UNKNOWN_ITEM], catalog)
     survey.rejected.refuse_above(columns.max_rejected, survey.rows, hint)
     if survey.rows == survey.rejected.total:
         raise ValueError(f"At least one log row must have a user and a known item. Received: none of {survey.rows}.{hint}")
@@ -90,34 +85,6 @@ def log_forms(survey: Survey, columns: ColumnarData) -> LogForms:
     )
 
 
-_CHANGES: dict[str, Callable[[pa.Array], pa.Array]] = {
-    "without white space around them": pc.utf8_trim_whitespace,
-    "without leading zeros": lambda ids: pc.replace_substring_regex(ids, r"^0+(.)", r"\1"),
-    "without a fraction": lambda ids: pc.replace_substring_regex(ids, r"\.0*$", ""),
-    "in lower case": pc.utf8_lower,
-    "in upper case": pc.utf8_upper,
-}
-
-
-def near_matches(survey: Survey, catalog: ItemCatalog) -> str:
-    """What the catalog's ids look like beside the unknown ones of the log, and which change would make how many match; "" without any.
-
-    Nothing is changed by itself: `007` and `7` may be two items.
-    """
-    values = [str(case["value"]) for case in survey.rejected.cases if case["reason"] == UNKNOWN_ITEM]
-    if not values:
-        return ""
-    ids = pa.array(values, pa.string())
-    found = []
-    for change, apply in _CHANGES.items():
-        count = int((catalog.rows_of(canonical(apply(ids), ())) != UNKNOWN_ROW).sum())
-        if count:
-            found.append(f"{count} of {len(values)} would match {change}")
-    looks = ", ".join(repr(one) for one in catalog.ids[:3].to_pylist())
-    theirs = ", ".join(repr(one) for one in dict.fromkeys(values[:3]))
-    return f" The catalog's ids look like {looks}, the log's unknown ones like {theirs}; {'; '.join(found) or 'no change of spelling makes them match'}. Ids are compared as they are written."
-
-
 def judge_rows(partitions: list[dict], pieces: list[raw_files.FileSplit], columns: ColumnarData) -> None:
     """Says how many events came more than once, which requests disagree with themselves, and what ties cost; refuses what the settings refuse.
 
@@ -145,6 +112,16 @@ def judge_rows(partitions: list[dict], pieces: list[raw_files.FileSplit], column
             "log: %d requests share their time with other behaviours of their user, and nothing says which came first: %d behaviours are missing from their histories. "
             "Remedy: data.log.order=<column>, or data.log.rows_in_order=true if the rows stand in their order",
             ties["requests"], ties["behaviours"],
+        )  # fmt: skip
+
+
+def say_strangers(partitions: list[dict], columns: ColumnarData) -> None:
+    """Says how many users of the log the user file does not hold; all of them is a sign that ids are spelt in two ways."""
+    users, described = (sum(found[name] for found in partitions) for name in ("users", "described"))
+    if columns.users and described < users:
+        logger.warning(
+            "log: %d of %d users are not in %s; their fields are missing%s", users - described, users, columns.users.files,
+            "" if described else ". Ids are compared as they are written: look at data.users.id and data.log.user",
         )  # fmt: skip
 
 

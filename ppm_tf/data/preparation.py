@@ -21,7 +21,7 @@ from ppm_tf.data.column_forms import plain_numbers
 from ppm_tf.data.column_times import CALENDAR
 from ppm_tf.data.column_values import Place
 from ppm_tf.data.log_batches import LogForms
-from ppm_tf.data.log_judgement import check_survey, judge_rows, log_forms, place_of, say_what_is_empty
+from ppm_tf.data.log_judgement import check_survey, judge_rows, log_forms, place_of, say_strangers, say_what_is_empty
 from ppm_tf.data.manifest import Manifest, Shard
 from ppm_tf.data.preparation_jobs import SampleJob, survey_log, write_no_counts, write_samples
 from ppm_tf.data.queries import write_queries
@@ -113,6 +113,7 @@ def _prepare_log(
     partitions = write_samples(job, pieces, beam, work)
     _set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
     judge_rows(partitions, pieces, columns)
+    say_strangers(partitions, columns)
     if columns.mixed_requests == "drop":
         _set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
     statistics = _statistics(survey, partitions, schema, cuts)
@@ -189,6 +190,7 @@ def _statistics(survey: Survey, partitions: list[dict], schema: Schema, cuts: tu
             splits[split] |= {"first_time": min(part["first_time"] for part in parts), "last_time": max(part["last_time"] for part in parts)}
     return {
         "users": sum(found["users"] for found in partitions),
+        "users_without_row": sum(found["users"] - found["described"] for found in partitions),
         "rows_read": survey.rows,
         "rows_repeated": sum(found["repeats"]["rows"] for found in partitions),
         "requests_mixed": sum(found["mixed"]["requests"] for found in partitions),

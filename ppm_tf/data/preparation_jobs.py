@@ -186,7 +186,7 @@ def partition_of(user_id: np.ndarray, partitions: int) -> np.ndarray:
 class _WritePartition(beam.DoFn):
     """The rows of a partition -> one shard a split, and what was written.
 
-    Main output: `{"partition", "users", "spanning": {"requests", "rows", "origin"}, "mixed": the same of requests whose rows differ,
+    Main output: `{"partition", "users", "described": those that the user file holds, "spanning": {"requests", "rows", "origin"}, "mixed": the same of requests whose rows differ,
     "repeats": {"rows", "differing", "origin"}, "ties": {"requests", "behaviours"}, "splits": {split: {"shard", "labels",
     "first_time", "last_time"}}}`. Output `counts`: (split, item rows, counts) as `sample_writer.item_counts` gives them.
     """
@@ -204,7 +204,7 @@ class _WritePartition(beam.DoFn):
         partition, messages = element
         settings = self.job.columns
         rows = sort_rows(with_seconds(from_bytes(list(messages)), settings.log.rows_in_order))
-        users = len(np.unique(rows["user_id"]))
+        users = np.unique(rows["user_id"])
         rows, repeats = merge_repeats(rows, settings.requests == "column", settings.repeats)
         requests = make_requests(rows, settings, self.job.cuts)
         spanning = _affected(rows, requests, requests.spans_cut)
@@ -218,7 +218,8 @@ class _WritePartition(beam.DoFn):
                 yield beam.pvalue.TaggedOutput("counts", (split, *item_counts(rows, requests, self.columns.tasks, SPLITS.index(split))))
         yield {
             "partition": partition,
-            "users": users,
+            "users": len(users),
+            "described": int(np.isin(users, self.users.user_id).sum()) if self.users else len(users),
             "spanning": spanning,
             "mixed": mixed,
             "repeats": repeats,

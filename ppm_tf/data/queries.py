@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,12 @@ from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.column_values import Place, numbers, stored, texts
 from ppm_tf.data.ids import refuse_inexact, typed_ids
+from ppm_tf.data.near_matches import near_matches
 from ppm_tf.data.schema import FIRST_ROW
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 1000  # unknown ids that are tried in other spellings
 
 SCHEMA = pa.schema({"query": pa.string(), "item_row": pa.int32()})
 
@@ -27,6 +33,7 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
     """
     queries = columns.queries
     wanted = [queries.text, queries.item, *([queries.label] if queries.label else [])]
+    strangers: list[str] = []
     counts = dict.fromkeys(("read", "kept", "below_grade", "empty", "unknown_item"), 0)
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for split in raw_files.splits(raw_files.find(columns.path, queries.files, "data.queries.files"), columns.csv):
@@ -41,10 +48,13 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
                 written = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
                 known = rows >= FIRST_ROW
                 kept = clicked & written & known
+                strangers += [str(one) for one in ids.filter(pa.array(~known)).slice(0, max(0, _SHOWN - len(strangers))).to_pylist() if one is not None]
                 counts["read"] += len(rows)
                 counts["kept"] += int(kept.sum())
                 counts["below_grade"] += int((~clicked).sum())
                 counts["empty"] += int((clicked & ~written).sum())
                 counts["unknown_item"] += int((clicked & written & ~known).sum())
                 writer.write_table(pa.table([text.filter(pa.array(kept)), pa.array(rows[kept])], schema=SCHEMA))
+    if counts["unknown_item"]:
+        logger.warning("queries: %d rows of unknown items.%s", counts["unknown_item"], near_matches(strangers, catalog, "query file"))
     return counts

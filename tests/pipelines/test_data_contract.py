@@ -150,6 +150,17 @@ def test_ids_in_another_case_are_shown(tmp_path, capsys):
     assert "48 of 48 would match in lower case" in refused(tmp_path, capsys)
 
 
+def test_users_and_queries_that_nearly_match_are_said(tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    write_file(tmp_path / "items.parquet", ITEMS)
+    write_file(tmp_path / "log.parquet", rows())
+    csv(tmp_path / "users.csv", {"user_id": [f" {user}" for user in range(1, 9)], "age": ["old"] * 8})
+    csv(tmp_path / "queries.csv", {"query": ["shoe", "hat"], "item_id": ["010", "020"]})
+    command(tmp_path, "data.users={files: users.csv, fields: {age: age}}", "data.queries.files=queries.csv", user_id_type="string")
+    assert "8 of 8 users are not in users.csv; their fields are missing. Ids are compared as they are written" in caplog.text
+    assert "queries: 2 rows of unknown items. The catalog's ids look like 10, 20, 30, the query file's unknown ones like '010', '020'; 2 of 2 would match without leading zeros" in caplog.text
+
+
 @pytest.mark.parametrize(("positive", "negative"), [("True", "False"), ("yes", "no"), ("Y", "n"), ("1", "0"), ("1.0", "0.0")])
 def test_labels_in_words(tmp_path, positive, negative):
     write_file(tmp_path / "items.parquet", ITEMS)
