@@ -215,9 +215,10 @@ def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Sch
             positives, negatives = found[split]["positives"][task], found[split]["negatives"][task]
             if not positives or not negatives:
                 label = columns.log.labels[task]
+                alone = "" if negatives else " A log of clicks alone needs negatives: add rows of what was shown and not clicked, or of items drawn at random, with label 0."
                 raise ValueError(
                     f"The {split} split must hold both positives and negatives of the task {task}. Received: {positives} positives and {negatives} negatives "
-                    f"in column {label.column} of {columns.log.files}. Remedy: check data.log.labels.{task} (at_least: {label.at_least}) and data.split."
+                    f"in column {label.column} of {columns.log.files}. Remedy: check data.log.labels.{task} ({f'equals: {list(label.equals)}' if label.equals is not None else f'at_least: {label.at_least}'}) and data.split.{alone}"
                 )
     for split, cut in zip(SPLITS[:3], cuts or (), strict=False):
         if found[split]["requests"] and found[split]["last_time"] >= cut:

@@ -62,7 +62,7 @@ def refused(tmp_path, match, log=None, settings=None, **others):
 @pytest.mark.parametrize(
     ("log", "settings", "match"),
     [
-        ({"click": [1] * 10}, {}, r"train split must hold both positives and negatives of the task click. Received: 7 positives and 0 negatives in column click.*data.log.labels.click"),
+        ({"click": [1] * 10}, {}, r"train split must hold both positives and negatives of the task click. Received: 7 positives and 0 negatives in column click.*data.log.labels.click.* A log of clicks alone needs negatives: add rows of what was shown and not clicked"),
         ({"click": [0] * 10}, {}, r"Received: 0 positives and 7 negatives"),
         ({"click": [1, 0, 2, 1, 0, 1, 1, 0, 0, 1]}, {}, r"interactions.parquet, row 3, column click must hold 0, 1 or nothing. Received: 2. .*data.log.labels.click.at_least"),
         ({"time": [100.0, 200, float("nan"), 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 3, column time must hold a time. Received: nan"),
