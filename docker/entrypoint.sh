@@ -35,6 +35,31 @@ if [[ -n "${GPU_MEMORY_FRACTION:-}" ]]; then
   flags+=(--per_process_gpu_memory_fraction="${GPU_MEMORY_FRACTION}")
 fi
 
+# Says which versions the configuration names, by a policy or a label, that are not there: the server waits for them in silence, and
+# requests by such a label fail.
+say_absent() {
+  local text path="" number numbers=()
+  local pattern='(^|[^a-z_])(config *\{|base_path *: *"([^"]*)"|(versions|value) *: *([0-9]+))'
+  text="$(sed 's/#.*//' "$1") config {"
+  while [[ "${text}" =~ ${pattern} ]]; do
+    text="${text#*"${BASH_REMATCH[0]}"}"
+    if [[ -n "${BASH_REMATCH[5]}" ]]; then
+      numbers+=("${BASH_REMATCH[5]}")
+    elif [[ -n "${BASH_REMATCH[3]}" ]]; then
+      path="${BASH_REMATCH[3]}"
+    else # the next model, or the end
+      for number in ${numbers[@]+"${numbers[@]}"}; do
+        [[ "${path}" != /* || -d "${path}/${number}" ]] || echo "$1 names version ${number}, and ${path}/${number} is not there" >&2
+      done
+      path="" numbers=()
+    fi
+  done
+}
+config="${MODEL_CONFIG:-/etc/tfserving/model.config}"
+if [[ -r "${config}" ]]; then
+  say_absent "${config}"
+fi
+
 draining="${DRAINING_FILE:-/tmp/draining}"
 rm -f "${draining}"
 tensorflow_model_server "${flags[@]}" "$@" &

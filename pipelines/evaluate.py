@@ -6,8 +6,9 @@ history and by how often the training held the user; with bootstrap intervals ov
 item's mean rate, its popularity) and, where the data is simulated, the best that any model could do. With evaluate.against the
 differences to other models of the run, in pairs.
 
-Writes <run>/reports/<name>: metrics.jsonl (one figure a line), scores.npz (one entry a candidate), bucket_auc.png and
-learning_curve.png. A missing model is trained first.
+Writes <run>/reports/<name>: metrics.jsonl (one figure a line), scores.npz (one entry a candidate: scores and labels by task, item_id,
+user and time as in the log, to join it; see ppm_tf/evaluation/scores.py), bucket_auc.png and learning_curve.png. A missing model is
+trained first.
 
   python -m pipelines.evaluate                                              # URM with PPM on the embedded shop
   python -m pipelines.evaluate model.backbone.name=din model.ppm=none
@@ -45,7 +46,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     model = load_ranking_model(config, inputs, folder)
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], settings.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
-    scores = collect(Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True)), inputs.schema.tasks)
+    predictor = Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True))
+    scores = collect(predictor, inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
     counts = SampleCounts.read(folder)
     with workspace.commit(STAGE.artifact(config), recipe) as made:
         save_scores(scores, made / SCORES)

@@ -3,9 +3,10 @@
 Reads the model, the catalog, the tables and a few requests of the test split; what is missing is made first. Writes a
 SavedModel with the signatures `serving_default` (one row a user, many candidates) and `embed` (what the model knows of items),
 warm-up requests and golden answers; loads it in a fresh process the way the server does, replays the warm-up, compares its
-scores with the trainer's to 1e-5; and only then publishes it under the next version number.
+scores with the trainer's to 1e-5; and only then publishes it under the next version number. Requests give the history newest first.
 
-Writes <run>/exports/<model>/<version> (or serve.base). The newest serve.keep versions stay; see `python -m serving.publish`.
+Writes <run>/exports/<model>/<version> (or serve.base). The newest serve.keep versions stay, and those that serve.server_config names or
+serve.status serves; see `python -m serving.publish`.
 
   python -m pipelines.export
   python -m pipelines.export model.backbone.name=din model.ppm=none serve.table_dtype=int8
@@ -22,9 +23,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import configure_logging, fail, help_of, make, stage_of
+from pipelines.stage import configure_logging, explained, help_of, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
-from ppm_tf.workspace import StaleArtifact, Workspace
+from ppm_tf.storage import writing
+from ppm_tf.terminal import printing
+from ppm_tf.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,11 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     Raises:
         ValueError: the export does not answer as the trainer does, or `tables_only` and the weights are others.
     """
+    from serving.pins import Pins
+
+    settings = config.serve
+    base = Path(settings.base) if settings.base else workspace.folder / "exports"
+    pins = Pins.read(base, settings.model or config.model.folder, Path(settings.server_config) if settings.server_config else None, settings.status)
     train = stage_of("models")
     for name in train.parents(config) if not tables_only else [name for name in train.parents(config) if name != "ppm"]:
         make(stage_of(name), config, workspace, asked=False)
@@ -56,45 +64,59 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     from ppm_tf.data.schema import Schema
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model
-    from serving.export import keep_graph, verify, write_extras, write_saved_model
+    from ppm_tf.models.request_rows import RequestRows
+    from serving.export import keep_graph, write_extras, write_saved_model
     from serving.publish import publish, versions
     from serving.requests import raw_requests, sample_batches
     from serving.signature import Limits, ServingModule
+    from serving.verify import verify_afresh
 
-    begun, settings = time.monotonic(), config.serve
-    base, name = Path(settings.base) if settings.base else workspace.folder / "exports", settings.model or config.model.folder
+    begun, name = time.monotonic(), settings.model or config.model.folder
     logger.info("exporting %s to %s", trained, base / name)
     inputs, schema = Inputs.read(workspace, config.ranking_tables), Schema.read(trained / SCHEMA)
     dtype = None if settings.table_dtype == "stored" else settings.table_dtype
     model = load_ranking_model(config, inputs, trained, dtype)
-    change = _change(config, workspace, inputs, trained, model) if dtype else {}
-    batches = sample_batches(workspace, inputs, schema, settings.requests)
-    answers = [_answers(model, batch, schema.tasks) for batch in batches]
+    rows_of_training = RequestRows(inputs.schema, schema)
+    change = _change(config, workspace, inputs, trained, model, rows_of_training) if dtype else {}
+    batches = sample_batches(workspace, inputs, settings.requests, settings.max_candidates)
+    answers = [_answers(model, rows_of_training(batch), schema.tasks) for batch in batches]
     requests = [raw_requests(batch, inputs, schema, settings.pad_id, model.embedding.users is not None) for batch in batches]
     model.embedding.fold_tables()
     module = ServingModule(model, schema, inputs.catalog, Limits(settings.max_candidates, settings.pad_id))
     staged = workspace.folder / ".state" / f"export-{name}"
     shutil.rmtree(staged, ignore_errors=True)
     try:
-        write_saved_model(module, staged)
+        with writing(base / name, staging=staged):
+            write_saved_model(module, staged)
         if tables_only:
             keep_graph(staged, base / name / str(max(versions(base, name), default=0)), module.catalog_keys)
         about = {
             "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks), "items": inputs.catalog.num_items,
             "tables": {table: {"dim": inputs.tables[table].dim, "dtype": settings.table_dtype if dtype else str(inputs.tables[table].vectors.dtype)} for table in inputs.tables},
             "inputs": {key: [str(spec.dtype.name), list(spec.shape)] for key, spec in module.inputs().items()}, "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
-            "max_candidates": settings.max_candidates, "max_history": schema.history_length, "tables_only": tables_only, "auc_of_tables": change,
+            "max_candidates": settings.max_candidates, "max_history": schema.history_length, **_times(schema), "tables_only": tables_only, "auc_of_tables": change,
             "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
         }  # fmt: skip
         write_extras(staged, requests, answers, name, settings.warmup_batches, about)
-        figures = verify(staged)
-        logger.info("verified in a fresh process: %s", ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
-        _note(staged, {**about, "verified": figures})
-        folder = publish(staged, base, name, keep=settings.keep)
+        figures: dict[str, float] = {}
+
+        def judge(version: Path) -> None:
+            figures.update(verify_afresh(version))
+            logger.info("verified in a fresh process: %s", ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+            _note(version, {**about, "verified": figures})
+
+        folder = publish(staged, base, name, keep=settings.keep, pins=pins, judge=judge)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     logger.info("pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)", time.monotonic() - begun, folder, f"{inputs.catalog.num_items:,}", figures["megabytes"])
     return folder
+
+
+def _times(schema) -> dict[str, Any]:
+    """What times count in a request, and between which a request must lie."""
+    from serving.times import UNIT_NAMES, window
+
+    return {"times": UNIT_NAMES[schema.time_unit], "time_window": window(schema)} if schema.has_time else {}
 
 
 def _answers(model, batch: dict, tasks: tuple[str, ...]) -> dict[str, Any]:
@@ -105,7 +127,7 @@ def _answers(model, batch: dict, tasks: tuple[str, ...]) -> dict[str, Any]:
     return {task: probabilities[:, :, place] for place, task in enumerate(tasks)}
 
 
-def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) -> dict[str, Any]:
+def _change(config: Config, workspace: Workspace, inputs, trained: Path, model, rows_of_training) -> dict[str, Any]:
     """AUC of each task on requests of the valid split, with the tables as written and as exported."""
     from ppm_tf.data import samples
     from ppm_tf.evaluation import collect
@@ -117,7 +139,7 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) 
     size = config.evaluate.batch_size
     found: dict[str, Any] = {"requests": min(config.serve.check_requests, files.records)}
     for name, one in (("stored", load_ranking_model(config, inputs, trained)), (config.serve.table_dtype, model)):
-        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size))
+        dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size)).map(rows_of_training)
         scores = collect(Predictor(one, dataset), inputs.schema.tasks)
         for place, task in enumerate(inputs.schema.tasks):
             known = scores.labels[:, place] >= 0
@@ -135,19 +157,18 @@ def _note(staged: Path, about: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        print(help_of(__name__ if __name__ != "__main__" else "pipelines.export", f" [{TABLES_ONLY}]", SECTIONS))
-        return
-    try:
-        config = load([argument for argument in arguments if argument != TABLES_ONLY])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logging()
-    try:
-        print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
-    except (StaleArtifact, FileNotFoundError, ValueError, RuntimeError) as error:
-        fail("pipelines.export", error)
+    with printing():
+        if {"-h", "--help"} & set(arguments):
+            print(help_of(__name__ if __name__ != "__main__" else "pipelines.export", f" [{TABLES_ONLY}]", SECTIONS))
+            return
+        try:
+            config = load([argument for argument in arguments if argument != TABLES_ONLY])
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        configure_logging()
+        with explained("pipelines.export", config.run):
+            print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
 
 
 if __name__ == "__main__":

@@ -33,17 +33,20 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Trains PPM and commits `ppm/`."""
     from ppm_tf import training
     from ppm_tf.data import samples
+    from ppm_tf.data.label_check import tasks_to_validate
     from ppm_tf.evaluation import collect
     from ppm_tf.metrics import auc, log_loss
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm import click_loss
     from ppm_tf.models.predict import Predictor
+    from ppm_tf.storage import save_weights
 
     settings = config.train
     strategy = training.prepare_backend(settings, config.seed)
     inputs = Inputs.read(workspace, config.ppm.tables)
     schema, tables = inputs.schema, inputs.tables
+    tasks_to_validate(workspace.path("data"), schema.tasks[:1])
     folder = workspace.path("data") / "samples"
     train = samples.find_shards(folder, config.ppm.splits, settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)
@@ -79,7 +82,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     )
     logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     with workspace.commit("ppm", recipe) as made:
-        model.save_weights(made / "ppm.weights.h5")
+        save_weights(model, made / "ppm.weights.h5")
         schema.write(made / "schema.json")
         training.keep_logs(work, made)
     workspace.clear_work("ppm")

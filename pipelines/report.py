@@ -22,8 +22,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from pipelines.stage import Stage, main_of
+from pipelines.stage import Stage, explained, main_of
 from ppm_tf.config import TABLES, Config
+from ppm_tf.terminal import printing
 from ppm_tf.workspace import Recipe, Workspace
 
 ENCODERS = ("encoders/adapted", "encoders/text", "encoders/image")
@@ -213,22 +214,20 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     choice, *others = arguments or [""]
     of_runs = {"encoders": compare_encoders, "seeds": over_seeds}
-    if choice == "table":
-        main_of(STAGES, others, default=lambda config: list(config.ppm.tables))
-    elif choice in of_runs and others and not {"-h", "--help"} & set(others):
-        try:
-            print(of_runs[choice](others))
-        except (FileNotFoundError, ValueError) as error:
-            print(f"pipelines.report: {error}", file=sys.stderr)
-            raise SystemExit(1) from None
-    else:
-        asked = {"-h", "--help"} & set(arguments)
-        usage = "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...` or `seeds <run> <run> ..."
-        if asked:
-            print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")
+    with printing():
+        if choice == "table":
+            main_of(STAGES, others, default=lambda config: list(config.ppm.tables))
+        elif choice in of_runs and others and not {"-h", "--help"} & set(others):
+            with explained("pipelines.report", others[0]):
+                print(of_runs[choice](others))
         else:
-            print(f"Arguments must be `{usage}`. Received: {' '.join(arguments) or 'none'}.", file=sys.stderr)
-        raise SystemExit(0 if asked else 2)
+            asked = {"-h", "--help"} & set(arguments)
+            usage = "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...` or `seeds <run> <run> ..."
+            if asked:
+                print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")
+            else:
+                print(f"Arguments must be `{usage}`. Received: {' '.join(arguments) or 'none'}.", file=sys.stderr)
+            raise SystemExit(0 if asked else 2)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ppm_tf.config import Config, ConfigError, DataSettings, describe, load
+from ppm_tf.storage import writing
+from ppm_tf.terminal import INTERRUPTED, interrupted, printing
 from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -150,20 +153,44 @@ def main_of(stages: dict[str, Stage], arguments: list[str] | None = None, defaul
 
 def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: Callable[[Config], list[Stage]]) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
-    if any(argument in ("-h", "--help") for argument in arguments):
-        print(_help(known))
-        return
-    try:
-        config = load(arguments)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logging()
-    try:
+    with printing():
+        if any(argument in ("-h", "--help") for argument in arguments):
+            print(_help(known))
+            return
+        try:
+            config = load(arguments)
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        configure_logging()
         for stage in asked(config):
-            make(stage, config, Workspace(config.run))
-    except (StaleArtifact, FileNotFoundError, ValueError, RuntimeError) as error:
-        fail(stage.module, error)
+            with explained(stage.module, config.run):
+                make(stage, config, Workspace(config.run))
+
+
+@contextmanager
+def explained(module: str, folder: str | Path) -> Iterator[None]:
+    """Ends the process with one sentence where the block meets what the user can mend, or Ctrl-C.
+
+    Args:
+        module: the command, for the message.
+        folder: the run folder, where the block writes.
+
+    Raises:
+        SystemExit: with 1 on an error, 130 on Ctrl-C; a fault of the program passes as it is.
+    """
+    try:
+        with writing(folder):
+            yield
+    except BaseException as error:
+        if os.environ.get("PPM_TF_TRACEBACK"):
+            raise
+        if isinstance(error, (StaleArtifact, FileNotFoundError, ValueError, RuntimeError)) and not interrupted(error):
+            fail(module, error)
+        if not interrupted(error) or isinstance(error, SystemExit):
+            raise
+        print(f"\n{module}: stopped. {Workspace(folder).kept()} The same command goes on from there.", file=sys.stderr, flush=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def fail(module: str, error: Exception) -> NoReturn:

@@ -18,15 +18,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import configure_logging, make, stage_of
+from pipelines.stage import configure_logging, explained, make, stage_of
 from ppm_tf.config import ConfigError
 from ppm_tf.experiments.loop import each
 from ppm_tf.experiments.sweep import SweepSettings, Trial, best_of, read_sweep, trials_of, write_best, write_trials
 from ppm_tf.reports.sweep import trials_table
+from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
 
 
@@ -45,31 +47,41 @@ def run(sweep: SweepSettings, trials: list[Trial], folder: Path) -> int:
 
 
 def train(trial: Trial) -> dict[str, Any]:
-    """Trains a trial's model, unless it is there already, and reads how it validated."""
+    """Trains a trial's model, unless it is there already, and reads how it validated.
+
+    Raises:
+        ValueError: its validation AUC is no number, so that it cannot be compared.
+    """
     config, workspace = trial.config, Workspace(trial.config.run)
     stage = stage_of("models")
     with contextlib.redirect_stdout(io.StringIO()):  # the stage's own words on each model
         make(stage, config, workspace)
-    return json.loads((workspace.path(stage.artifact(config)) / "summary.json").read_text(encoding="utf-8"))
+    folder = workspace.path(stage.artifact(config))
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    if not math.isfinite(summary["valid_auc"]):
+        raise ValueError(f"A trial must have a validation AUC. Received: {summary['valid_auc']} in {folder / 'summary.json'}. Remedy: remove {folder} to train the trial anew, or look at data.split.valid.")
+    return summary
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on a wrong setting, 1 if a trial failed."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__.strip())
-        raise SystemExit(0 if arguments else 2)
-    try:
-        sweep = read_sweep(arguments[0], arguments[1:])
-        trials = trials_of(sweep, arguments[0])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logging()
-    failed = run(sweep, trials, Path(sweep.run) / "sweep" / Path(arguments[0]).stem)
-    if failed:
-        print(f"{failed} of {len(trials)} trials failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)
-        raise SystemExit(1)
+    with printing():
+        if not arguments or {"-h", "--help"} & set(arguments):
+            print(__doc__.strip())
+            raise SystemExit(0 if arguments else 2)
+        try:
+            sweep = read_sweep(arguments[0], arguments[1:])
+            trials = trials_of(sweep, arguments[0])
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        configure_logging()
+        with explained("pipelines.sweep", sweep.run):
+            failed = run(sweep, trials, Path(sweep.run) / "sweep" / Path(arguments[0]).stem)
+        if failed:
+            print(f"{failed} of {len(trials)} trials failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)
+            raise SystemExit(1)
 
 
 def _name(trial: Trial) -> str:

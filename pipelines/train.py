@@ -38,6 +38,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Trains the model and commits `models/<name>`."""
     from ppm_tf import training
     from ppm_tf.data import samples
+    from ppm_tf.data.label_check import tasks_to_validate
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.models.build import build_ranking_model
@@ -53,6 +54,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     inputs = Inputs.read(workspace, config.ranking_tables)
     schema = inputs.schema
     weights = task_weights(config, schema.tasks)
+    learnt = [task for task, weight in zip(schema.tasks, weights, strict=True) if weight]
+    if unjudged := [task for task in learnt if task not in tasks_to_validate(workspace.path("data"), learnt)]:
+        logger.info("the valid split has labels of one kind only for %s: the mean AUC that chooses the weights is over the other tasks", ", ".join(unjudged))
     folder = workspace.path("data") / "samples"
     train = samples.find_shards(folder, ["train"], settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)

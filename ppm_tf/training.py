@@ -26,6 +26,7 @@ from ppm_tf.config import EncoderFitSettings, FitSettings
 from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.optimizers import dense_optimizer, sum_duplicates
+from ppm_tf.storage import save_weights, size_of, writing
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,10 @@ LOG = "train.jsonl"
 
 class NonFiniteLoss(ValueError):
     """The loss became NaN or infinite; the message names the examples of the batch."""
+
+
+class UndefinedCriterion(ValueError):
+    """The validation figure that stops a training and chooses its weights is no number; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +264,9 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss became NaN or infinite. The weights on disk are from before it.
+        UndefinedCriterion: `validate` gave NaN or infinity as `criterion`, which says nothing of the weights.
         DamagedData: a shard turned out to be damaged while it was read.
+        DiskFull: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
     """
     strategy = strategy or tf.distribute.get_strategy()
     steps = total_steps(settings, records)
@@ -287,33 +294,42 @@ def fit(
         logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), steps, manager.latest_checkpoint)
         if several:
             trainer.train_dataset = strategy.experimental_distribute_dataset(dataset.skip(int(trainer.global_step)))
-    log = _Log(folder / LOG, int(trainer.global_step))
-    bar = ProgressBar(steps, int(trainer.global_step), title, unit)
-
-    def after_loop(output: dict[str, float]) -> None:
-        step = int(trainer.global_step)
-        rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
-        log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(optimizer.learning_rate))
-
-    controller = orbit.Controller(
-        strategy=strategy,
-        trainer=trainer,
-        global_step=trainer.global_step,
-        steps_per_loop=loop,
-        summary_dir=str(folder / "tensorboard"),
-        train_actions=[after_loop],
-    )
+    need = size_of(variable for part in saved.values() if isinstance(part, _Variables) for variable in part.items)
     with contextlib.ExitStack() as closing:
-        closing.callback(bar.bar.close)
+        closing.enter_context(writing(folder, need))
+        closing.callback(_clear_half_written, folder / "checkpoints")
+        log = _Log(folder / LOG, int(trainer.global_step))
         closing.callback(log.close)
+        bar = ProgressBar(steps, int(trainer.global_step), title, unit)
+        closing.callback(bar.bar.close)
+
+        def after_loop(output: dict[str, float]) -> None:
+            step = int(trainer.global_step)
+            rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
+            log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(optimizer.learning_rate))
+
+        controller = orbit.Controller(
+            strategy=strategy,
+            trainer=trainer,
+            global_step=trainer.global_step,
+            steps_per_loop=loop,
+            summary_dir=str(folder / "tensorboard"),
+            train_actions=[after_loop],
+        )
         closing.enter_context(logging_redirect_tqdm())
         while True:
             step = int(trainer.global_step)
             if step and step > stopping.validated and (step % every == 0 or step >= steps):
                 scores = validate(model)
                 log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
+                if not math.isfinite(scores[criterion]):
+                    raise UndefinedCriterion(
+                        f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step} of {steps}, with "
+                        f"{', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. "
+                        "Remedy: look at the held-out part (an AUC needs positives and negatives there), or lower the learning rate if the scores themselves are no numbers."
+                    )
                 if stopping.look(step, scores[criterion]):
-                    _save_weights(model, folder / BEST_WEIGHTS)
+                    save_weights(model, folder / BEST_WEIGHTS)
                 logger.info("step %d of %d: validation %s%s", step, steps, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), " (best)" if stopping.best_step == step else "")
                 with controller.summary_manager.summary_writer().as_default():
                     for name, value in scores.items():
@@ -361,14 +377,13 @@ class _Stopping:
     misses = property(lambda self: int(self._misses))
 
     def look(self, step: int, value: float) -> bool:
-        """Notes a validation; returns whether it is the best so far."""
+        """Notes a validation, a finite figure; returns whether it is the best so far."""
         self._validated.assign(step)
         value = self._sign * value
-        # The first look always counts, so that there are weights to return even where the figure is undefined.
-        better = self.best_step == 0 or value > float(self._best)
+        better = value > float(self._best)
         if better:
             self._best_step.assign(step)
-            self._best.assign(value if math.isfinite(value) else -math.inf)
+            self._best.assign(value)
         self._misses.assign(0 if better else self.misses + 1)
         return better
 
@@ -421,10 +436,10 @@ def _saved_step(manager: tf.train.CheckpointManager) -> int:
     return int(manager.latest_checkpoint.rsplit("-", 1)[1]) if manager.latest_checkpoint else 0
 
 
-def _save_weights(model: keras.Model, path: Path) -> None:
-    temporary = path.with_name("new-" + path.name)
-    model.save_weights(temporary)
-    os.replace(temporary, path)
+def _clear_half_written(checkpoints: Path) -> None:
+    """Removes what a checkpoint that could not be finished has left, beside the whole ones."""
+    for folder in checkpoints.glob("*_temp"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _explain(error: tf.errors.InvalidArgumentError) -> Exception:

@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from ppm_tf.storage import writing
+
 MADE_BY = "made_by.yaml"
 _PACKAGES = ("ppm_tf", "tensorflow", "keras", "keras-nlp", "tf-models-official", "apache-beam", "numpy", "pyarrow")
 
@@ -124,15 +126,19 @@ class Workspace:
         """Gives an empty folder to write into; when the block ends well, it becomes the artifact.
 
         An earlier artifact of that name stays in use until then. If the block raises, nothing changes.
+
+        Raises:
+            DiskFull: the block found no room for what it writes.
         """
         with self.lock(name):
             staging, old = self._hidden("new", name), self._hidden("old", name)
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             try:
-                yield staging
-                _write_made_by(staging / MADE_BY, name, recipe)
-                sync(staging)
+                with writing(self.path(name), staging=staging):
+                    yield staging
+                    _write_made_by(staging / MADE_BY, name, recipe)
+                    sync(staging)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
@@ -158,6 +164,15 @@ class Workspace:
     def clear_work(self, name: str) -> None:
         """Removes the folder given by `work`."""
         shutil.rmtree(self._hidden("work", name), ignore_errors=True)
+
+    def kept(self) -> str:
+        """What a process that stops now leaves behind, in a sentence."""
+        steps = {
+            folder.name.removeprefix("work-"): max((int(path.stem.rpartition("-")[2]) for path in folder.glob("checkpoints/ckpt-*.index")), default=0)
+            for folder in sorted((self.folder / ".state").glob("work-*"))
+        }
+        under_way = ", ".join(f"of {name} the checkpoint of step {step:,}" for name, step in steps.items() if step)
+        return f"Every artifact that was finished in {self.folder} is kept{f', and {under_way}' if under_way else ''}."
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

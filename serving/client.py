@@ -1,11 +1,13 @@
 """A client of the REST interface, for TF Serving and for `serving.server`. Standard library only: copy this file to use it elsewhere.
 
-    python -m serving.client --url http://127.0.0.1:8501 --model synthetic rank --user 5 --history 1,2,3 --candidates 7,8,9
-    python -m serving.client --url http://127.0.0.1:8501 --model synthetic status
+    python -m serving.client --model synthetic rank --user 5 --history 3,2,1 --candidates 7,8,9     # or: status, metadata
 
 `rank` prints one JSON object: a list of scores for each task, in the order of the candidates; with --by TASK a list of
-[candidate, score], the best first. Histories are the newest first; behaviours with times are written 12@1700000000. Exits with
-1 and a message where the server refuses or is not there, 2 where the arguments do not fit the model.
+[candidate, score], the best first. Exits with 1 and a message where the server refuses or is not there, 2 where the arguments do
+not fit the model.
+
+Histories are given NEWEST FIRST: the other way round is another history, with other scores. Behaviours with times are written
+12@1700000000 and put in order here. Of more than max_history (export.json) behaviours the newest count: send no more.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import sys
 import threading
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -44,7 +48,7 @@ class ServingError(Exception):
 
 
 class BadInput(ServingError, ValueError):
-    """An argument does not fit the model; nothing was sent."""
+    """An argument does not fit the model."""
 
 
 class Unreachable(ServingError):
@@ -74,13 +78,14 @@ class Client:
         url: where the server is, `http://host:8501`; https and a path before `/v1` are fine, for a proxy.
         model: the model's name.
         version: a version's number; None is the latest.
+        label: a label of the server's model.config, such as `stable`, instead of a version's number.
         timeout: seconds that one attempt may take.
         retries: further attempts after a 503 or a connection that was refused or broke off.
         deadline: seconds that all attempts of a call may take together.
         headers: sent with each request, such as `Authorization`.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is none, or both a version and a label are given.
 
     Example:
 
@@ -92,21 +97,24 @@ class Client:
     """
 
     def __init__(
-        self, url: str, model: str, *, version: int | None = None, timeout: float = 2.0, retries: int = 3, deadline: float = 10.0,
+        self, url: str, model: str, *, version: int | None = None, label: str | None = None, timeout: float = 2.0, retries: int = 3, deadline: float = 10.0,
         headers: Mapping[str, str] | None = None,
     ):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"url must be http://host:port or https://host:port. Received: {url}.")
+        if version is not None and label is not None:
+            raise ValueError(f"A version or a label may be given. Received: version {version} and label {label}.")
+        which = f"/labels/{quote(label, safe='')}" if label is not None else "" if version is None else f"/versions/{version}"
         self._address, self._secure = (parts.hostname, parts.port), parts.scheme == "https"
-        self._path = f"{parts.path.rstrip('/')}/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
+        self._path = f"{parts.path.rstrip('/')}/v1/models/{quote(model, safe='')}{which}"
         self.url, self.model = url, model
         self._timeout, self._retries, self._deadline, self._headers = timeout, retries, deadline, dict(headers or {})
         self._local = threading.local()
         self._metadata: dict[str, Any] | None = None
 
     def status(self) -> list[dict[str, Any]]:
-        """The model's versions, the newest first: `version`, `state`, `status`."""
+        """The model's versions, the newest first: `version`, `state`, `status`. A label chooses none: the server tells of all."""
         return _part(self._call("GET", ""), "model_version_status", list)
 
     def metadata(self) -> dict[str, Any]:
@@ -117,15 +125,7 @@ class Client:
         return self._metadata
 
     def predict(self, inputs: Any, signature_name: str = "serving_default") -> Any:
-        """Runs a signature in columnar form.
-
-        Args:
-            inputs: a tensor as nested lists by input, or one tensor for the only input.
-            signature_name: which signature.
-
-        Returns:
-            A tensor as nested lists by output, or one tensor for the only output.
-        """
+        """Runs a signature in columnar form: a tensor as nested lists by input, or one for the only input, to the same by output."""
         return _part(self._predict({"signature_name": signature_name, "inputs": inputs}), "outputs", object)
 
     def rank(
@@ -138,7 +138,7 @@ class Client:
 
         Args:
             candidates: item ids.
-            history: item ids, the newest first; or pairs of id and time in any order.
+            history: item ids, newest first; or pairs of id and time in any order. Of more than the model's longest history the newest count.
             user_id: who asks. Not sent to a model that has no users.
             time: when, in the unit of the history's times. Not sent to a model that has no times.
             user: values of user fields by name, a string or a list of strings each; an unknown one is [].
@@ -255,7 +255,7 @@ def request_row(
         raise BadInput("candidates must hold at least one id. Received: none.")
     pairs = [entry for entry in history if isinstance(entry, (tuple, list))]
     if pairs and (len(pairs) < len(history) or any(len(pair) != 2 for pair in pairs)):
-        raise BadInput(f"history must hold ids, or pairs of id and time. Received: {list(history)[:3]}.")
+        raise BadInput(f"history must hold ids, newest first, or pairs of id and time. Received: {list(history)[:3]}.")
     if pairs:
         pairs = sorted(pairs, key=lambda pair: -pair[1])
     fields = {f"{side}_{name}": value for side, values in (("user", user), ("context", context)) for name, value in (values or {}).items()}
@@ -280,7 +280,7 @@ def request_row(
 
 _HOW = {
     "candidate_ids": "candidates=[...]",
-    "history_times": "history=[(id, time), ...]",
+    "history_times": "history=[(id, time), ...], in any order",
     "user_id": "user_id=...",
     "time": "time=..., when the request is made",
 }
@@ -343,7 +343,7 @@ def read_arguments(options: argparse.Namespace, signature: Mapping[str, Any]) ->
 def add_rank_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of a ranking request; shared with `serving.grpc_client`."""
     parser.add_argument("--candidates", required=True, help="item ids, 7,8,9")
-    parser.add_argument("--history", default="", help="item ids, the newest first, 3,2,1; or with times, 3@1700000300,2@1700000200")
+    parser.add_argument("--history", default="", help="item ids, NEWEST FIRST, 3,2,1; or with times in any order, 3@1700000300,2@1700000200")
     parser.add_argument("--user", help="user id")
     parser.add_argument("--time", type=int, help="when the request is made, in the unit of the history's times")
     parser.add_argument("--user-field", action="append", default=[], metavar="NAME=VALUE,VALUE", help="a field of the user, once a field")
@@ -368,12 +368,28 @@ def _integer(name: str, text: str) -> int:
         raise BadInput(f"{name} must be integers. Received: {text!r}.") from None
 
 
+@contextmanager
+def printing() -> Iterator[None]:
+    """Ends the process in silence where the reader of its output has gone, as in `... | head`; 141 is what a shell calls that."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its own end
+        raise SystemExit(141) from None
+
+
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8501", help="where the server is (default: %(default)s)")
     parser.add_argument("--model", required=True, help="the model's name")
-    parser.add_argument("--version", type=int, help="a version's number (default: the latest)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--version", type=int, help="a version's number (default: the latest)")
+    which.add_argument("--label", help="a label of the server's model.config, such as stable")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds that one attempt may take (default: %(default)s)")
     parser.add_argument("--header", action="append", default=[], metavar="NAME: VALUE", help="a header of each request, for a proxy that asks for a key")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -385,7 +401,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     headers = {name.strip(): value.strip() for name, _, value in (text.partition(":") for text in options.header)}
     try:
-        with Client(options.url, options.model, version=options.version, timeout=options.timeout, headers=headers) as client:
+        with Client(options.url, options.model, version=options.version, label=options.label, timeout=options.timeout, headers=headers) as client:
             if options.command == "rank":
                 answer: Any = client.rank(**read_arguments(options, client.signature("serving_default")), by=options.by)
             else:

@@ -1,12 +1,9 @@
-"""Writes a `ServingModule` as a SavedModel, with its warm-up requests and golden answers, and checks what was written."""
+"""Writes a `ServingModule` as a SavedModel, with its warm-up requests and golden answers."""
 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,6 @@ from serving.layout import ABOUT, EMBED, EXTRA, GOLDEN, SIGNATURE
 from serving.requests import plain
 from serving.signature import ServingModule
 from serving.warmup import write_warmup
-
-logger = logging.getLogger(__name__)
 
 
 def write_saved_model(module: ServingModule, folder: Path) -> None:
@@ -74,18 +69,3 @@ def write_extras(folder: Path, requests: list[Mapping[str, np.ndarray]], answers
     golden = {"signature_name": SIGNATURE, "inputs": plain(together[0]), "outputs": plain(together[1])}
     (extra / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
     (extra / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
-
-
-def verify(folder: Path) -> dict[str, float]:
-    """Loads the export in a fresh process as the server does, replays the warm-up and compares the golden answers.
-
-    Returns:
-        Its figures: `load_seconds`, `difference` (the largest to a golden score) and `megabytes`.
-
-    Raises:
-        ValueError: the export would fail in the server, or answers otherwise than the trainer.
-    """
-    done = subprocess.run([sys.executable, "-m", "serving.verify", str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"The export {folder} must load and answer as the trainer does. Received: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
-    return json.loads(done.stdout.strip().splitlines()[-1])

@@ -1,8 +1,8 @@
 """An example of a gRPC client, with the package tensorflow-serving-api: half the time of REST for long lists of candidates.
 
-    python -m serving.grpc_client --target 127.0.0.1:8500 --model synthetic --user 5 --history 1,2,3 --candidates 7,8,9
+    python -m serving.grpc_client --target 127.0.0.1:8500 --model synthetic --user 5 --history 3,2,1 --candidates 7,8,9
 
-Prints what `python -m serving.client ... rank` prints. Only the real server speaks gRPC, `serving.server` does not.
+Prints what `python -m serving.client ... rank` prints; histories are given NEWEST FIRST, as there. Only the real server speaks gRPC, `serving.server` does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from serving.client import BadInput, add_rank_arguments, read_arguments, request_row
+from serving.client import BadInput, add_rank_arguments, printing, read_arguments, request_row
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -26,6 +26,7 @@ class GrpcClient:
         target: `host:port`.
         model: the model's name.
         timeout: seconds that a call may take; also ends the model's run on the server.
+        label: a label of the server's model.config, such as `stable`, instead of the latest version.
 
     Example:
 
@@ -35,11 +36,11 @@ class GrpcClient:
     ```
     """
 
-    def __init__(self, target: str, model: str, *, timeout: float = 2.0):
+    def __init__(self, target: str, model: str, *, timeout: float = 2.0, label: str | None = None):
         import grpc
         from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-        self.model, self._timeout = model, timeout
+        self.model, self._timeout, self._label = model, timeout, label
         self._channel = grpc.insecure_channel(target)
         self._predict = _method(self._channel, _PREDICT, predict_pb2.PredictRequest, predict_pb2.PredictResponse)
         self._metadata = _method(
@@ -57,6 +58,8 @@ class GrpcClient:
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         request.model_spec.name = self.model
+        if self._label is not None:
+            request.model_spec.version_label = self._label
         found = get_model_metadata_pb2.SignatureDefMap()
         self._metadata(request, timeout=self._timeout).metadata["signature_def"].Unpack(found)
         if name not in found.signature_def:
@@ -68,7 +71,10 @@ class GrpcClient:
         import tensorflow as tf
 
         signature = self.signature()
-        response = self._predict(predict_request(self.model, signature, request_row(signature, **arguments)), timeout=self._timeout)
+        request = predict_request(self.model, signature, request_row(signature, **arguments))
+        if self._label is not None:
+            request.model_spec.version_label = self._label
+        response = self._predict(request, timeout=self._timeout)
         return {task: tf.make_ndarray(value)[0].tolist() for task, value in sorted(response.outputs.items())}
 
     def close(self) -> None:
@@ -99,18 +105,20 @@ def _method(channel: Any, path: str, request: Any, response: Any) -> Any:
     return channel.unary_unary(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
 
 
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 1 where the server refuses or is not there, 2 where the arguments do not fit the model."""
     parser = argparse.ArgumentParser(prog="python -m serving.grpc_client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", default="127.0.0.1:8500", help="host and port of the gRPC interface (default: %(default)s)")
     parser.add_argument("--model", required=True, help="the model's name")
+    parser.add_argument("--label", help="a label of the server's model.config, such as stable (default: the latest version)")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds that a call may take (default: %(default)s)")
     add_rank_arguments(parser)
     options = parser.parse_args(arguments)
     import grpc
 
     try:
-        with GrpcClient(options.target, options.model, timeout=options.timeout) as client:
+        with GrpcClient(options.target, options.model, timeout=options.timeout, label=options.label) as client:
             answer = client.rank(**read_arguments(options, client.signature()))
     except BadInput as error:
         print(f"serving.grpc_client: {error}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from serving.status import Code, StatusError, invalid
 logger = logging.getLogger(__name__)
 
 MAX_VERSION = 2**63 - 1
+
+_Contents = dict[str, tuple[int, int]]  # size and time of change by file
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class ModelVersions:
 
     A folder whose name is no number is no version. A new version is loaded while the old one answers; the old one goes when
     the new one stands, after its last request. A version that fails to load stays END with its error, the old one stays, and it
-    is tried again only after its folder was gone. The folder is looked at in `poll` and nowhere else.
+    is tried again after its folder was gone, or, which TF Serving does not do, when what lies in it has changed and come to rest: a
+    copy that was under way. The folder is looked at in `poll` and nowhere else. A version that a label or the policy names and that
+    is not there is told once, at the first look or when it goes.
 
     Args:
         name: the model's name in requests.
@@ -76,15 +80,20 @@ class ModelVersions:
         self.name, self.folder = name, folder
         self._policy, self._labels, self._load = policy or Policy(), labels or {}, load
         self._states: dict[int, VersionState] = {}
-        self._failed: set[int] = set()
+        self._failed: dict[int, _Contents] = {}  # what lay in the folder when it was tried
+        self._seen: dict[int, _Contents] = {}  # at the last look
+        self._absent: set[int] = set()
         self._lock = threading.Lock()  # held for book-keeping only, never while a model loads or runs
 
     def poll(self) -> None:
         """Makes memory agree with the folder. To be called from one thread at a time."""
         found = versions_in(self.folder)
-        self._failed &= found
+        self._tell_absent(found)
         wanted = self._policy.choose(found)
-        for version in sorted(wanted - self._failed):
+        self._failed = {
+            version: tried for version, tried in self._failed.items() if version in found and not self._has_been_completed(version, tried)
+        }
+        for version in sorted(wanted - set(self._failed)):
             if not self._is_loaded(version):
                 self._bring_up(version)
         with self._lock:
@@ -122,19 +131,18 @@ class ModelVersions:
                 state.users -= 1
                 self._close_if_idle(state)
 
-    def status(self, version: int | None = None, label: str | None = None) -> list[tuple[int, VersionState]]:
+    def status(self, version: int | None = None) -> list[tuple[int, VersionState]]:
         """Version numbers and states, the newest first.
 
         Raises:
-            StatusError: as `use`, and NOT_FOUND where the model never had a version.
+            StatusError: NOT_FOUND for a version that there never was, or where the model never had any.
         """
         with self._lock:
-            number = self._labelled(label) if label is not None else version
-            if number is not None and number not in self._states:
-                raise StatusError(Code.NOT_FOUND, f"Could not find version {number} of model {self.name}")
+            if version is not None and version not in self._states:
+                raise StatusError(Code.NOT_FOUND, f"Could not find version {version} of model {self.name}")
             if not self._states:
                 raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {self.name}")
-            return [(key, self._states[key]) for key in sorted(self._states, reverse=True) if number in (None, key)]
+            return [(key, self._states[key]) for key in sorted(self._states, reverse=True) if version in (None, key)]
 
     def close(self) -> None:
         """Unloads all. No request may be under way."""
@@ -144,11 +152,23 @@ class ModelVersions:
                     state.state = "UNLOADING"
                     self._close_if_idle(state)
 
+    def _tell_absent(self, found: set[int]) -> None:
+        absent = absent_pins(self._policy, self._labels, found)
+        for version in sorted(set(absent) - self._absent):
+            logger.error("%s: version %d, which %s names, is not in %s", self.name, version, absent[version], self.folder)
+        self._absent = set(absent)
+
+    def _has_been_completed(self, version: int, tried: _Contents) -> bool:
+        """Whether the folder of a version that failed has changed since, and no more since the last look."""
+        now, before = _contents(self.folder / str(version)), self._seen.get(version)
+        self._seen[version] = now
+        return now == before and now != tried
+
     def _is_loaded(self, version: int) -> bool:
         return version in self._states and self._states[version].state == "AVAILABLE"
 
     def _bring_up(self, version: int) -> None:
-        state = VersionState("LOADING")
+        state, contents = VersionState("LOADING"), _contents(self.folder / str(version))
         with self._lock:
             self._states[version] = state
         try:
@@ -156,7 +176,7 @@ class ModelVersions:
         except Exception as error:  # a model is made elsewhere: whatever is wrong with it must not end the server
             failure = status_of(error)
             logger.error("%s: version %d cannot be served: %s", self.name, version, failure)
-            self._failed.add(version)
+            self._failed[version] = self._seen[version] = contents
             with self._lock:
                 state.state, state.code, state.message = "END", failure.code, failure.message
             return
@@ -176,6 +196,13 @@ class ModelVersions:
         return number
 
 
+def absent_pins(policy: Policy, labels: Mapping[str, int], found: Collection[int]) -> dict[int, str]:
+    """The versions that a label or the policy names and that are not among those found, with what names them."""
+    named = {version: f"label {label}" for label, version in labels.items()}
+    named |= {version: "the policy" for version in policy.specific if version not in named}
+    return {version: what for version, what in named.items() if version not in found}
+
+
 def not_served(name: str, version: int | None = None) -> StatusError:
     """What a request for a model or version that is not in memory gets."""
     return StatusError(Code.NOT_FOUND, f"Servable not found for request: {f'Latest({name})' if version is None else f'Specific({name}, {version})'}")
@@ -187,3 +214,13 @@ def versions_in(folder: Path) -> set[int]:
         return set()
     names = (path.name for path in folder.iterdir() if path.is_dir() and path.name.isascii() and path.name.isdigit())
     return {int(name) for name in names if len(name) <= 19 and str(int(name)) == name and int(name) <= MAX_VERSION}
+
+
+def _contents(folder: Path) -> _Contents:
+    found = {}
+    for path in folder.rglob("*"):
+        try:
+            found[str(path.relative_to(folder))] = (path.stat().st_size, path.stat().st_mtime_ns)
+        except FileNotFoundError:  # gone between the two looks
+            continue
+    return found

@@ -1,7 +1,11 @@
 """Publication of an exported model: `<base>/<model>/<version>/` is whole or absent, and one command goes back.
 
 TF Serving takes any numeric folder live within a second of its appearance, even one without variables. So a version is completed
-under a name that is no number, forced to disk, and only then renamed. Reads a staged version folder; writes below `<base>/<model>`.
+under a name that is no number, judged there by a fresh process that loads it as the server does and replays its golden answers
+(`serving.verify`), forced to disk, and only then renamed. Reads a staged version folder; writes below `<base>/<model>`.
+
+Beyond the last --keep versions old ones are removed, but never one that a label or a policy of the model.config names, nor one that
+the server of --status serves. Without both it is not known what is served: then give --keep enough.
 """
 
 from __future__ import annotations
@@ -15,12 +19,17 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from ppm_tf.storage import writing
+from ppm_tf.terminal import printing
 from ppm_tf.workspace import sync, sync_folder
 from serving.layout import EXTRA, GOLDEN, WARMUP
+from serving.pins import CONFIG, Pins
+from serving.verify import verify_afresh
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +38,10 @@ _INCOMING, _OUTGOING, _WITHDRAWN = "incoming-", "outgoing-", "withdrawn-"  # no 
 _MOST = 2**63 - 1  # the server reads a version as int64
 
 
-def publish(staged: Path, base: Path, model: str, version: int | None = None, keep: int = 3) -> Path:
-    """Makes a staged version folder the live one, and removes versions beyond the last `keep`.
+def publish(
+    staged: Path, base: Path, model: str, version: int | None = None, keep: int = 3, pins: Pins | None = None, judge: Callable[[Path], Any] | None = None
+) -> Path:
+    """Makes a staged version folder the newest one, and removes versions beyond the last `keep` that nothing pins or serves.
 
     A folder that lies in `<base>/<model>` already is renamed; one from elsewhere is copied and stays. A process killed at any moment
     leaves whole versions only; what it left under other names is cleared by the next call. Files are made readable for everyone,
@@ -41,14 +52,16 @@ def publish(staged: Path, base: Path, model: str, version: int | None = None, ke
         base: folder of the exported models.
         model: name of the model.
         version: number to publish under; None: one above every number ever given out that can still be seen.
-        keep: versions that stay. The live one and the one below it, to go back to, stay in any case.
+        keep: versions that stay. The newest one and the one below it, to go back to, stay in any case.
+        pins: what else stays.
+        judge: called with the whole version before it goes live; what it raises ends the publication. None: `serving.verify.verify_afresh`.
 
     Returns:
         The published folder.
 
     Raises:
         FileNotFoundError: `staged` is not there.
-        ValueError: it is not complete, or the number is taken or not above the highest.
+        ValueError: it is not complete or does not answer as it should, or the number is taken or not above the highest.
         RuntimeError: another process publishes this model, or `staged` changed while it was copied.
     """
     start = time.monotonic()
@@ -67,6 +80,7 @@ def publish(staged: Path, base: Path, model: str, version: int | None = None, ke
         try:
             if incoming != staged:
                 _copy(staged, incoming)
+            (judge or verify_afresh)(incoming)
             _open_to_readers(incoming)
             sync(incoming)
         except BaseException:
@@ -77,12 +91,12 @@ def publish(staged: Path, base: Path, model: str, version: int | None = None, ke
         target = folder / str(number)
         os.rename(incoming, target)
         sync_folder(folder)
-        _prune(folder, max(keep, 2))
+        _prune(folder, max(keep, 2), pins or Pins())
     logger.info("publish: done in %.1f s, %d bytes, wrote %s", time.monotonic() - start, size, target)
     return target
 
 
-def rollback(base: Path, model: str, to: int | None = None) -> Path:
+def rollback(base: Path, model: str, to: int | None = None, pins: Pins | None = None) -> Path:
     """Goes back to an earlier version by withdrawing those above it; `restore` brings one back.
 
     Under the server's `latest` policy the highest number is live, so nothing else is needed. Their numbers are not given out again.
@@ -91,12 +105,13 @@ def rollback(base: Path, model: str, to: int | None = None) -> Path:
         base: folder of the exported models.
         model: name of the model.
         to: the version to be live; None: the one below the live one.
+        pins: what must stay.
 
     Returns:
         The folder of the version that is live now.
 
     Raises:
-        ValueError: there is no such version, it is live already, or it is not complete.
+        ValueError: there is no such version, it is live already, it is not complete, or a version above it is pinned.
         RuntimeError: another process publishes this model.
     """
     start, folder = time.monotonic(), _folder(base, model)
@@ -110,6 +125,9 @@ def rollback(base: Path, model: str, to: int | None = None) -> Path:
             raise ValueError(f"The version to go back to must be one of {found[:-1]}, below the live {found[-1]}, in {folder}. Received: {to}")
         target = _numbered(folder)[to]
         require_complete(target)
+        pinned = {number: what for number, what in (pins or Pins()).pinned().items() if number in found and number > to}
+        if pinned:
+            raise ValueError(f"A version that is withdrawn must be pinned by nothing. Received: {_told(pinned)}. Change the {CONFIG} first.")
         logger.info("rollback: start, from version %d to %d of %s", found[-1], to, folder)
         for number in found[found.index(to) + 1 :]:  # upwards: the live one goes last, so that none between is live for a moment
             os.rename(_numbered(folder)[number], folder / f"{_WITHDRAWN}{number}")
@@ -138,7 +156,7 @@ def restore(base: Path, model: str, version: int) -> Path:
 
 
 def versions(base: Path, model: str) -> list[int]:
-    """The published versions, rising; the last is live."""
+    """The published versions, rising; the last is the one that the server's `latest` policy takes live."""
     return _numbers(_folder(base, model))
 
 
@@ -204,7 +222,8 @@ def _next(folder: Path, version: int | None) -> int:
 
 def _copy(source: Path, target: Path) -> None:
     before = _contents(source)
-    shutil.copytree(source, target)
+    with writing(target, sum(before.values())):
+        shutil.copytree(source, target)
     if _contents(target) != before or _contents(source) != before:
         raise RuntimeError(f"The staged folder must not change while it is copied. Received: {source}, which did. Publish it when its export is done.")
 
@@ -219,16 +238,35 @@ def _open_to_readers(folder: Path) -> None:
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
-def _prune(folder: Path, keep: int) -> None:
+def _prune(folder: Path, keep: int, pins: Pins) -> None:
     """Removes all but the last `keep` versions, and as many withdrawn ones. The new version is live already, so a failure is only told."""
+    published = _numbers(folder)
+    old = published[:-keep]
+    absent = {number: what for number, what in pins.pinned().items() if number not in published}
+    if absent:
+        logger.warning("publish: versions that must be there are not: %s", _told(absent))
+    try:
+        kept = {number: why for number, why in pins.kept(published).items() if number in old}
+    except OSError as error:
+        logger.warning("publish: no old version is removed, since it is not known what is served: %s", error)
+        kept = dict.fromkeys(old, "perhaps served")
+    if kept:
+        logger.info("publish: beyond the last %d stay %s", keep, _told(kept))
     for prefix in ("", _WITHDRAWN):
         for number in _numbers(folder, prefix)[:-keep]:
+            if not prefix and number in kept:
+                continue
             path, outgoing = _numbered(folder, prefix)[number], folder / f"{_OUTGOING}{number}"
             try:
                 os.rename(path, outgoing)  # never a numeric folder that is half gone: a rollback could make it live
                 shutil.rmtree(outgoing)
+                logger.info("publish: removed %s, beyond the last %d", path, keep)
             except OSError as error:
                 logger.warning("publish: the new version is live, but the old %s could not be removed: %s", path, error)
+
+
+def _told(versions: dict[int, str]) -> str:
+    return ", ".join(f"{number} ({what})" for number, what in versions.items())
 
 
 def _clear(folder: Path, but: Path) -> None:
@@ -250,16 +288,20 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _list(base: Path, model: str) -> None:
-    folder, found = _folder(base, model), versions(base, model)
-    for number in found:
-        print(f"{number}\t{sum(_contents(_numbered(folder)[number]).values())} bytes{chr(9) + 'live' if number == found[-1] else ''}")
+def _list(base: Path, model: str, pins: Pins) -> None:
+    folder, found, states, pinned = _folder(base, model), versions(base, model), pins.states(), pins.pinned()
+    for number in sorted({*found, *pinned}):
+        size = f"{sum(_contents(_numbered(folder)[number]).values())} bytes" if number in found else "not there"
+        # what is live only the server knows: a version may be published and have failed to load
+        state = states.get(number, "unknown to the server" if pins.status else "newest" if number == found[-1] else "")
+        print("\t".join(part for part in (str(number), size, state, f"pinned by {pinned[number]}" if number in pinned else "") if part))
     for number in withdrawn(base, model):
         print(f"{number}\t{sum(_contents(folder / f'{_WITHDRAWN}{number}').values())} bytes\twithdrawn")
     if not found:
         print(f"no version in {folder}")
 
 
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on wrong usage, 1 on a failure the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m serving.publish", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -267,23 +309,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--base", type=Path, required=True, help="folder of the exported models")
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--version", type=int, help="number to publish under; by default one above the highest")
-    parser.add_argument("--keep", type=int, default=3, help="versions that stay (default 3; the live one and the one below it always do)")
+    parser.add_argument("--keep", type=int, default=3, help="versions that stay (default 3; the newest and the one below it always do)")
+    parser.add_argument("--model-config-file", "--model_config_file", type=Path, help=f"a model.config: what its labels and policy name stays (default: <base>/{CONFIG}, if it is there)")
+    parser.add_argument("--status", metavar="URL", help="the model's status at its server, http://host:8501/v1/models/NAME: what it serves stays, and --list tells its states")
     parser.add_argument("--rollback", nargs="?", type=int, const=-1, metavar="VERSION", help="go back to a version, or to the one below the live one")
     parser.add_argument("--restore", type=int, metavar="VERSION", help="bring a withdrawn version back")
-    parser.add_argument("--list", action="store_true", help="print the versions: number, bytes, live or withdrawn")
+    parser.add_argument("--list", action="store_true", help="print the versions: number, bytes, the server's state (with --status) or which is newest, what pins them; and those withdrawn")
     asked = parser.parse_args(arguments)
     if [asked.staged is not None, asked.rollback is not None, asked.restore is not None, asked.list].count(True) != 1:
         parser.error("give exactly one of: a staged folder, --rollback, --restore, --list")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     try:
+        pins = Pins.read(asked.base, asked.model, asked.model_config_file, asked.status)
         if asked.list:
-            _list(asked.base, asked.model)
+            _list(asked.base, asked.model, pins)
         elif asked.restore is not None:
             restore(asked.base, asked.model, asked.restore)
         elif asked.rollback is not None:
-            rollback(asked.base, asked.model, None if asked.rollback == -1 else asked.rollback)
+            rollback(asked.base, asked.model, None if asked.rollback == -1 else asked.rollback, pins)
         else:
-            publish(asked.staged, asked.base, asked.model, asked.version, asked.keep)
+            publish(asked.staged, asked.base, asked.model, asked.version, asked.keep, pins)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"serving.publish: {error}", file=sys.stderr)
         raise SystemExit(1) from None

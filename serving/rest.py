@@ -106,7 +106,7 @@ class RestApi:
         raise StatusError(Code.UNIMPLEMENTED, f"The local server does not run :{found['verb']}. Use :predict, or the real server.")
 
     def _status(self, found: Mapping[str, Any]) -> bytes:
-        lines = self._models.known(found["model"]).status(found["version"], found["label"])
+        lines = self._models.known(found["model"]).status(found["version"])  # a label is read over, as the real server does: all versions
         states = [
             {"version": str(version), "state": state.state, "status": {"error_code": state.code.name, "error_message": state.message}}
             for version, state in lines

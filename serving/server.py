@@ -10,7 +10,12 @@ records and gives TF Serving's answers and error codes. It is NOT TF Serving and
   - :classify and :regress are understood and never run;
   - stricter: bodies of at most --max-body-bytes (413), lists at most 32 deep (400), models with an op that this process does not
     know fail at load (there: at the first request), models with Python ops never run;
+  - kinder: a version that failed to load is tried again when its folder was completed (there: only after the folder was gone);
   - error texts agree where shared by tests/serving/test_contract.py, and quote long values shortened.
+
+What a request of an exported model holds, its model says (GET /v1/models/<model>/metadata). history_ids are given NEWEST FIRST, with
+history_times likewise; of a longer history than the training kept (max_history in assets.extra/export.json) the newest count, the rest
+is left out.
 
 --tfserving-binary runs the real tensorflow_model_server over the same models and port instead.
 """
@@ -27,8 +32,10 @@ import tempfile
 import threading
 from pathlib import Path
 
+from serving.client import printing
 from serving.loaded_version import INTRA_OP_THREADS, LoadedVersion
 from serving.model_config import find_models, read_model_config, write_model_config
+from serving.model_versions import absent_pins, versions_in
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +52,7 @@ class LocalServer:
         host, port: address; port 0 takes a free one.
         max_body_bytes: most bytes of a request's body.
         poll_seconds: between two looks at the disk; None never looks again.
+        log_requests: whether to log a line a request.
 
     Raises:
         OSError: the address is taken.
@@ -57,7 +65,9 @@ class LocalServer:
     ```
     """
 
-    def __init__(self, models, host: str = "127.0.0.1", port: int = 8501, max_body_bytes: int = MAX_BODY_BYTES, poll_seconds: float | None = 1.0):
+    def __init__(
+        self, models, host: str = "127.0.0.1", port: int = 8501, max_body_bytes: int = MAX_BODY_BYTES, poll_seconds: float | None = 1.0, log_requests: bool = False
+    ):
         import uvicorn
 
         from serving.asgi import application
@@ -70,7 +80,7 @@ class LocalServer:
         self._socket = socket.create_server((host, port), backlog=128)
         # Head and body of an answer are two writes: without this, the second waits 40 ms for the client's acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        app = application(RestApi(models), max_body_bytes)
+        app = application(RestApi(models), max_body_bytes, log_requests)
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_SECONDS_TO_END))
 
     @property
@@ -142,11 +152,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout-ms", type=int, default=30_000, help="longest run of a request in the model, then 504 (default: %(default)s)")
     parser.add_argument("--max-body-bytes", type=int, default=MAX_BODY_BYTES, help="most bytes of a request's body, then 413 (default: %(default)s)")
     parser.add_argument("--intra-op-threads", type=int, default=INTRA_OP_THREADS, help="threads that one operation may use, 0 for all cores (default: %(default)s)")
+    parser.add_argument("--log-requests", action="store_true", help="log a line a request: verb, path, code, bytes in and out, milliseconds, the message of an error")
     parser.add_argument("--tfserving-binary", metavar="PATH", help="run this tensorflow_model_server instead; it listens at all addresses")
     parser.add_argument("--grpc-port", type=int, default=8500, help="gRPC port, with --tfserving-binary only (default: %(default)s)")
     return parser
 
 
+@printing()
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on wrong arguments."""
     parser = _parser()
@@ -165,7 +177,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         models = Models(options.base, options.model_config_file, lambda folder: LoadedVersion(folder, options.timeout_ms, options.intra_op_threads))
-        server = LocalServer(models, options.host, options.port, options.max_body_bytes, options.poll_seconds)
+        server = LocalServer(models, options.host, options.port, options.max_body_bytes, options.poll_seconds, options.log_requests)
     except (OSError, ValueError, ImportError) as error:
         _refuse(error)
     server.run()
@@ -178,6 +190,9 @@ def _become_tfserving(options: argparse.Namespace) -> None:
             raise ValueError(f"--base must hold a model, <base>/<model>/<version>. Received: {options.base}, which holds none.")
         if shutil.which(options.tfserving_binary) is None:
             raise FileNotFoundError(f"--tfserving-binary must be a program. Received: {options.tfserving_binary}. Without it, the local server runs.")
+        for model in models:
+            for version, what in absent_pins(model.policy, model.labels, versions_in(model.folder)).items():
+                print(f"serving.server: {model.name}: version {version}, which {what} names, is not in {model.folder}", file=sys.stderr)
         command = tfserving_command(options.tfserving_binary, models, Path(tempfile.mkdtemp(prefix="model_config_")), options.port, options.grpc_port, options.intra_op_threads)
         os.execvp(command[0], command)
     except (OSError, ValueError) as error:

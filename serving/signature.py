@@ -12,6 +12,8 @@ from ppm_tf.data.ids import fingerprints, stored_ids
 from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
 from ppm_tf.models.ranking import RankingModel
 from serving.lookup import RowLookup, fingerprint
+from serving.times import check_times, in_seconds
+from serving.words import canonical_words
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Limits:
 class ServingModule(tf.Module):
     """Raw ids in, one probability a candidate and task out.
 
-    A row of a request is one user: its candidates `[B, N]`, its history `[B, T]` newest first, and what else is known. Ids that
+    A row of a request is one user: its candidates `[B, N]`, its history `[B, T]` newest first, and what else is known. Of a history
+    longer than those of the training the newest behaviours count, as there. Times count what the training's log counted
+    (`schema.time_unit`), and ids and words have the spelling they have there. Ids that
     the catalog does not hold are unknown items, and users without a row of their own share hashed ones, as in training. The pad
     id fills rows up; a padding candidate is scored too, and its score means nothing.
 
@@ -57,6 +61,7 @@ class ServingModule(tf.Module):
         self.words = {
             f"{field.side}_{field.name}": RowLookup(fingerprints(pa.array(field.vocabulary, pa.string())), f"{field.side}_{field.name}") for field in schema.fields if field.side != "item"
         }
+        self._numeric = frozenset(f"{field.side}_{field.name}" for field in schema.fields if field.numeric)
         self._has_users = model.embedding.users is not None
         free_catalog_variables(model)
         self.variables_of_model = [variable.value for variable in model.variables]
@@ -88,23 +93,23 @@ class ServingModule(tf.Module):
         rank = {name: len(spec.shape) for name, spec in self.inputs().items()}
         # The server does not check declared shapes; these ops do, and their failure is a 400.
         inputs = {name: tf.ensure_shape(value, [None] * rank[name]) for name, value in inputs.items()}
-        requests, candidates, length = tf.shape(inputs["candidate_ids"])[0], tf.shape(inputs["candidate_ids"])[1], tf.shape(inputs["history_ids"])[1]
+        requests, candidates = tf.shape(inputs["candidate_ids"])[0], tf.shape(inputs["candidate_ids"])[1]
         checks = [
             tf.debugging.assert_equal(tf.shape(value)[0], requests, f"{name} must have one row a request, as candidate_ids has.") for name, value in inputs.items() if name != "candidate_ids"
         ]
         checks += [
             tf.debugging.assert_positive(candidates, "candidate_ids must hold at least one candidate a request."),
             tf.debugging.assert_less_equal(candidates, self._limits.candidates, f"candidate_ids must hold at most {self._limits.candidates} candidates a request."),
-            tf.debugging.assert_less_equal(length, schema.history_length, f"history_ids must hold at most {schema.history_length} behaviours a request, the newest ones."),
         ]
         if schema.has_time:
-            checks.append(tf.debugging.assert_equal(tf.shape(inputs["history_times"]), tf.shape(inputs["history_ids"]), "history_times must have the shape of history_ids."))
+            checks += check_times(inputs["time"], inputs["history_times"], self._is_padding(inputs["history_ids"]), schema)
         with tf.control_dependencies(checks):  # nothing is computed from a request that is not what it should be
             inputs = {name: tf.identity(value) for name, value in inputs.items()}
+        inputs |= {name: inputs[name][:, : schema.history_length] for name in ("history_ids", "history_times") if name in inputs}  # the newest come first
         batch = {"item": self.rows_of(inputs["candidate_ids"]), "history": self.rows_of(inputs["history_ids"])}
-        batch["user_id"] = _stored(inputs["user_id"]) if self._has_users else tf.zeros([requests], tf.int64)
+        batch["user_id"] = self._stored(inputs["user_id"]) if self._has_users else tf.zeros([requests], tf.int64)
         if schema.has_time:
-            batch |= {"time": inputs["time"], "history_time": inputs["history_times"]}
+            batch |= {"time": in_seconds(inputs["time"], schema.time_unit), "history_time": in_seconds(inputs["history_times"], schema.time_unit)}
         for side in ("user", "context"):
             fields = schema.side(side)
             if fields:
@@ -119,12 +124,18 @@ class ServingModule(tf.Module):
 
     def rows_of(self, ids: tf.Tensor) -> tf.Tensor:
         """Catalog rows of raw item ids: padding, unknown, or the item's."""
-        padding = ids == (self._limits.pad_id if self._integers else "")
-        places = self.items(_stored(ids))
+        padding, places = self._is_padding(ids), self.items(self._stored(ids))
         return tf.where(padding, PADDING_ROW, tf.where(places >= 0, places + FIRST_ROW, UNKNOWN_ROW))
 
+    def _is_padding(self, ids: tf.Tensor) -> tf.Tensor:
+        return ids == self._limits.pad_id if self._integers else canonical_words(ids, self._schema.missing) == ""
+
+    def _stored(self, ids: tf.Tensor) -> tf.Tensor:
+        return fingerprint(canonical_words(ids, self._schema.missing)) if ids.dtype == tf.string else ids
+
     def _word_rows(self, name: str, words: tf.Tensor, width: int) -> tf.Tensor:
-        """Vocabulary rows `[B, width]` of a field's values `[B, M]`; "" is no value, further ones are left out."""
+        """Vocabulary rows `[B, width]` of a field's values `[B, M]`; "" and its like are no value, further ones are left out."""
+        words = canonical_words(words, self._schema.missing, name in self._numeric)
         places = self.words[name](fingerprint(words))
         rows = tf.where(words == "", PADDING_ROW, tf.where(places >= 0, places + FIRST_ROW, UNKNOWN_ROW))[:, :width]
         return tf.pad(rows, [[0, 0], [0, width - tf.shape(rows)[1]]])
@@ -140,7 +151,3 @@ def free_catalog_variables(model: RankingModel) -> None:
         for variable in getattr(layer, "cached_variables", ()):
             value = variable.value
             variable._value = tf.Variable(value, trainable=False, shape=[None, *value.shape[1:]], dtype=value.dtype, name=variable.name)
-
-
-def _stored(ids: tf.Tensor) -> tf.Tensor:
-    return fingerprint(ids) if ids.dtype == tf.string else ids

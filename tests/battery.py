@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from ppm_tf.layers.features import Features
 from ppm_tf.losses import binary_cross_entropy
+from serving.graph_check import check_graph
 
 
 def check_layer(cls, init, inputs, output_shapes, trainable_weights):
@@ -310,5 +312,6 @@ def _check_backbone_export(backbone, features, logits):
     module.score = score
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": score})
+        check_graph(Path(folder))
         loaded = tf.saved_model.load(folder)
     np.testing.assert_allclose(loaded.signatures["serving_default"](**tensors)["logits"], logits, atol=1e-5)

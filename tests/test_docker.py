@@ -1,6 +1,5 @@
 """The files in docker/, each by its own tool where that is installed, and otherwise by what can be read from them."""
 
-import json
 import os
 import re
 import shutil
@@ -8,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,6 @@ from tests.docker_tools import DOCKER, METRICS, Server, run, tool
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
-# as tensorflow_serving/servables/tensorflow/util.cc, saved_model_warmup_util.cc and tensorflow/cc/saved_model/loader.cc name them
-SERVER_METRICS = {
-    ":tensorflow:serving:request_count": {"model_name", "status"},
-    ":tensorflow:serving:request_latency_bucket": {"model_name", "API", "entrypoint", "le"},
-    ":tensorflow:serving:runtime_latency_bucket": {"model_name", "API", "runtime", "le"},
-    ":tensorflow:serving:model_warmup_latency_sum": {"model_path", "status"},
-    ":tensorflow:serving:model_warmup_latency_count": {"model_path", "status"},
-    ":tensorflow:cc:saved_model:load_latency": {"model_path"},
-    ":tensorflow:cc:saved_model:load_attempt_count": {"model_path", "status"},
-}
 
 
 def message(name, fields):
@@ -96,9 +86,19 @@ def test_metrics_are_where_prometheus_looks():
     fields["MonitoringConfig"] = {"prometheus_config": (11, 1, ".tensorflow.serving.PrometheusConfig")}
     config = parsed("monitoring.config", message("MonitoringConfig", fields)())
     assert config.prometheus_config.enable
-    (scrape,) = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    scrape, _ = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())["scrape_configs"]
     assert config.prometheus_config.path == scrape["metrics_path"] == METRICS
     assert scrape["static_configs"] == [{"targets": ["model:8501"]}]
+
+
+def test_prometheus_asks_for_each_label_that_the_server_is_told_of():
+    """For the metadata, which the server gives of a loaded version alone."""
+    config = model_config("model.labels.config")
+    _, job = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert job["job_name"] == "labels"
+    assert set(job["static_configs"][0]["targets"]) == {f"http://model:8501/v1/models/{config.name}/labels/{label}/metadata" for label in config.version_labels}
+    assert COMPOSE["services"]["prober"]["profiles"] == ["labels"]
+    assert job["relabel_configs"][-1]["replacement"] == "prober:9115"
 
 
 # The images
@@ -128,6 +128,15 @@ def test_an_image_is_pinned_small_and_not_roots(name, context, base, variant):
     assert (context / ".dockerignore").read_text().splitlines()[1] == "*"  # all else stays out, secrets too
 
 
+def test_nothing_that_tools_leave_in_the_packages_goes_to_a_builder():
+    left = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line.removeprefix("**/") for line in left[max(place for place, line in enumerate(left) if line.startswith("!")) :] if line.startswith("**/")]
+    for name in ("__pycache__", "a.pyc", "ppm_tf.egg-info", ".DS_Store", ".env", ".ipynb_checkpoints", ".ruff_cache", "a.py~", ".a.py.swp", "a.py.orig"):
+        assert any(fnmatch(name, pattern) for pattern in patterns), name
+    for path in (*(ROOT / "ppm_tf").rglob("*.py"), *(ROOT / "configs").rglob("*.yaml")):
+        assert not any(fnmatch(part, pattern) for part in path.relative_to(ROOT).parts for pattern in patterns), path
+
+
 @pytest.mark.parametrize("name", ["entrypoint", "healthcheck"])
 def test_scripts_run_and_shellcheck_finds_nothing(name):
     assert os.access(DOCKER / f"{name}.sh", os.X_OK)
@@ -154,11 +163,11 @@ def started(tmp_path):
     (tmp_path / "sleep").write_text('#!/bin/sh\necho "drains $1 s"\n')
     for path in (server, tmp_path / "sleep"):
         path.chmod(0o755)
-    running = []
+    running, errors = [], (tmp_path / "errors").open("w")
 
     def start(*arguments, **environment):
         environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DRAINING_FILE": str(tmp_path / "draining"), **environment}
-        running.append(subprocess.Popen([DOCKER / "entrypoint.sh", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        running.append(subprocess.Popen([DOCKER / "entrypoint.sh", *arguments], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True))
         return running[-1]
 
     yield start
@@ -166,6 +175,7 @@ def started(tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
+    errors.close()
 
 
 def test_the_server_gets_safe_flags(started):
@@ -184,6 +194,23 @@ def test_the_server_gets_safe_flags(started):
         folder, _, file = flags[name].rpartition("/")
         assert folder == "/etc/tfserving"
         assert (DOCKER / file).exists()
+
+
+def test_versions_that_are_named_and_absent_are_said_at_the_start(started, tmp_path):
+    """Of each model its own; not those in comments, and not the number of versions of a policy."""
+    for name, version in (("one", 1), ("one", 3), ("two", 2)):
+        (tmp_path / name / str(version)).mkdir(parents=True)
+    (tmp_path / "model.config").write_text(
+        "model_config_list { # versions: 9\n"
+        f'config {{ name: "one" base_path: "{tmp_path}/one" model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}\n'
+        f'  version_labels {{ key: "stable" value: 3 }} version_labels {{ key: "canary" value: 4 }} }}\n'
+        f'config {{ base_path: "{tmp_path}/two" model_version_policy {{ latest {{ num_versions: 5 }} }} version_labels {{ key: "stable" value: 2 }} }}\n'
+        "}"
+    )
+    process = started(MODEL_CONFIG=str(tmp_path / "model.config"), END="0")
+    process.communicate()
+    said = (tmp_path / "errors").read_text().splitlines()
+    assert said == [f"{tmp_path}/model.config names version {number}, and {tmp_path}/one/{number} is not there" for number in (2, 4)]
 
 
 def test_session_parallelism_can_stand_in_for_the_threads_of_an_operation(started):
@@ -238,81 +265,6 @@ def test_a_server_without_a_version_is_not_healthy(server, tmp_path):
         assert health(free.getsockname()[1], tmp_path)[0] != 0
 
 
-# Prometheus and Grafana
-
-
-def expressions():
-    """Every PromQL expression by where it stands, with Grafana's variables filled in."""
-    rules = yaml.safe_load((DOCKER / "monitoring/alerts.yml").read_text())["groups"][0]["rules"]
-    found = {rule["alert"]: rule["expr"] for rule in rules}
-    for panel in json.loads((DOCKER / "monitoring/dashboards/ranker.json").read_text())["panels"]:
-        for target in panel["targets"]:
-            found[f"{panel['title']} {target['refId']}"] = target["expr"].replace("$__rate_interval", "5m").replace("$model", ".*")
-    return found
-
-
-def test_expressions_use_metrics_and_labels_that_the_server_has():
-    used = set()
-    for where, text in expressions().items():
-        for name, labels in re.findall(r"(:tensorflow:[\w:]+)(?:\{([^}]*)\})?", text):
-            assert set(re.findall(r"(\w+)[=!]", labels)) <= SERVER_METRICS[name], where
-            used.add(name)
-        if not re.search(":tensorflow:", text):
-            assert 'up{job="tf-serving"}' in text, where
-    assert used == set(SERVER_METRICS)
-
-
-def test_promtool_accepts_the_configuration_and_every_expression(tmp_path):
-    promtool = tool("promtool")
-    config = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())
-    config["rule_files"] = [str(DOCKER / "monitoring/alerts.yml")]
-    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    assert "5 rules found" in run(promtool, "check", "config", tmp_path / "prometheus.yml")
-    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions().values())]
-    (tmp_path / "panels.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
-    assert f"{len(rules)} rules found" in run(promtool, "check", "rules", tmp_path / "panels.yml")
-
-
-def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path):
-    count, model = ":tensorflow:serving:request_count", 'model_name="ranker"'
-    load, bucket = ":tensorflow:cc:saved_model:load_attempt_count", f':tensorflow:serving:request_latency_bucket{{{model},API="Predict",entrypoint="REST"'
-    good = {'up{job="tf-serving"}': "1x60", f'{count}{{{model},status="OK"}}': "0+600x60", load + '{model_path="1",status="success"}': "1x60"}
-    good |= {f'{bucket},le="{le}"}}': "0+600x60" for le in ("10000", "100000", "+Inf")}
-    cases = [
-        ({}, []),
-        ({'up{job="tf-serving"}': "1x5 0x55"}, ["ModelServerDown"]),
-        ({load + '{model_path="2",status="fail"}': "_x25 1x35"}, ["ModelLoadFailed"]),  # at 30 min
-        ({load + '{model_path="2",status="fail"}': "1x60"}, []),  # long ago
-        ({f'{count}{{{model},status="NOT_FOUND"}}': "0+12x60"}, ["RequestsFail"]),
-        ({f'{count}{{{model},status="NOT_FOUND"}}': "0+3x60"}, []),
-        ({f'{count}{{{model},status="INVALID_ARGUMENT"}}': "0+60x60"}, ["RequestsMalformed"]),
-        ({f'{bucket},le="100000"}}': "0+590x60", f'{bucket},le="10000"}}': "0+500x60", f'{bucket},le="180000"}}': "0+600x60"}, ["LatencyHigh"]),
-    ]
-    alerts = {"ModelServerDown", "ModelLoadFailed", "RequestsFail", "RequestsMalformed", "LatencyHigh"}
-    tests = []
-    for number, (changes, firing) in enumerate(cases):
-        series = [{"series": name, "values": values} for name, values in (good | changes).items()]
-        # count() of the firing alerts: what they say is not compared
-        checks = [
-            {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)', "eval_time": "30m", "exp_samples": [{"value": float(name in firing)}]}
-            for name in sorted(alerts)
-        ]
-        tests.append({"name": str(number), "interval": "1m", "input_series": series, "promql_expr_test": [c | {"exp_samples": [{"labels": "{}", **c["exp_samples"][0]}]} for c in checks]})
-    (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump({"rule_files": [str(DOCKER / "monitoring/alerts.yml")], "evaluation_interval": "15s", "tests": tests}))
-    assert "SUCCESS" in run(tool("promtool"), "test", "rules", tmp_path / "alerts.test.yml")
-
-
-def test_the_dashboard_is_provisioned_from_one_data_source():
-    (source,) = yaml.safe_load((DOCKER / "monitoring/datasource.yaml").read_text())["datasources"]
-    board = json.loads((DOCKER / "monitoring/dashboards/ranker.json").read_text())
-    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {source["uid"]}
-    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-    (provider,) = yaml.safe_load((DOCKER / "monitoring/dashboards.yaml").read_text())["providers"]
-    assert any(volume.endswith(f":{provider['options']['path']}:ro") for volume in COMPOSE["services"]["grafana"]["volumes"])
-    assert source["url"] == "http://prometheus:9090"
-    assert "prometheus" in COMPOSE["services"]
-
-
 # Compose
 
 
@@ -344,7 +296,7 @@ def test_a_service_can_write_to_its_volumes_only(name):
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    for volume in service["volumes"]:
+    for volume in service.get("volumes", []):
         if isinstance(volume, dict):
             assert volume["read_only"]
             assert volume["source"].startswith("${EXPORTS:?") or (DOCKER / volume["source"]).is_file()

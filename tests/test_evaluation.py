@@ -397,6 +397,15 @@ def test_collect_counts_the_behaviours_of_a_request():
     assert collect([(batch, np.full((2, 2), 0.5))], ("click",)).history is None
 
 
+def test_collect_names_items_and_times_as_the_log_does(tmp_path):
+    batch = {"item": np.array([[3, 2], [4, 0]]), "labels": np.zeros((2, 2, 1)), "request": np.array([1, 2]), "user_id": np.array([5, 6]), "time": np.array([70, 80])}
+    for ids, expected in ((np.array([10, 20, 30]), [20, 10, 30]), (np.array(["b1", "\u00fcx", "c"], object), ["\u00fcx", "b1", "c"])):
+        save_scores(collect([(batch, np.full((2, 2), 0.5))], ("click",), ids), tmp_path / "scores.npz")
+        with np.load(tmp_path / "scores.npz") as columns:  # without pickles
+            assert columns["item_id"].tolist() == expected
+            assert columns["time"].tolist() == [70, 70, 80]
+
+
 def test_collect_needs_a_batch():
     with pytest.raises(ValueError, match="There must be a batch to evaluate. Received: none"):
         collect([], ("click",))

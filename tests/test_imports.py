@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = [
-    {"config", "workspace"},
+    {"config", "storage", "terminal", "workspace"},
     {"data"},
     {"layers"},
     {"losses", "metrics"},

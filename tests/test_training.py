@@ -80,6 +80,15 @@ def test_a_smaller_figure_may_be_the_better_one(data, tmp_path):
     assert (result.steps, result.best_step, result.best, result.stopped_early) == (15, 10, 0.4, True)
 
 
+@pytest.mark.parametrize("undefined", [float("nan"), float("-inf")])
+def test_a_criterion_that_is_no_number_is_an_error_and_no_miss(data, tmp_path, undefined):
+    """As a miss it would end the training at its first looks, with the weights of the first."""
+    settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
+    aucs = iter([0.6, undefined])
+    with pytest.raises(training.UndefinedCriterion, match=r"must be a number\. Received: auc (nan|-inf) at step 10 of 40, with log_loss 0\.5000\. Remedy: look at the held-out part"):
+        training_run.run(data, tmp_path, settings, lambda model: {"auc": next(aucs), "log_loss": 0.5})
+
+
 def test_early_stopping_returns_the_best_weights(data, tmp_path):
     settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
     aucs, seen = iter([0.6, 0.7, 0.65]), []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
-from pipelines.stage import configure_logging
+from pipelines.stage import configure_logging, explained
 from ppm_tf.config import ConfigError, describe, load
+from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
 
 # word -> where its function is, as module:name; each is called with (config, workspace)
@@ -25,28 +27,28 @@ _SECTIONS = ("run", "data", "text", "image", "embed", "ppm", "train", "model", "
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on a wrong setting, 1 if a cell of a grid failed."""
-    import importlib
-
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments):
-        about = (importlib.import_module("pipelines.benchmark").__doc__ or "").strip()
-        print(f"{about}\n\nSettings, with their defaults:\n{describe(_SECTIONS)}")
-        return
-    what = arguments[0] if arguments else ""
-    if what.endswith((".yaml", ".yml")):
-        _grid(what, arguments[1:])
-        return
-    if what not in BENCHMARKS:
-        print(f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: {what or 'none'}. See --help.", file=sys.stderr)
-        raise SystemExit(2)
-    try:
-        config = load(arguments[1:])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
-    configure_logging()
-    module, name = BENCHMARKS[what].split(":")
-    getattr(importlib.import_module(module), name)(config, Workspace(config.run))
+    with printing():
+        if {"-h", "--help"} & set(arguments):
+            about = (importlib.import_module("pipelines.benchmark").__doc__ or "").strip()
+            print(f"{about}\n\nSettings, with their defaults:\n{describe(_SECTIONS)}")
+            return
+        what = arguments[0] if arguments else ""
+        if what.endswith((".yaml", ".yml")):
+            _grid(what, arguments[1:])
+            return
+        if what not in BENCHMARKS:
+            print(f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: {what or 'none'}. See --help.", file=sys.stderr)
+            raise SystemExit(2)
+        try:
+            config = load(arguments[1:])
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        configure_logging()
+        module, name = BENCHMARKS[what].split(":")
+        with explained("pipelines.benchmark", config.run):
+            getattr(importlib.import_module(module), name)(config, Workspace(config.run))
 
 
 def _grid(file: str, overrides: list[str]) -> None:
@@ -62,7 +64,8 @@ def _grid(file: str, overrides: list[str]) -> None:
 
     configure_logging()
     name = Path(file).stem
-    failed = run(benchmark, cells, Path(benchmark.run) / "benchmark" / name, name, " ".join(("python -m pipelines.benchmark", file, *overrides)))
+    with explained("pipelines.benchmark", benchmark.run):
+        failed = run(benchmark, cells, Path(benchmark.run) / "benchmark" / name, name, " ".join(("python -m pipelines.benchmark", file, *overrides)))
     if failed:
         print(f"{failed} of {len(cells)} cells failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)
         raise SystemExit(1)

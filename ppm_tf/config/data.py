@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ppm_tf.config.section import PositiveInt, Section, Share
 
@@ -17,13 +17,26 @@ class FieldColumn(Section):
     column: str = Field(description="name of the column")
     separator: str | None = Field(None, description="splits one string into several values, such as '|' for 'Comedy|Drama'; list columns need none")
     min_count: PositiveInt = Field(1, description="values seen fewer times than this are treated as unknown")
+    type: Literal["auto", "number", "string"] = Field("auto", description="number: 1e3, 1000 and 1000.0 are one value; string: 1e3 is a word; auto: number where every value of all files is one")
 
 
 class LabelColumn(Section):
     """The column that holds one task's label."""
 
     column: str = Field(description="name of the column")
-    at_least: float | None = Field(None, description="values from here on are positive, e.g. 4 for ratings; without it the column must hold 0, 1 or null")
+    at_least: float | None = Field(None, description="values from here on are positive, e.g. 4 for ratings; without it the column must hold 0, 1, true, false, yes, no or nothing")
+    equals: tuple[str, ...] | None = Field(None, description="words that are positive, e.g. click for an event column; all other words are negative")
+
+    @field_validator("equals", mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> LabelColumn:
+        if self.at_least is not None and self.equals is not None:
+            raise ValueError(f"at_least and equals exclude each other. Received: at_least: {self.at_least}, equals: {', '.join(self.equals)}")
+        return self
 
 
 def _column(value: Any) -> Any:
@@ -35,11 +48,16 @@ Fields = dict[str, Annotated[FieldColumn, BeforeValidator(_column)]]
 Labels = dict[str, Annotated[LabelColumn, BeforeValidator(_column)]]
 
 
+IdType = Literal["auto", "int", "string"]
+_ID_TYPE = "how ids are kept and served: int: rows with another id are refused or set aside; string: any; auto: int where every id of all files is a whole number"
+
+
 class ItemFiles(Section):
     """The item file: one row an item."""
 
     files: str = Field("items.parquet", description="file or glob inside data.path (Parquet, CSV, CSV.gz, JSONL, JSONL.gz)")
     id: str = Field("item_id", description="column of the item id (integers or strings)")
+    id_type: IdType = Field("auto", description=_ID_TYPE)
     text: tuple[str, ...] = Field((), description="columns joined, in this order, to the item's text")
     text_files: str | None = Field(None, description="file that holds the text columns, joined by id, if not the item file")
     image: str | None = Field(None, description="column of the encoded image (bytes), or of its path inside data.path or on any Beam file system (gs://...)")
@@ -62,10 +80,12 @@ class LogFiles(Section):
 
     files: str = Field("interactions.parquet", description="file or glob inside data.path")
     user: str = Field("user_id", description="column of the user id")
+    user_id_type: IdType = Field("auto", description=_ID_TYPE)
     item: str = Field("item_id", description="column of the item id")
-    time: str | None = Field(None, description="column of the time: seconds since 1970, a timestamp type, or steps (see time_unit)")
-    time_unit: Literal["s", "ms", "step"] = Field("s", description="unit of an integer time column; step: it counts a user's rows, where there is no clock")
+    time: str | None = Field(None, description="column of the time: a timestamp type, its text, or numbers (see time_unit)")
+    time_unit: Literal["auto", "s", "ms", "us", "ns", "yyyymmdd", "yyyymmddhhmmss", "step"] = Field("auto", description="what the numbers of the time column count: s, ms, us, ns since 1970; yyyymmdd or yyyymmddhhmmss: dates written as numbers, in UTC; step: a user's rows, where there is no clock; auto: seconds, refused where the numbers look like another unit")
     order: str | None = Field(None, description="column that orders a user's rows where there is no time, or within equal times")
+    rows_in_order: bool = Field(False, description="rows of equal time stand in their order in the files (by file name, then by row); data.log.order says it by a column")
     request: str | None = Field(None, description="column of the request (impression) id, for data.requests=column; rows without one enter histories only")
     slot: str | None = Field(None, description="column of the display position of the item in its request (0 = first)")
     labels: Labels = Field({"click": LabelColumn(column="click")}, min_length=1, description="task -> label column; the first task is the one PPM is pre-trained on")
@@ -135,6 +155,9 @@ class DataSettings(Section):
     split: SplitSettings = Field(SplitSettings(), description="how the log is cut")
     shards: PositiveInt = Field(16, description="partitions of users; each becomes one TFRecord shard a split and is held in memory once")
     compression: Literal["gzip", "none"] = Field("gzip", description="compression of the sample shards")
+    missing: tuple[str, ...] = Field(("", "\\N", "NULL", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>"), description="words that mean: nothing is here, in every file format and column; white space around them does not count")
+    repeats: Literal["merge", "drop", "keep", "refuse"] = Field("merge", description="an event in several rows (of one user and item, in one request or at one time): merge: one row, positive where any of them is; drop: the first row counts; keep: all count, and none is in the history of another; refuse")
+    mixed_requests: Literal["first", "drop", "refuse"] = Field("first", description="a request whose rows differ in a field of the request: first: its first row counts; drop: it is set aside; refuse")
     max_rejected: Share = Field(0.001, description="share of log rows that may be set aside (unknown item, missing id) before preparation is refused")
 
 

@@ -56,6 +56,11 @@ class ItemCatalog:
         return self._file().read(columns=["text"]).column("text").to_pylist()
 
     @property
+    def id_type(self) -> str:
+        """How the ids are kept: `"int"` or `"string"`."""
+        return "int" if pa.types.is_integer(self.ids.type) else "string"
+
+    @property
     def images(self) -> Images:
         """Encoded images, `[num_items]`, read when they are asked for; `None` where an item has none."""
         return Images(self._file())

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from ppm_tf.config import ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ROW_GROUP
-from ppm_tf.data.column_values import Place, numbers, texts
-from ppm_tf.data.ids import IdIndex, typed_ids
+from ppm_tf.data.column_forms import ColumnForm
+from ppm_tf.data.column_survey import is_numeric, survey_column
+from ppm_tf.data.column_values import Place, numbers, present, texts
+from ppm_tf.data.ids import IdIndex, refuse_inexact, typed_ids
 from ppm_tf.data.image_files import check_paths, full_path, read_files
 from ppm_tf.data.rejected import Rejected
 from ppm_tf.data.schema import FIRST_ROW, Field
@@ -24,11 +26,15 @@ from ppm_tf.data.spool import Spool
 from ppm_tf.data.vocabulary import FieldBuilder
 
 MISSING_IMAGE = "image file not found"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
 class CatalogReport:
-    """What a catalog holds: its fields, how many items have a text or an image, rows of repeated ids, image files not there."""
+    """What a catalog holds: its fields, how many items have a text or an image, rows of repeated ids, image files not there.
+
+    `has_texts` says whether texts were asked for, `empty` names the numeric columns without a value, `beyond` counts, by numeric column, the values that no float32 holds.
+    """
 
     fields: tuple[Field, ...]
     num_items: int
@@ -36,6 +42,9 @@ class CatalogReport:
     with_image: int = 0
     repeated_rows: int = 0
     missing_images: Rejected = field(default_factory=Rejected)
+    beyond: dict[str, int] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
+    has_texts: bool = False
 
 
 def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows: int = 65536) -> CatalogReport:
@@ -56,25 +65,28 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
     """
     folder.mkdir(parents=True, exist_ok=True)
     items = columns.items
-    builders = {name: FieldBuilder(column.separator, column.min_count) for name, column in items.fields.items()}
+    forms = _survey(columns)
+    numeric = {name: is_numeric(column, forms[column.column]) for name, column in items.fields.items()}
+    builders = {name: FieldBuilder(column.separator, column.min_count, columns.missing, numeric[name]) for name, column in items.fields.items()}
     rows, places = _read_ids(columns, id_type, batch_rows)
     first = _first_rows(rows, places, items.repeated)
-    values = _read_attributes(columns, batch_rows, builders, first)
+    values, beyond = _read_attributes(columns, batch_rows, builders, first)
     ids = rows if first is None else rows.filter(pa.array(first))
     np.savez(folder / "numbers.npz", **{name: np.concatenate([np.full(FIRST_ROW, np.nan, np.float32), *parts]) for name, parts in values.items()})
     fields, tables = [], {}
     for name, builder in builders.items():
         words, encoded = builder.finish()
-        fields.append(Field(name, "item", words, encoded.shape[1]))
+        fields.append(Field(name, "item", words, encoded.shape[1], numeric[name]))
         tables[name] = np.concatenate([np.zeros((FIRST_ROW, encoded.shape[1]), np.int32), encoded])
     np.savez(folder / "fields.npz", **tables)
-    report = CatalogReport(tuple(fields), len(ids), repeated_rows=len(rows) - len(ids))
+    report = CatalogReport(tuple(fields), len(ids), repeated_rows=len(rows) - len(ids), beyond=beyond, has_texts=bool(items.text))
+    report.empty = [name for name, parts in values.items() if all(np.isnan(part).all() for part in parts)]
     with ExitStack() as stack:
         text = stack.enter_context(Spool(folder / "text.spool", len(ids)))
         image = stack.enter_context(Spool(folder / "image.spool", len(ids)))
         index = IdIndex(ids)
         if items.text:
-            _spool_texts(columns, index, text, batch_rows)
+            _spool_texts(columns, index, text, batch_rows, [forms[name].numeric for name in items.text])
         are_paths = bool(items.image) and _spool_images(columns, index, image, batch_rows)
 
         def read_images(start: int, stop: int) -> list[bytes | None]:
@@ -89,7 +101,8 @@ def _read_ids(columns: ColumnarData, id_type: str, batch_rows: int) -> tuple[pa.
     """The id of every row of the item files; and where the rows come from: each batch's first row among all, and its place."""
     items, ids, places, count = columns.items, [], [], 0
     for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", [items.id], batch_rows):
-        found = typed_ids(batch.column(items.id), id_type)
+        refuse_inexact(batch.column(items.id), place)
+        found = typed_ids(batch.column(items.id), id_type, columns.missing)
         if found.null_count:
             index = pc.index(found.is_null(), True).as_py()
             raise ValueError(
@@ -127,9 +140,10 @@ def _first_rows(ids: pa.Array, places: list[tuple[int, Place]], repeated: str) -
 
 def _read_attributes(
     columns: ColumnarData, batch_rows: int, builders: dict[str, FieldBuilder], first: np.ndarray | None
-) -> dict[str, list[np.ndarray]]:
-    """Numbers of all items by column; fills the builders of the fields. Only rows marked in `first` count."""
+) -> tuple[dict[str, list[np.ndarray]], dict[str, int]]:
+    """Numbers of all items by column, and how many are too large to be any; fills the builders of the fields. Only rows marked in `first` count."""
     items = columns.items
+    beyond = dict.fromkeys(items.numbers, 0)
     values: dict[str, list[np.ndarray]] = {name: [] for name in items.numbers}
     wanted = [*(column.column for column in items.fields.values()), *items.numbers]
     row = 0
@@ -140,18 +154,38 @@ def _read_attributes(
             cells = batch.column(column.column)
             builders[name].add(cells if first is None else cells.filter(pa.array(kept)))
         for name in items.numbers:
-            found = numbers(batch.column(name), Place(place.path, name, "data.items.numbers", place.first_row))
-            values[name].append(found[kept].astype(np.float32))
-    return values
+            found = numbers(batch.column(name), Place(place.path, name, "data.items.numbers", place.first_row), columns.missing)[kept]
+            # The largest double is a sentinel that databases write for nothing; no float32 holds it.
+            beyond[name] += int((np.abs(found) > _LARGEST).sum())
+            values[name].append(np.where(np.abs(found) > _LARGEST, np.nan, found).astype(np.float32))
+    return values, {name: count for name, count in beyond.items() if count}
 
 
-def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> None:
+def _survey(columns: ColumnarData) -> dict[str, ColumnForm]:
+    """What each column of fields and texts holds, over all item files."""
+    items = columns.items
+    forms = {}
+    for field in items.fields.values():
+        forms[field.column] = survey_column(columns.path, items.files, "data.items.files", field.column, field.separator, columns.missing)
+    pattern, setting = (items.text_files, "data.items.text_files") if items.text_files else (items.files, "data.items.files")
+    for name in items.text:
+        forms.setdefault(name, survey_column(columns.path, pattern, setting, name, None, columns.missing))
+    return forms
+
+
+def _places(columns: ColumnarData, index: IdIndex, batch: pa.RecordBatch, place: Place) -> np.ndarray:
+    ids = batch.column(columns.items.id)
+    refuse_inexact(ids, Place(place.path, columns.items.id, "data.items.id", place.first_row))
+    return index.places(typed_ids(ids, "int" if index.integers else "string", columns.missing))
+
+
+def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int, numeric: Sequence[bool]) -> None:
     items = columns.items
     separators = [next((field.separator for field in items.fields.values() if field.column == name), None) for name in items.text]
     pattern, setting = (items.text_files, "data.items.text_files") if items.text_files else (items.files, "data.items.files")
-    for _, batch in _batches(columns.path, pattern, setting, items.id, "data.items.id", [items.id, *items.text], batch_rows):
-        joined = texts([batch.column(name) for name in items.text], separators)
-        spool.add(index.places(batch.column(items.id)), pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined))
+    for place, batch in _batches(columns.path, pattern, setting, items.id, "data.items.id", [items.id, *items.text], batch_rows):
+        joined = texts([batch.column(name) for name in items.text], separators, columns.missing, numeric)
+        spool.add(_places(columns, index, batch, place), pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined))
 
 
 def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> bool:
@@ -162,12 +196,12 @@ def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_row
     for place, batch in _batches(columns.path, pattern, setting, items.image, "data.items.image", [items.id, items.image], rows):
         column = batch.column(items.image)
         if pa.types.is_string(column.type):
-            are_paths = True
+            are_paths, column = True, present(column, columns.missing)
             check_paths(column, columns.path, place)
             column = column.cast(pa.binary())
         elif pa.types.is_null(column.type):
             continue
-        spool.add(index.places(batch.column(items.id)), pc.if_else(pc.equal(column, b""), pa.scalar(None, pa.binary()), column))
+        spool.add(_places(columns, index, batch, place), pc.if_else(pc.equal(column, b""), pa.scalar(None, pa.binary()), column))
     return are_paths
 
 

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ppm_tf.data.column_forms import are_whole, canonical, inexact
+from ppm_tf.data.column_values import Place
+
 FINGERPRINT_BUCKETS = 2**63 - 1  # the largest bucket count TensorFlow's op takes
-_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"  # what int64 holds and prints back as the same text
 
 
-def are_integers(ids: pa.Array) -> bool:
-    """Whether each string that is not null is an integer in its plain form, so that "007" stays a string.
+def typed_ids(ids: pa.Array, id_type: str, missing: Sequence[str] = ("",)) -> pa.Array:
+    """Ids as int64 (`"int"`) or strings (`"string"`); null where there is none, or none of that type.
+
+    Args:
+        ids: a raw column, or ids that were read before.
+        id_type: `"int"` or `"string"`.
+        missing: words that mean that there is no id.
 
     Example:
 
-    >>> are_integers(pa.array(["12", "-3", None])), are_integers(pa.array(["12", "007"]))
-    (True, False)
+    >>> typed_ids(pa.array(["12", "5.0", "007", "NULL"]), "int").to_pylist()
+    [12, 5, None, None]
+    >>> typed_ids(pa.array([12.0, 30000000000.0]), "string").to_pylist()
+    ['12', '30000000000']
     """
-    return pc.all(pc.match_substring_regex(ids, _INTEGER), min_count=0).as_py() is not False
+    if id_type == "int" and pa.types.is_integer(ids.type) and ids.type != pa.uint64():
+        return ids.cast(pa.int64())
+    words = canonical(ids, missing, numeric=id_type == "int")
+    if id_type == "string":
+        return words
+    return pc.if_else(are_whole(words), words, pa.scalar(None, pa.string())).cast(pa.int64())
 
 
-def to_integers(ids: pa.Array) -> pa.Array:
-    """Ids as int64; a string or fraction that is no integer becomes null."""
-    if pa.types.is_string(ids.type):
-        ids = pc.if_else(pc.match_substring_regex(ids, _INTEGER), ids, pa.scalar(None, pa.string()))
-    elif pa.types.is_floating(ids.type):
-        ids = pc.if_else(pc.equal(pc.floor(ids), ids), ids, pa.scalar(None, ids.type))
-    return ids.cast(pa.int64())
+def refuse_inexact(ids: pa.Array, place: Place) -> None:
+    """Refuses ids in a column of floats that cannot tell neighbours apart.
 
-
-def typed_ids(ids: pa.Array, id_type: str) -> pa.Array:
-    """Ids as int64 (`"int"`) or strings (`"string"`); null where there is none of that type."""
-    return to_integers(ids) if id_type == "int" else ids.cast(pa.string())
+    Raises:
+        ValueError: an id is larger than the column's type holds exactly.
+    """
+    index = inexact(ids)
+    if index is not None:
+        raise ValueError(
+            f"{place.at(index)} must hold an id that its column can tell from the next one. Received: {ids[index].as_py():.0f} in a column of type {ids.type}, "
+            f"which rounds ids of this size. Remedy: write the ids of {place.setting} as integers or strings."
+        )
 
 
 def fingerprints(ids: pa.Array) -> np.ndarray:
@@ -86,7 +102,7 @@ class IdIndex:
 
     def __init__(self, ids: pa.Array):
         self.integers = pa.types.is_integer(ids.type)
-        keys = ids.to_numpy(zero_copy_only=False) if self.integers else fixed_width(ids)
+        keys = ids.to_numpy(zero_copy_only=False) if self.integers else fixed_width(_ended(ids))
         self._order = np.argsort(keys, kind="stable").astype(np.int32)
         self._keys = keys[self._order]
 
@@ -99,7 +115,7 @@ class IdIndex:
         if self.integers:
             keys = wanted.to_numpy(zero_copy_only=False)
         else:
-            width = self._keys.dtype.itemsize
+            wanted, width = _ended(wanted), self._keys.dtype.itemsize
             fits = pc.less_equal(pc.binary_length(wanted), width)  # a longer id cannot be in the list
             present, keys = present[fits.to_numpy(zero_copy_only=False)], fixed_width(wanted.filter(fits), width)
         if len(self._keys):
@@ -107,3 +123,8 @@ class IdIndex:
             known = self._keys[found] == keys
             places[present[known]] = self._order[found[known]]
         return places
+
+
+def _ended(ids: pa.Array) -> pa.Array:
+    """Strings with a last byte that is not zero: NumPy drops closing zeros, and "k" would equal "k" with a zero byte."""
+    return pc.binary_join_element_wise(ids, pa.scalar("\x01", ids.type), pa.scalar("", ids.type))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,16 @@ import pyarrow as pa
 from ppm_tf.config import ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.column_values import Place, categories, labels, numbers, ordering, seconds
-from ppm_tf.data.ids import stored_ids, typed_ids
+from ppm_tf.data.column_forms import ColumnForm, canonical
+from ppm_tf.data.column_survey import flat
+from ppm_tf.data.column_times import date_units, moments, ordering
+from ppm_tf.data.column_values import Place, categories, labels, numbers
+from ppm_tf.data.ids import refuse_inexact, stored_ids, typed_ids
 from ppm_tf.data.rejected import Rejected
 from ppm_tf.data.schema import UNKNOWN_ROW
 from ppm_tf.data.vocabulary import encode
 
+UNKNOWN_ITEM = "unknown item"
 _ROW_BITS = 40  # a row's place in the raw files: file << 40 | row
 
 
@@ -26,12 +30,15 @@ class LogBatch:
 
     Attributes:
         num_read: rows read, those set aside included.
-        users: raw user ids, without nulls.
-        requests: raw request ids, or `None`; null = the row belongs to no request.
-        arrays: `item` int32 rows, `origin` (file << 40 | row), `label/<task>` int8, and where there are such columns `time`,
-            `order`, `slot`, `truth/<task>`.
+        users: user ids, without nulls: int64 or strings.
+        requests: request ids as int64 or strings, or `None` (also in the survey); null = the row belongs to no request.
+        arrays: `item` int32 rows, `origin` (file << 40 | row), `label/<task>` int8, and where there are such columns `moment`
+            (nanoseconds), `order`, `slot`, `truth/<task>`.
         context: values of each context field, as `column_values.categories` gives them.
         rejected: rows set aside.
+        forms: what the batch holds in the columns whose meaning the survey decides: `user`, `request` and `context.<name>`.
+        order_form: see `column_times.ordering`; `None` without an order.
+        dates: the calendar units in which every time of the batch is a date, where its numbers have no unit yet.
     """
 
     num_read: int
@@ -40,6 +47,26 @@ class LogBatch:
     arrays: dict[str, np.ndarray]
     context: dict[str, tuple[np.ndarray, pa.Array]]
     rejected: Rejected
+    forms: dict[str, ColumnForm]
+    order_form: str | None
+    dates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LogForms:
+    """What the columns of a log hold as a whole: decided by the survey of all files, before a sample is written.
+
+    Attributes:
+        user: `"int"` or `"string"`.
+        request: the same of request ids.
+        order: `"integer"`, `"number"` or `"time"`.
+        numeric: the context fields that hold numbers, see `column_forms.canonical`.
+    """
+
+    user: str = "string"
+    request: str = "string"
+    order: str | None = None
+    numeric: frozenset[str] = frozenset()
 
 
 class LogReader:
@@ -48,14 +75,14 @@ class LogReader:
     Args:
         columns: where the columns are.
         catalog: the items.
-        user_id_type: `"int"`, `"string"`, or `None` while it is not known (CSV).
+        forms: what the columns hold; `None` while that is not known, and is gathered in each batch's `forms`.
         batch_rows: most rows a batch.
     """
 
-    def __init__(self, columns: ColumnarData, catalog: ItemCatalog, user_id_type: str | None, batch_rows: int):
+    def __init__(self, columns: ColumnarData, catalog: ItemCatalog, forms: LogForms | None, batch_rows: int):
         self.columns = columns
         self.catalog = catalog
-        self.user_id_type = user_id_type
+        self.forms = forms
         self.batch_rows = batch_rows
 
     def read(self, split: raw_files.FileSplit) -> Iterator[LogBatch]:
@@ -77,46 +104,75 @@ class LogReader:
             *fields,
             *log.truth.values(),
         ]
-        for first_row, batch in raw_files.batches(split, [name for name in names if name], self.batch_rows, times=[log.time]):
+        # Numbers of the other columns may be rounded: times, labels, places.
+        exact = [name for name in (log.user, log.item, log.request, log.order, *fields) if name]
+        for first_row, batch in raw_files.batches(split, [name for name in names if name], self.batch_rows, exact):
             yield self._batch(split, first_row, batch)
 
     def _batch(self, split: raw_files.FileSplit, first_row: int, batch: pa.RecordBatch) -> LogBatch:
-        log = self.columns.log
+        log, missing = self.columns.log, self.columns.missing
 
         def place(column: str, setting: str) -> Place:
             return Place(split.path, column, f"data.log.{setting}", first_row)
 
-        users, items = batch.column(log.user), batch.column(log.item)
-        if self.user_id_type is not None:
-            users = typed_ids(users, self.user_id_type)
+        def form_of(values: pa.Array) -> ColumnForm:
+            form = ColumnForm()
+            if self.forms is None:
+                form.add(values, missing, split.path, first_row)
+            return form
+
+        raw_users, raw_items = batch.column(log.user), batch.column(log.item)
+        refuse_inexact(raw_users, place(log.user, "user"))
+        refuse_inexact(raw_items, place(log.item, "item"))
+        forms = {"user": form_of(raw_users)}
+        known = "int" if pa.types.is_signed_integer(raw_users.type) else "string"
+        wanted = log.user_id_type if log.user_id_type != "auto" else self.forms.user if self.forms else known
+        users, items = typed_ids(raw_users, wanted, missing), typed_ids(raw_items, self.catalog.id_type, missing)
         rows, rejected = self.catalog.rows_of(items), Rejected()
-        no_user = _flags(users.is_null())
-        no_item = ~no_user & _flags(items.is_null())
-        unknown = ~no_user & ~no_item & (rows == UNKNOWN_ROW)
-        rejected.add("no user id", place(log.user, "user"), np.flatnonzero(no_user), batch.column(log.user))
-        rejected.add("no item id", place(log.item, "item"), np.flatnonzero(no_item), items)
-        rejected.add("unknown item", place(log.item, "item"), np.flatnonzero(unknown), items)
+        no_user, no_item = _missing(raw_users, users, missing), _missing(raw_items, items, missing)
+        wrong_user = ~no_user & _flags(users.is_null())
+        unknown = ~no_user & ~wrong_user & ~no_item & (rows == UNKNOWN_ROW)
+        no_item &= ~no_user & ~wrong_user
+        rejected.add("no user id", place(log.user, "user"), np.flatnonzero(no_user), raw_users)
+        rejected.add("no integer user id", place(log.user, "user"), np.flatnonzero(wrong_user), raw_users)
+        rejected.add("no item id", place(log.item, "item"), np.flatnonzero(no_item), raw_items)
+        rejected.add(UNKNOWN_ITEM, place(log.item, "item"), np.flatnonzero(unknown), raw_items)
         arrays = {"item": rows, "origin": np.arange(first_row, first_row + batch.num_rows) + (split.file << _ROW_BITS)}
         for task, label in log.labels.items():
-            arrays[f"label/{task}"] = labels(batch.column(label.column), label.at_least, place(label.column, f"labels.{task}"))
+            arrays[f"label/{task}"] = labels(batch.column(label.column), label.at_least, place(label.column, f"labels.{task}"), missing, label.equals)
+        dates: tuple[str, ...] = ()
         if log.time:
-            arrays["time"] = seconds(batch.column(log.time), log.time_unit, place(log.time, "time"))
+            arrays["moment"] = moments(batch.column(log.time), log.time_unit, place(log.time, "time"), missing)
+            dates = date_units(batch.column(log.time), missing) if self.forms is None and log.time_unit == "auto" else ()
+        order_form = None
         if log.order:
-            arrays["order"] = ordering(batch.column(log.order), place(log.order, "order"))
+            arrays["order"], order_form = ordering(batch.column(log.order), place(log.order, "order"), missing, self.forms and self.forms.order)
         if log.slot:
-            arrays["slot"] = _slots(batch.column(log.slot), place(log.slot, "slot"))
+            arrays["slot"] = _slots(batch.column(log.slot), place(log.slot, "slot"), missing)
         for task, column in log.truth.items():
-            arrays[f"truth/{task}"] = numbers(batch.column(column), place(column, f"truth.{task}")).astype(np.float32)
-        kept = ~(no_user | no_item | unknown)
-        keep = pa.array(kept)
-        return LogBatch(
-            batch.num_rows,
-            users.filter(keep),
-            batch.column(log.request).filter(keep) if self.columns.requests == "column" else None,
-            {name: values[kept] for name, values in arrays.items()},
-            {name: categories(batch.column(column.column).filter(keep), column.separator) for name, column in log.context.items()},
-            rejected,
-        )
+            arrays[f"truth/{task}"] = numbers(batch.column(column), place(column, f"truth.{task}"), missing).astype(np.float32)
+        kept = ~(no_user | wrong_user | no_item | unknown)
+        keep, requests = pa.array(kept), None
+        if self.columns.requests == "column":
+            requests = batch.column(log.request)
+            forms["request"] = form_of(requests)
+            requests = typed_ids(requests, self.forms.request, missing).filter(keep) if self.forms else None
+        context = {}
+        for name, column in log.context.items():
+            cells = batch.column(column.column)
+            forms[f"context.{name}"] = form_of(flat(cells, column.separator))
+            context[name] = categories(cells.filter(keep), column.separator, missing, bool(self.forms) and name in self.forms.numeric)
+        arrays = {name: values[kept] for name, values in arrays.items()}
+        return LogBatch(batch.num_rows, users.filter(keep), requests, arrays, context, rejected, forms, order_form, dates)
+
+
+def _missing(raw: pa.Array, typed: pa.Array, missing: Sequence[str]) -> np.ndarray:
+    """Which ids are not there, as against there and of another type; bool."""
+    gone = _flags(typed.is_null())
+    if gone.any():
+        places = np.flatnonzero(gone)
+        gone[places] = _flags(canonical(raw.take(pa.array(places)), missing).is_null())
+    return gone
 
 
 def to_arrays(batch: LogBatch, user_id_type: str, vocabularies: Mapping[str, tuple[pa.Array, int]]) -> dict[str, np.ndarray]:
@@ -134,17 +190,16 @@ def to_arrays(batch: LogBatch, user_id_type: str, vocabularies: Mapping[str, tup
     arrays = {**batch.arrays, "user_id": stored_ids(batch.users, user_id_type)}
     if batch.requests is not None:
         present = _flags(batch.requests.is_valid())
-        kind = "int" if pa.types.is_integer(batch.requests.type) else "string"
         arrays["has_request"] = present
         arrays["request_id"] = np.zeros(len(present), np.int64)
-        arrays["request_id"][present] = stored_ids(batch.requests.drop_null(), kind)
+        arrays["request_id"][present] = stored_ids(batch.requests.drop_null(), "int" if pa.types.is_integer(batch.requests.type) else "string")
     if vocabularies:
         arrays["context"] = np.concatenate([encode(*batch.context[name], words, width) for name, (words, width) in vocabularies.items()], axis=1)
     return arrays
 
 
-def _slots(column: pa.Array, place: Place) -> np.ndarray:
-    values = numbers(column, place)
+def _slots(column: pa.Array, place: Place, missing: Sequence[str]) -> np.ndarray:
+    values = numbers(column, place, missing)
     if (bad := np.flatnonzero(~np.isnan(values) & ((values < 0) | (values != np.floor(values)) | (values >= 2**31)))).size:
         raise ValueError(
             f"{place.at(bad[0])} must hold a display position from 0 on. Received: {values[bad[0]]:g}. Remedy: count positions from 0, and leave unknown ones empty."

@@ -6,14 +6,22 @@ import json
 import logging
 import shutil
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.catalog_builder import build_catalog
+from ppm_tf.data.column_forms import plain_numbers
+from ppm_tf.data.column_times import CALENDAR
 from ppm_tf.data.column_values import Place
+from ppm_tf.data.log_batches import LogForms
+from ppm_tf.data.log_judgement import check_survey, judge_rows, log_forms, place_of, say_what_is_empty
 from ppm_tf.data.manifest import Manifest, Shard
 from ppm_tf.data.preparation_jobs import SampleJob, survey_log, write_no_counts, write_samples
 from ppm_tf.data.queries import write_queries
@@ -28,6 +36,7 @@ from ppm_tf.data.vocabulary import vocabulary
 logger = logging.getLogger(__name__)
 
 SPANS_CUT = "a request on both sides of a cut in time"
+MIXED = "a request whose rows differ in a field of the request"
 
 
 def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str, Any]:
@@ -51,11 +60,12 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
     """
     started = time.monotonic()
     columnar.check(columns)
-    item_id_type, user_id_type = columnar.id_type(columns, "item"), columnar.id_type(columns, "user")
+    item_id_type = columnar.item_id_type(columns)
     folder = folder.absolute()  # workers may run in another folder
     folder.mkdir(parents=True, exist_ok=True)
     report = build_catalog(columns, folder / "catalog", item_id_type)
     logger.info("catalog: %d items, %d with text, %d with image", report.num_items, report.with_text, report.with_image)
+    say_what_is_empty(report)
     if report.repeated_rows:
         logger.info("catalog: %d further rows of item ids that came before; the first row of each counts", report.repeated_rows)
     queries = None
@@ -67,7 +77,7 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
         _schema(columns, item_id_type, "int", report.fields).write(folder / "schema.json")
         write_no_counts(ItemCatalog.read(folder / "catalog"))
     else:
-        log, rejected = _prepare_log(columns, beam, folder, item_id_type, user_id_type, report.fields)
+        log, rejected = _prepare_log(columns, beam, folder, item_id_type, report.fields)
     rejected.update(report.missing_images)
     rejected.write(folder / "rejected.jsonl")
     statistics = {
@@ -87,45 +97,47 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
 
 
 def _prepare_log(
-    columns: ColumnarData, beam: BeamSettings, folder: Path, item_id_type: str, user_id_type: str | None, item_fields: tuple[Field, ...]
+    columns: ColumnarData, beam: BeamSettings, folder: Path, item_id_type: str, item_fields: tuple[Field, ...]
 ) -> tuple[dict[str, Any], Rejected]:
     """Writes schema, users and samples; gives the log's part of the statistics, and the rows set aside."""
     work = folder / ".work"
     work.mkdir(exist_ok=True)
     pieces = raw_files.splits(raw_files.find(columns.path, columns.log.files, "data.log.files"))
-    survey = survey_log(columns, pieces, folder / "catalog", user_id_type, beam, work)
-    _check_survey(survey, columns)
-    user_id_type = user_id_type or ("int" if survey.integer_users else "string")
-    user_fields = write_users(columns, folder, user_id_type) if columns.users else ()
-    schema = _schema(columns, item_id_type, user_id_type, (*item_fields, *user_fields, *_context_fields(columns, survey)))
-    schema.write(folder / "schema.json")
+    survey = survey_log(columns, pieces, folder / "catalog", beam, work)
+    check_survey(survey, columns, ItemCatalog.read(folder / "catalog"))
+    forms = log_forms(survey, columns)
+    user_fields = write_users(columns, folder, forms.user) if columns.users else ()
+    schema = _schema(columns, item_id_type, forms.user, (*item_fields, *user_fields, *_context_fields(columns, survey, forms)))
     cuts = time_cuts(survey.histogram, columns.split) if columns.split.by == "time" else None
-    job = SampleJob(columns, schema, str(folder), cuts, beam.batch_rows)
+    job = SampleJob(columns, schema, str(folder), forms, cuts, beam.batch_rows)
     partitions = write_samples(job, pieces, beam, work)
-    _set_aside_spanning(partitions, pieces, survey, columns)
+    _set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
+    judge_rows(partitions, pieces, columns)
+    if columns.mixed_requests == "drop":
+        _set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
     statistics = _statistics(survey, partitions, schema, cuts)
+    if schema.has_time:
+        found = [one for one in statistics["splits"].values() if one["requests"]]
+        schema = replace(schema, time_range=(min(one["first_time"] for one in found), max(one["last_time"] for one in found)) if found else None)
+    schema.write(folder / "schema.json")
     _check_splits(statistics, columns, schema, cuts)
     _write_manifests(folder / "samples", partitions, columns.compression)
     shutil.rmtree(work)
     return statistics, survey.rejected
 
 
-def _check_survey(survey: Survey, columns: ColumnarData) -> None:
-    if survey.problem is not None:
-        raise ValueError(survey.problem[2])
-    if survey.rows == 0:
-        raise ValueError(f"data.log.files must hold at least one row. Received: none in {columns.log.files} of {columns.path}.")
-    survey.rejected.refuse_above(columns.max_rejected, survey.rows)
-    if survey.rows == survey.rejected.total:
-        raise ValueError(f"At least one log row must have a user and a known item. Received: none of {survey.rows}.")
-    logger.info("survey: %d rows, %d set aside", survey.rows, survey.rejected.total)
-
-
-def _context_fields(columns: ColumnarData, survey: Survey) -> tuple[Field, ...]:
-    return tuple(
-        Field(name, "context", vocabulary(survey.context.get(name, {}), column.min_count), survey.context_values.get(name, 1))
-        for name, column in columns.log.context.items()
-    )
+def _context_fields(columns: ColumnarData, survey: Survey, forms: LogForms) -> tuple[Field, ...]:
+    fields = []
+    for name, column in columns.log.context.items():
+        counts, numeric = survey.context.get(name, Counter()), name in forms.numeric
+        if numeric:
+            plain = plain_numbers(pa.array(list(counts), pa.string())).to_pylist()
+            merged: Counter[str] = Counter()
+            for word, count in zip(plain, counts.values(), strict=True):
+                merged[word] += count
+            counts = merged
+        fields.append(Field(name, "context", vocabulary(counts, column.min_count), survey.context_values.get(name, 1), numeric))
+    return tuple(fields)
 
 
 def _schema(columns: ColumnarData, item_id_type: str, user_id_type: str, fields: tuple[Field, ...]) -> Schema:
@@ -143,20 +155,21 @@ def _schema(columns: ColumnarData, item_id_type: str, user_id_type: str, fields:
         has_time=log is not None and log.time is not None,
         has_slot=log is not None and log.slot is not None,
         has_truth=log is not None and bool(log.truth),
+        time_unit="s" if log is None or log.time_unit == "auto" or log.time_unit in CALENDAR else log.time_unit,
+        missing=columns.missing,
     )
 
 
-def _set_aside_spanning(partitions: list[dict], pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:
-    """Counts the requests that were left out because training on them would look past a cut."""
-    affected = [found["spanning"] for found in partitions if found["spanning"]["rows"]]
+def _set_aside(partitions: list[dict], what: str, reason: str, pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:
+    """Counts the requests that were left out for a reason that their rows show together."""
+    affected = [found[what] for found in partitions if found[what]["rows"]]
     if not affected:
         return
-    file, row = divmod(min(found["origin"] for found in affected), 1 << 40)
-    path = next(piece.path for piece in pieces if piece.file == file)
-    spanning = Rejected()
-    spanning.add_case(SPANS_CUT, Place(path, columns.log.request, "data.log.request"), row, None)
-    spanning.counts[SPANS_CUT] = sum(found["rows"] for found in affected)
-    survey.rejected.update(spanning)
+    path, row = place_of(min(found["origin"] for found in affected), pieces)
+    aside = Rejected()
+    aside.add_case(reason, Place(path, columns.log.request or "", "data.log.request"), row, None)
+    aside.counts[reason] = sum(found["rows"] for found in affected)
+    survey.rejected.update(aside)
     survey.rejected.refuse_above(columns.max_rejected, survey.rows)
 
 
@@ -177,6 +190,9 @@ def _statistics(survey: Survey, partitions: list[dict], schema: Schema, cuts: tu
     return {
         "users": sum(found["users"] for found in partitions),
         "rows_read": survey.rows,
+        "rows_repeated": sum(found["repeats"]["rows"] for found in partitions),
+        "requests_mixed": sum(found["mixed"]["requests"] for found in partitions),
+        "ties": {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviours")},
         "rows_rejected": dict(sorted(survey.rejected.counts.items())),
         "splits": splits,
         "cut_times": dict(zip(SPLITS[1:], cuts, strict=True)) if cuts else None,

@@ -15,10 +15,11 @@ import pyarrow as pa
 from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.batch_job import run_job
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.log_batches import LogReader, from_bytes, to_arrays, to_bytes
+from ppm_tf.data.log_batches import LogForms, LogReader, from_bytes, to_arrays, to_bytes
 from ppm_tf.data.progress import watch
 from ppm_tf.data.raw_files import FileSplit
-from ppm_tf.data.requests import Requests, make_requests, sort_rows
+from ppm_tf.data.repeats import differing_context, merge_repeats, tied_behaviours
+from ppm_tf.data.requests import Requests, make_requests, sort_rows, with_seconds
 from ppm_tf.data.sample_writer import SampleColumns, ShardWriter, encode, item_counts
 from ppm_tf.data.schema import Schema
 from ppm_tf.data.splits import SPLITS
@@ -36,6 +37,7 @@ class SampleJob:
         columns: where the columns are.
         schema: the prepared data set's schema.
         folder: the artifact's folder, with the catalog and users in it.
+        forms: what the columns of the log hold.
         cuts: first seconds of train, valid and test, for split.by=time.
         batch_rows: log rows in one batch.
     """
@@ -43,11 +45,12 @@ class SampleJob:
     columns: ColumnarData
     schema: Schema
     folder: str
+    forms: LogForms
     cuts: tuple[int, int, int] | None
     batch_rows: int
 
 
-def survey_log(columns: ColumnarData, splits: list[FileSplit], catalog: Path, user_id_type: str | None, settings: BeamSettings, work: Path) -> Survey:
+def survey_log(columns: ColumnarData, splits: list[FileSplit], catalog: Path, settings: BeamSettings, work: Path) -> Survey:
     """Reads the whole log once and counts. Problems are found, not raised, so that every runner reports them alike."""
     path = work / "survey.json"
 
@@ -56,7 +59,7 @@ def survey_log(columns: ColumnarData, splits: list[FileSplit], catalog: Path, us
             pipeline
             | "List the pieces of the log" >> beam.Create(splits)
             | "Spread over the workers" >> beam.Reshuffle()
-            | "Survey each piece" >> beam.ParDo(_SurveyPiece(columns, catalog, user_id_type, settings.batch_rows))
+            | "Survey each piece" >> beam.ParDo(_SurveyPiece(columns, catalog, settings.batch_rows))
             | "Combine the surveys" >> beam.CombineGlobally(_CombineSurveys())
             | "Write the survey" >> beam.Map(lambda survey, target: survey.write(target), target=path)
         )
@@ -110,14 +113,13 @@ def write_no_counts(catalog: ItemCatalog) -> None:
 class _SurveyPiece(beam.DoFn):
     """A piece of the log -> its `Survey`."""
 
-    def __init__(self, columns: ColumnarData, catalog: Path, user_id_type: str | None, batch_rows: int):
+    def __init__(self, columns: ColumnarData, catalog: Path, batch_rows: int):
         self.columns = columns
         self.catalog = catalog
-        self.user_id_type = user_id_type
         self.batch_rows = batch_rows
 
     def setup(self) -> None:
-        self.reader = LogReader(self.columns, ItemCatalog.read(self.catalog), self.user_id_type, self.batch_rows)
+        self.reader = LogReader(self.columns, ItemCatalog.read(self.catalog), None, self.batch_rows)
 
     def process(self, split: FileSplit) -> Iterator[Survey]:
         survey = Survey()
@@ -159,7 +161,7 @@ class _ReadPiece(beam.DoFn):
     def setup(self) -> None:
         job, schema = self.job, self.job.schema
         catalog = ItemCatalog.read(Path(job.folder, "catalog"))
-        self.reader = LogReader(job.columns, catalog, schema.user_id_type, job.batch_rows)
+        self.reader = LogReader(job.columns, catalog, job.forms, job.batch_rows)
         self.vocabularies = {field.name: (pa.array(field.vocabulary, pa.string()), field.num_values) for field in schema.side("context")}
 
     def process(self, split: FileSplit) -> Iterator[tuple[int, bytes]]:
@@ -184,7 +186,8 @@ def partition_of(user_id: np.ndarray, partitions: int) -> np.ndarray:
 class _WritePartition(beam.DoFn):
     """The rows of a partition -> one shard a split, and what was written.
 
-    Main output: `{"partition", "users", "spanning": {"requests", "rows", "origin"}, "splits": {split: {"shard", "labels",
+    Main output: `{"partition", "users", "spanning": {"requests", "rows", "origin"}, "mixed": the same of requests whose rows differ,
+    "repeats": {"rows", "differing", "origin"}, "ties": {"requests", "behaviours"}, "splits": {split: {"shard", "labels",
     "first_time", "last_time"}}}`. Output `counts`: (split, item rows, counts) as `sample_writer.item_counts` gives them.
     """
 
@@ -199,18 +202,27 @@ class _WritePartition(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[dict]:
         partition, messages = element
-        rows = sort_rows(from_bytes(list(messages)))
-        requests = make_requests(rows, self.job.columns, self.job.cuts)
-        spanning = _spanning(rows, requests)
+        settings = self.job.columns
+        rows = sort_rows(with_seconds(from_bytes(list(messages)), settings.log.rows_in_order))
+        users = len(np.unique(rows["user_id"]))
+        rows, repeats = merge_repeats(rows, settings.requests == "column", settings.repeats)
+        requests = make_requests(rows, settings, self.job.cuts)
+        spanning = _affected(rows, requests, requests.spans_cut)
         requests = requests.keep(~requests.spans_cut)
+        mixed = _affected(rows, requests, differing_context(rows, requests))
+        if settings.mixed_requests == "drop":
+            requests = requests.keep(~differing_context(rows, requests))
         shards = self._write(partition, rows, requests)
         for split in COUNTED:
             if split in shards:
                 yield beam.pvalue.TaggedOutput("counts", (split, *item_counts(rows, requests, self.columns.tasks, SPLITS.index(split))))
         yield {
             "partition": partition,
-            "users": len(np.unique(rows["user_id"])),
+            "users": users,
             "spanning": spanning,
+            "mixed": mixed,
+            "repeats": repeats,
+            "ties": tied_behaviours(rows, requests, rows[f"label/{self.columns.history_task}"] == 1),
             "splits": {split: {"shard": shard, **self._describe(rows, requests, SPLITS.index(split))} for split, shard in shards.items()},
         }
 
@@ -235,11 +247,10 @@ class _WritePartition(beam.DoFn):
         return {"labels": labels, "first_time": int(times.min()), "last_time": int(times.max())}
 
 
-def _spanning(rows: dict[str, np.ndarray], requests: Requests) -> dict:
-    """Requests with rows on both sides of a cut, and the first of these rows in the raw files."""
-    spanning = requests.spans_cut
-    affected = requests.candidates(spanning)
-    return {"requests": int(spanning.sum()), "rows": int(affected.size), "origin": int(rows["origin"][affected].min(initial=2**62))}
+def _affected(rows: dict[str, np.ndarray], requests: Requests, chosen: np.ndarray) -> dict:
+    """How many requests were chosen, their rows, and the first of these rows in the raw files."""
+    affected = requests.candidates(chosen)
+    return {"requests": int(chosen.sum()), "rows": int(affected.size), "origin": int(rows["origin"][affected].min(initial=2**62))}
 
 
 class _SumCounts(beam.CombineFn):

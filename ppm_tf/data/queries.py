@@ -13,6 +13,7 @@ from ppm_tf.config import ColumnarData
 from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.column_values import Place, numbers, stored, texts
+from ppm_tf.data.ids import refuse_inexact, typed_ids
 from ppm_tf.data.schema import FIRST_ROW
 
 SCHEMA = pa.schema({"query": pa.string(), "item_row": pa.int32()})
@@ -30,10 +31,12 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for split in raw_files.splits(raw_files.find(columns.path, queries.files, "data.queries.files")):
             for first_row, batch in raw_files.batches(split, wanted, batch_rows):
-                text, rows = texts([batch.column(queries.text)], [None]), catalog.rows_of(batch.column(queries.item))
+                ids = batch.column(queries.item)
+                refuse_inexact(ids, Place(split.path, queries.item, "data.queries.item", first_row))
+                text, rows = texts([batch.column(queries.text)], [None], columns.missing), catalog.rows_of(typed_ids(ids, catalog.id_type, columns.missing))
                 clicked = np.ones(len(rows), bool)
                 if queries.label:
-                    grades = numbers(batch.column(queries.label), Place(split.path, queries.label, "data.queries.label", first_row))
+                    grades = numbers(batch.column(queries.label), Place(split.path, queries.label, "data.queries.label", first_row), columns.missing)
                     clicked = grades >= stored(queries.at_least, batch.column(queries.label).type)
                 written = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
                 known = rows >= FIRST_ROW

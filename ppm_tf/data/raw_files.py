@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
+
+from ppm_tf.data import json_lines
 
 FORMATS = {
     "parquet": (".parquet", ".pq"),
     "csv": (".csv", ".csv.gz"),
     "json": (".jsonl", ".jsonl.gz", ".json", ".json.gz"),
 }
-_TEXT_BLOCK = 8 << 20  # bytes of text decoded at once
+_TEXT_BLOCK = 8 << 20  # bytes of CSV decoded at once
 _ROW_GROUPS_A_SPLIT = 8  # row groups that one worker reads in one go
 
 
@@ -41,7 +41,10 @@ class FileSplit:
 
 
 def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
-    """The files that a file name or glob stands for, sorted by name.
+    """The files that a file name, a folder or a glob stands for, sorted by name.
+
+    A folder, such as Spark writes, stands for the files of known formats in it and below it; names that start with "_" or "."
+    are its writer's own.
 
     Args:
         folder: folder that a relative pattern starts from.
@@ -55,7 +58,8 @@ def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
     if Path(pattern).is_absolute():
         folder, pattern = Path(pattern).parent, Path(pattern).name
     folder = Path(folder)
-    found = [folder / pattern] if (folder / pattern).is_file() else sorted(path for path in folder.glob(pattern) if path.is_file())
+    named = [folder / pattern] if (folder / pattern).exists() else sorted(folder.glob(pattern))
+    found = sorted(file for path in named for file in (_files_below(path) if path.is_dir() else [path]))
     if not found:
         present = ", ".join(sorted(path.name for path in folder.iterdir())[:20]) if folder.is_dir() else "no such folder"
         raise FileNotFoundError(
@@ -64,6 +68,15 @@ def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
     for path in found:
         format_of(path)
     return found
+
+
+def _files_below(folder: Path) -> list[Path]:
+    endings = tuple(ending for group in FORMATS.values() for ending in group)
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.name.lower().endswith(endings) and path.is_file() and not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
+    ]
 
 
 def format_of(path: str | Path) -> str:
@@ -84,11 +97,11 @@ def column_types(path: str | Path) -> dict[str, pa.DataType | None]:
         return dict(zip(schema.names, schema.types, strict=True))
     if kind == "csv":
         with _refusing(path):
-            reader = pa.csv.open_csv(_stream(path), parse_options=pa.csv.ParseOptions(newlines_in_values=True))
+            # Without threads errors name the row.
+            reader = pa.csv.open_csv(_stream(path), read_options=pa.csv.ReadOptions(use_threads=False), parse_options=pa.csv.ParseOptions(newlines_in_values=True))
             return dict.fromkeys(reader.schema.names)
-    for _, table in _json_tables(str(path), (), ()):
-        return dict(zip(table.schema.names, table.schema.types, strict=True))
-    return {}
+    with _refusing(path), _stream(path) as stream:
+        return json_lines.column_types(stream, str(path))
 
 
 def splits(files: Sequence[Path]) -> list[FileSplit]:
@@ -106,29 +119,40 @@ def splits(files: Sequence[Path]) -> list[FileSplit]:
     return pieces
 
 
-def batches(split: FileSplit, columns: Sequence[str], batch_rows: int, times: Collection[str] = ()) -> Iterator[tuple[int, pa.RecordBatch]]:
+def batches(split: FileSplit, columns: Sequence[str], batch_rows: int, exact: Collection[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Reads a piece of a file.
 
     Args:
         split: what to read.
         columns: names of the columns to give; a JSON column absent from a batch is all null, CSV columns are strings.
         batch_rows: most rows a batch.
-        times: columns in which JSON text such as `"2020-05-01T10:00:00"` is a time; elsewhere it stays text.
+        exact: columns whose numbers must come as they are written: JSON numbers that a float would round come as strings.
+            `None` = all.
 
     Yields:
-        Row of the file that the batch starts at, and the batch. Views and dictionaries are decoded.
+        Row of the file that the batch starts at, and the batch. Views and dictionaries are decoded. The type of a JSON column may
+        differ from batch to batch; what its cells say does not.
 
     Raises:
         ValueError: the file is damaged; the message names it, and the line where there is one.
     """
     columns = list(dict.fromkeys(columns))
-    read = {"parquet": _parquet_tables, "csv": _csv_tables, "json": _json_tables}[format_of(split.path)]
-    arguments = (split, columns, batch_rows) if read is _parquet_tables else (split.path, columns, times)
-    for first_row, table in read(*arguments):
+    for first_row, table in _tables(split, columns, batch_rows, set(columns if exact is None else exact)):
         table = pa.table({name: _plain(table.column(name)) for name in columns}).combine_chunks()
         for batch in table.to_batches(max_chunksize=batch_rows):
             yield first_row, batch
             first_row += batch.num_rows
+
+
+def _tables(split: FileSplit, columns: list[str], batch_rows: int, exact: set[str]) -> Iterator[tuple[int, pa.Table]]:
+    kind = format_of(split.path)
+    if kind == "parquet":
+        yield from _parquet_tables(split, columns, batch_rows)
+    elif kind == "csv":
+        yield from _csv_tables(split.path, columns)
+    else:
+        with _refusing(split.path), _stream(split.path) as stream:
+            yield from json_lines.tables(stream, split.path, columns, exact)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -155,7 +179,7 @@ def _parquet_tables(split: FileSplit, columns: Sequence[str], batch_rows: int) -
             row += batch.num_rows
 
 
-def _csv_tables(path: str, columns: Sequence[str], times: Collection[str]) -> Iterator[tuple[int, pa.Table]]:
+def _csv_tables(path: str, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     row = 0
     with _refusing(path):
         reader = pa.csv.open_csv(
@@ -169,74 +193,6 @@ def _csv_tables(path: str, columns: Sequence[str], times: Collection[str]) -> It
         for batch in reader:
             yield row, pa.Table.from_batches([batch])
             row += batch.num_rows
-
-
-def _json_tables(path: str, columns: Sequence[str], times: Collection[str]) -> Iterator[tuple[int, pa.Table]]:
-    """Tables of JSON lines; without `columns` all of them."""
-    row, types = 0, {}
-    for first_line, block in _line_blocks(path):
-        try:
-            table = _read_json(block, types, times)
-        except pa.ArrowInvalid as error:
-            raise ValueError(_locate(path, first_line, block, error)) from error
-        # Types found once spare inferring them again; a column that was null so far must still be looked for.
-        types = {
-            name: table.schema.field(name).type
-            for name in columns
-            if name in table.schema.names and not _has_null_type(table.schema.field(name).type)
-        }
-        types = types if len(types) == len(columns) else {}
-        for name in columns:
-            if name not in table.schema.names:
-                table = table.append_column(name, pa.nulls(table.num_rows))
-        yield row, table
-        row += table.num_rows
-
-
-def _read_json(block: bytes, types: dict[str, pa.DataType], times: Collection[str]) -> pa.Table:
-    if types:
-        try:
-            return _parse_json(block, types, "ignore")
-        except pa.ArrowInvalid:
-            pass  # such as 4.5 after whole numbers: the types are inferred anew
-    table = _parse_json(block, {}, "infer")
-    texts = {field.name: pa.string() for field in table.schema if pa.types.is_timestamp(field.type) and field.name not in times}
-    return _parse_json(block, texts, "infer") if texts else table
-
-
-def _parse_json(block: bytes, types: dict[str, pa.DataType], others: str) -> pa.Table:
-    options = pa.json.ParseOptions(explicit_schema=pa.schema(types) if types else None, unexpected_field_behavior=others)
-    return pa.json.read_json(pa.BufferReader(block), pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1), options)
-
-
-def _line_blocks(path: str) -> Iterator[tuple[int, bytes]]:
-    """Blocks of whole lines without empty ones, each with its first line number. An empty line moves the numbers of its own block only."""
-    line = 1
-    with _refusing(path), _stream(path) as stream, io.BufferedReader(stream, 1 << 20) as text:
-        while lines := text.readlines(_TEXT_BLOCK):
-            block = b"".join(text_line for text_line in lines if not text_line.isspace())
-            if block:
-                yield line, block
-            line += len(lines)
-
-
-def _locate(path: str, first_line: int, block: bytes, error: Exception) -> str:
-    """A message with the line at fault."""
-    types: dict[str, type] = {}
-    for number, line in enumerate(block.splitlines(), first_line):
-        try:
-            values = json.loads(line)
-        except ValueError as reason:
-            return (
-                f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r} ({reason}). Mend or remove the line."
-            )
-        if not isinstance(values, dict):
-            return f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r}. Write one object a line, without a list around them."
-        for name, value in values.items():
-            kind = float if isinstance(value, int) and not isinstance(value, bool) else type(value)
-            if value is not None and types.setdefault(name, kind) is not kind:
-                return f"{path}:{number}, column {name} must have one type. Received: {value!r}, after values of type {types[name].__name__}. Write them alike."
-    return f"{path}:{first_line} and the lines after it must be JSON objects of one form: {error}."
 
 
 def _open_parquet(path: str | Path) -> pq.ParquetFile:
@@ -262,6 +218,8 @@ class _refusing:
             return
         size = os.path.getsize(self.path) if os.path.exists(self.path) else 0
         reason = " ".join(str(error).split()).rstrip(".")
+        # Arrow counts the line of names as row 1; rows count from 1 after it.
+        reason = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", reason)
         raise ValueError(
             f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. Restore or mend the file."
         ) from error
@@ -271,7 +229,3 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The same values without dictionaries, views and 64-bit offsets, so that few types are left to deal with."""
     plain = plain_type(column.type)
     return column if plain == column.type else column.cast(plain)
-
-
-def _has_null_type(kind: pa.DataType) -> bool:
-    return pa.types.is_null(kind) or (pa.types.is_list(kind) and pa.types.is_null(kind.value_type))

@@ -62,12 +62,12 @@ class Rejected:
         """Writes the cases, one JSON object a line."""
         path.write_text("".join(json.dumps(case, ensure_ascii=False, default=str) + "\n" for case in self.cases), encoding="utf-8")
 
-    def refuse_above(self, share: float, rows: int) -> None:
-        """Refuses a log of which more than this share was set aside."""
+    def refuse_above(self, share: float, rows: int, hint: str = "") -> None:
+        """Refuses a log of which more than this share was set aside; `hint` is a further sentence that helps to mend it."""
         if self.total > share * rows:
             reasons = ", ".join(f"{count} with {reason}" for reason, count in sorted(self.counts.items()))
             first = self.cases[0]
             raise ValueError(
                 f"At most a share of {share:g} of the log rows may be set aside (data.max_rejected). Received: {self.total} of {rows} rows: {reasons}. "
-                f"The first is {first['file']}, row {first['row']}, column {first['column']}, value {first['value']!r}. Remedy: mend the files, or raise data.max_rejected."
+                f"The first is {first['file']}, row {first['row']}, column {first['column']}, value {first['value']!r}.{hint} Remedy: mend the files, or raise data.max_rejected."
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ppm_tf.config import DataSettings
+from ppm_tf.data.column_times import TICKS
 from ppm_tf.data.splits import split_by_time, split_by_user
 
 
@@ -47,9 +48,20 @@ class Requests:
         return self.rows[np.repeat(start - (np.cumsum(size) - size), size) + np.arange(size.sum())]
 
 
+def with_seconds(rows: dict[str, np.ndarray], in_order: bool = False) -> dict[str, np.ndarray]:
+    """Rows with their `time` in seconds beside the finer `moment`; with their place in the files as `order`, if that says it."""
+    found = {**rows, "time": rows["moment"] // TICKS} if "moment" in rows else dict(rows)
+    if in_order and "order" not in rows:
+        found["order"] = rows["origin"]
+    return found
+
+
 def sort_rows(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rows by user, time, order, and last their place in the raw files, so that any order of arrival gives the same result."""
-    keys = [rows["origin"], *(rows[name] for name in ("order", "time") if name in rows), rows["user_id"]]
+    """Rows by user, moment, order, and last their place in the raw files, so that any order of arrival gives the same result.
+
+    Moments are as fine as the files tell them. Ids never decide: an order by item id would show every model the same pattern.
+    """
+    keys = [rows["origin"], *(rows[name] for name in ("order", "moment") if name in rows), rows["user_id"]]
     order = np.lexsort(keys)
     return {name: values[order] for name, values in rows.items()}
 
@@ -68,10 +80,10 @@ def make_requests(rows: dict[str, np.ndarray], settings: DataSettings, cuts: tup
     if cuts is not None:
         split = split_by_time(rows["time"], cuts)
     else:
-        place, total = _places(_starts(users))
+        place, total = _places(starts(users))
         split = split_by_user(place, total, settings.split)
     limit = settings.candidates if settings.requests == "bursts" else 1
-    runs, _ = _places(_starts(users, split))
+    runs, _ = _places(starts(users, split))
     start = np.flatnonzero(runs % limit == 0)
     size = np.diff(start, append=len(users))
     return Requests(np.arange(len(users)), start, size, start, split[start], np.zeros(len(start), bool))
@@ -82,11 +94,11 @@ def _requests_by_id(rows: dict[str, np.ndarray], settings: DataSettings, cuts: t
     candidates = np.flatnonzero(rows["has_request"])
     # Rows of a request together, in their order; requests in the order of their earliest row.
     grouped = candidates[np.lexsort((candidates, request_id[candidates], users[candidates]))]
-    is_start = _starts(users[grouped], request_id[grouped])
+    is_start = starts(users[grouped], request_id[grouped])
     earliest = np.repeat(grouped[is_start], np.diff(np.flatnonzero(is_start), append=len(grouped)))
     order = np.lexsort((grouped, earliest))
     grouped, earliest = grouped[order], earliest[order]
-    is_start = _starts(earliest)
+    is_start = starts(earliest)
     first = grouped[is_start]
     bounds = np.flatnonzero(is_start)
     spans_cut = np.zeros(len(first), bool)
@@ -96,7 +108,7 @@ def _requests_by_id(rows: dict[str, np.ndarray], settings: DataSettings, cuts: t
             latest = np.maximum.reduceat(rows["time"][grouped], bounds)
             spans_cut = split_by_time(latest, cuts) != split
     else:
-        split = split_by_user(*_places(_starts(users[first])), settings.split)
+        split = split_by_user(*_places(starts(users[first])), settings.split)
     # Longer requests are cut into several that share time and history.
     place, _ = _places(is_start)
     start = np.flatnonzero(place % settings.candidates == 0)
@@ -105,33 +117,63 @@ def _requests_by_id(rows: dict[str, np.ndarray], settings: DataSettings, cuts: t
     return Requests(grouped, start, size, first[whole], split[whole], spans_cut[whole])
 
 
-def history_ranges(rows: dict[str, np.ndarray], first: np.ndarray, positive: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def history_ranges(rows: dict[str, np.ndarray], requests: Requests, positive: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The history of each request: the user's positives strictly before it, the most recent ones.
 
-    Rows at the request's own second are not before it. Without times the order decides, and without an order the place
-    in the log.
+    Before is by moment, and at one moment by the order, if the log has one; rows that neither sets apart do not see each other.
+    Nor do rows of one user, item and moment, whatever their order: a copy of a candidate would tell its label. Without times the
+    order decides, and without an order the place in the log.
 
     Args:
         rows: sorted rows.
-        first: place of each request's earliest row.
+        requests: over these rows.
         positive: bool, whether a row enters histories.
         length: T, behaviours kept.
 
     Returns:
         Places of the positive rows, NEWEST FIRST, and for each request the begin and end of its history among them.
     """
-    users = rows["user_id"]
-    moment = rows["time"] if "time" in rows else rows["order"] if "order" in rows else rows["origin"]
     before = np.concatenate([[0], np.cumsum(positive)])  # positives in front of each row
-    user_start = _start_of(_starts(users))
-    tie_start = _start_of(_starts(users, moment))
-    end = before[tie_start[first]]
-    begin = np.maximum(before[user_start[first]], end - length)
+    user_start, tie_start = _start_of(starts(rows["user_id"])), _start_of(starts(*clock(rows)))
+    end = before[tie_start[requests.first]]
+    if "order" in rows and "moment" in rows:
+        moment_start = _start_of(starts(rows["user_id"], rows["moment"]))
+        copies = _has_copy(rows, requests, positive, moment_start, tie_start)
+        end[copies] = before[moment_start[requests.first[copies]]]
+    begin = np.maximum(before[user_start[requests.first]], end - length)
     places = np.flatnonzero(positive)[::-1]
     return places, len(places) - end, len(places) - begin
 
 
-def _starts(*keys: np.ndarray) -> np.ndarray:
+def clock(rows: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """What tells a user's rows apart in time: the user, the moment and the order, as far as the log has them."""
+    known = [rows[name] for name in ("moment", "order") if name in rows]
+    return [rows["user_id"], *(known or [rows["origin"]])]
+
+
+def _has_copy(rows: dict[str, np.ndarray], requests: Requests, positive: np.ndarray, moment_start: np.ndarray, tie_start: np.ndarray) -> np.ndarray:
+    """Requests, by number, that would find a row of a candidate's own item and moment in their history."""
+    owner = np.repeat(np.arange(len(requests)), requests.size)
+    candidate = requests.candidates(np.ones(len(requests), bool))
+    first = requests.first[owner]
+    # Only a row at the moment of the request's first row can be both before it and as late as a candidate.
+    near = (moment_start[candidate] == moment_start[first]) & (tie_start[first] > moment_start[first])
+    owner, candidate = owner[near], candidate[near]
+    behaviours = np.flatnonzero(positive)
+    if not len(owner) or not len(behaviours):
+        return np.zeros(0, np.int64)
+    # The earliest positive of each moment and item.
+    order = np.lexsort((behaviours, rows["item"][behaviours], moment_start[behaviours]))
+    sorted_ = behaviours[order]
+    earliest = sorted_[starts(moment_start[sorted_], rows["item"][sorted_])]
+    keys = moment_start[earliest] * (int(rows["item"].max()) + 1) + rows["item"][earliest]
+    wanted = moment_start[candidate] * (int(rows["item"].max()) + 1) + rows["item"][candidate]
+    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    seen = (keys[found] == wanted) & (earliest[found] < tie_start[requests.first[owner]])
+    return np.unique(owner[seen])
+
+
+def starts(*keys: np.ndarray) -> np.ndarray:
     """Whether a row differs from the one before it in any key."""
     starts = np.ones(len(keys[0]), bool)
     starts[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])

@@ -50,7 +50,7 @@ def encode(
     """
     from tensorflow.core.example.example_pb2 import Example
 
-    behaviours, begin, end = history_ranges(rows, requests.first, rows[f"label/{columns.history_task}"] == 1, columns.history_length)
+    behaviours, begin, end = history_ranges(rows, requests, rows[f"label/{columns.history_task}"] == 1, columns.history_length)
     order = requests.rows
     num_tasks = len(columns.tasks)
     # Lists, because a repeated field takes a slice of a list several times as fast as one of an array.

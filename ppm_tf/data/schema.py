@@ -9,6 +9,7 @@ from pathlib import Path
 PADDING_ROW = 0  # of the catalog and of every vocabulary: nothing is here
 UNKNOWN_ROW = 1  # an id or value that the catalog or vocabulary does not hold
 FIRST_ROW = 2  # the first real item or value
+VERSION = 2  # of the file; 1 did not say how values are spelt, nor what times count
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Field:
         side: `"item"`, `"user"` or `"context"`.
         vocabulary: the values as strings, in row order; value i has row `FIRST_ROW + i`.
         num_values: most values an entity has at once (1, or more for a multi-valued field).
+        numeric: whether its values are numbers that some file writes in another way, such as 1e3: see `column_forms.canonical`.
     """
 
     name: str
     side: str
     vocabulary: tuple[str, ...]
     num_values: int = 1
+    numeric: bool = False
 
     @property
     def num_rows(self) -> int:
@@ -49,6 +52,10 @@ class Schema:
         has_time: whether requests and behaviours carry times, in seconds, or in steps where the log has no clock.
         has_slot: whether candidates carry their display position.
         has_truth: whether candidates carry true probabilities (simulated data).
+        time_unit: what times count in the log, and so in a request to a server: `"s"`, `"ms"`, `"us"` or `"ns"` since 1970 (timestamps
+            and dates: `"s"`), or `"step"`. Samples hold seconds, or steps.
+        time_range: seconds (or steps) of the first and the last request; `None` without times.
+        missing: words that mean that nothing is here.
     """
 
     fields: tuple[Field, ...]
@@ -62,6 +69,9 @@ class Schema:
     has_time: bool
     has_slot: bool
     has_truth: bool
+    time_unit: str = "s"
+    time_range: tuple[int, int] | None = None
+    missing: tuple[str, ...] = ("",)
 
     def side(self, side: str) -> tuple[Field, ...]:
         """The fields of one side, in schema order."""
@@ -69,7 +79,8 @@ class Schema:
 
     def write(self, path: str | Path) -> None:
         """Writes the schema as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
+        content = {"version": VERSION, **asdict(self)}
+        Path(path).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Schema:
@@ -78,10 +89,36 @@ class Schema:
         Raises:
             ValueError: the file is not a schema of this version of the package.
         """
+        remedy = "Make it anew: `python -m pipelines.prepare` writes a data set's, `python -m pipelines.train` a model's."
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
+            if values.pop("version", 1) != VERSION:
+                raise ValueError(f"{path} must be a schema of version {VERSION}, in which values have one spelling. Received: one of an earlier version. {remedy}")
             fields = tuple(Field(**{**field, "vocabulary": tuple(field["vocabulary"])}) for field in values.pop("fields"))
-            tuples = {key: tuple(values.pop(key)) for key in ("numbers", "tasks")}
-            return cls(fields=fields, **tuples, **values)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} must be a schema written by `python -m pipelines.prepare`: {error!r}. Run it again.") from error
+            tuples = {key: tuple(values.pop(key)) for key in ("numbers", "tasks", "missing")}
+            span = values.pop("time_range")
+            return cls(fields=fields, **tuples, time_range=span and tuple(span), **values)
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} must be a schema written by `python -m pipelines.prepare`: {error!r}. {remedy}") from error
+
+
+def differences(trained: Schema, now: Schema) -> list[str]:
+    """In what the values of two data sets are read differently, in words; a model of one must not see the other's.
+
+    Args:
+        trained: what the model was trained on.
+        now: what it is to read.
+    """
+    found = []
+    for name, remedy in (("item_id_type", "data.items.id_type"), ("user_id_type", "data.log.user_id_type"), ("time_unit", "data.log.time_unit"), ("missing", "data.missing")):
+        old, new = getattr(trained, name), getattr(now, name)
+        if old != new:
+            old, new = (", ".join(map(repr, value)) if isinstance(value, tuple) else value for value in (old, new))
+            found.append(f"{name} was {old} and is {new} (set {remedy} to have it as it was)")
+    fields = {(field.side, field.name): field for field in trained.fields}
+    for field in now.fields:
+        old = fields.get((field.side, field.name))
+        if old is not None and old.numeric != field.numeric:
+            kinds = ["numbers" if one.numeric else "words" for one in (old, field)]
+            found.append(f"the {field.side} field {field.name} held {kinds[0]} and holds {kinds[1]} (set its type in the mapping: {'number' if old.numeric else 'string'})")
+    return found

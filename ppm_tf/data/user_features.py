@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 
 from ppm_tf.config import ColumnarData
 from ppm_tf.data import raw_files
+from ppm_tf.data.column_survey import is_numeric, survey_column
 from ppm_tf.data.column_values import Place
-from ppm_tf.data.ids import stored_ids, typed_ids
+from ppm_tf.data.ids import refuse_inexact, stored_ids, typed_ids
 from ppm_tf.data.schema import Field
 from ppm_tf.data.vocabulary import FieldBuilder
 
@@ -24,17 +25,22 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
         ValueError: a user id is missing or given twice.
     """
     users = columns.users
-    builders = {name: FieldBuilder(column.separator, column.min_count) for name, column in users.fields.items()}
+    numeric = {
+        name: is_numeric(column, survey_column(columns.path, users.files, "data.users.files", column.column, column.separator, columns.missing))
+        for name, column in users.fields.items()
+    }
+    builders = {name: FieldBuilder(column.separator, column.min_count, columns.missing, numeric[name]) for name, column in users.fields.items()}
     wanted = [users.id, *(column.column for column in users.fields.values())]
     ids = [np.zeros(0, np.int64)]
     for split in raw_files.splits(raw_files.find(columns.path, users.files, "data.users.files")):
         for first_row, batch in raw_files.batches(split, wanted, batch_rows):
             place = Place(split.path, users.id, "data.users.id", first_row)
-            found = typed_ids(batch.column(users.id), id_type)
+            refuse_inexact(batch.column(users.id), place)
+            found = typed_ids(batch.column(users.id), id_type, columns.missing)
             if found.null_count:
                 index = pc.index(found.is_null(), True).as_py()
                 raise ValueError(
-                    f"{place.at(index)} must hold a user id. Received: {batch.column(users.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
+                    f"{place.at(index)} must hold a user id{' that is a whole number' if id_type == 'int' else ''}. Received: {batch.column(users.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
                 )
             ids.append(stored_ids(found, id_type))
             for name, column in users.fields.items():
@@ -49,7 +55,7 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
     fields, tables = [], {}
     for name, builder in builders.items():
         words, rows = builder.finish()
-        fields.append(Field(name, "user", words, rows.shape[1]))
+        fields.append(Field(name, "user", words, rows.shape[1], numeric[name]))
         tables[name] = rows[order]
     np.savez(folder / FILE_NAME, user_id=user_id[order], **tables)
     return tuple(fields)

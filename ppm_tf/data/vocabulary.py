@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -53,17 +53,21 @@ class FieldBuilder:
     Args:
         separator: splits one string into several values; `None` = it is one value.
         min_count: values seen fewer times have no row of their own.
+        missing: words that mean that nothing is here.
+        numeric: whether the values are numbers, see `column_forms.canonical`.
     """
 
-    def __init__(self, separator: str | None, min_count: int):
+    def __init__(self, separator: str | None, min_count: int, missing: Sequence[str] = ("",), numeric: bool = False):
         self.separator = separator
         self.min_count = min_count
+        self.missing = missing
+        self.numeric = numeric
         self.seen: Counter[str] = Counter()
         self._batches: list[tuple[np.ndarray, pa.Array]] = []
 
     def add(self, column: pa.Array) -> None:
         """Takes the values of the next entities."""
-        counts, values = categories(column, self.separator)
+        counts, values = categories(column, self.separator, self.missing, self.numeric)
         self.seen.update(value_counts(values))
         self._batches.append((counts, values.dictionary_encode()))
 

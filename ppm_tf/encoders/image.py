@@ -16,6 +16,7 @@ from keras import ops
 from ppm_tf.encoders.image_pixels import read_pixels
 from ppm_tf.encoders.projection import fit_projection
 from ppm_tf.encoders.saved import describe_encoder, write_description
+from ppm_tf.storage import reserve, weights_size
 
 # Mean and standard deviation of ImageNet's channels: what weights trained there expect of pixels from 0 to 255.
 IMAGENET_SCALE = tuple(1 / (255 * deviation) for deviation in (0.229, 0.224, 0.225))
@@ -159,6 +160,7 @@ class ImageEncoder(keras.Model):
         """Writes everything that `load` needs: `backbone/` (a keras-nlp preset), `projection.npz`, `encoder.json`."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        reserve(folder / "backbone", weights_size(self.backbone))
         self.backbone.save_to_preset(str(folder / "backbone"))
         if self.projection:
             kernel, bias = self.projection.get_weights()

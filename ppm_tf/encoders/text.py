@@ -18,6 +18,7 @@ from ppm_tf.encoders.projection import fit_projection
 from ppm_tf.encoders.saved import describe_encoder, write_description
 from ppm_tf.encoders.text_backbone import backbone_width, has_lora, input_names, load_backbone, merged_lora, special_tokens, vocabulary_of
 from ppm_tf.encoders.text_cleaning import clean_texts, load_cleaner
+from ppm_tf.storage import reserve, weights_size
 
 _LENGTH_STEP = 8  # batches are padded to a multiple of this, so that few shapes occur
 
@@ -218,6 +219,7 @@ class TextEncoder(keras.Model):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        reserve(folder / "backbone", weights_size(self.backbone))
         merged_lora(self.backbone).save_to_preset(str(folder / "backbone"))
         self.tokenizer.save_to_preset(str(folder / "backbone"))
         if self.projection:

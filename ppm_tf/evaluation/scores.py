@@ -1,4 +1,15 @@
-"""`Scores`, the scored candidates of a model: from batches, and as the file `scores.npz`."""
+"""`Scores`, the scored candidates of a model: from batches, and as the file `scores.npz`.
+
+The file is read with `numpy.load` alone: an array a column of `Scores`, one entry a candidate, `tasks` and `probability`. Its rows are joined to
+the raw log by `item_id`, `user` and `time`:
+
+    columns = numpy.load("scores.npz")
+    table = pandas.DataFrame({name: columns[name] for name in ("user", "item_id", "time")}).assign(click=columns["scores"][:, 0])
+    log.merge(table, on=["user", "item_id", "time"])
+
+`user` is the raw id where ids are integers; string ids are stored as `ppm_tf.data.ids.fingerprints` of them, so the log's go through that first.
+`time` is the log's in seconds; in a request of several log rows it is the first one's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PADDING_ROW = 0
-_PLAIN = frozenset(("request", "user", "item_row", "history"))  # columns without a task axis
+FIRST_ROW = 2  # catalog row of the first item
+_PLAIN = frozenset(("request", "user", "item_row", "history", "item_id", "time"))  # columns without a task axis
 
 
 @dataclass(frozen=True)
@@ -21,13 +33,15 @@ class Scores:
     Attributes:
         scores: `[n, S]`, column s scores the s-th task; `[n]` scores the first task alone.
         labels: `[n, K]`, 0 or 1, -1 = missing, K >= S; `[n]` for one task.
-        request: int `[n]`, the request that the candidate belongs to.
-        user: int `[n]`, the user of the request.
+        request: int `[n]`, the request that the candidate belongs to; a number of the preparation, not the log's id.
+        user: int `[n]`, the user of the request: the raw id, or the fingerprint of a string id.
         item_row: int `[n]`, catalog row of the candidate.
         tasks: names of the K tasks.
         history: int `[n]`, behaviours in the history of the request, or None.
         truth: `[n, K]`, true probabilities of simulated data, or None.
         probability: whether the scores are probabilities.
+        item_id: int or text `[n]`, raw id of the candidate, or None.
+        time: int `[n]`, time of the request, or None where the data has no times.
     """
 
     scores: np.ndarray
@@ -39,6 +53,8 @@ class Scores:
     truth: np.ndarray | None = None
     history: np.ndarray | None = None
     probability: bool = True
+    item_id: np.ndarray | None = None
+    time: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name in ("scores", "labels", "truth"):
@@ -58,14 +74,17 @@ class Scores:
             raise ValueError(f"labels must be 0, 1 or -1 (missing). Received: {self.labels[wrong][0]}.")
 
 
-def collect(batches: Iterable[tuple[Mapping[str, ArrayLike], ArrayLike]], tasks: tuple[str, ...]) -> Scores:
+def collect(batches: Iterable[tuple[Mapping[str, ArrayLike], ArrayLike]], tasks: tuple[str, ...], item_ids: ArrayLike | None = None) -> Scores:
     """Joins padded batches of requests and their scores into one table of candidates; padding candidates are dropped.
 
     Args:
         batches: pairs of a batch with `item [R, N]`, `labels [R, N, K]`, `request [R]`, `user_id [R]` and, if they are there, `truth
-            [R, N, K]` and `history [R, T]` (0 = padding), and of its probabilities `[R, N]` or `[R, N, S]`. N may differ between batches.
+            [R, N, K]`, `time [R]` and `history [R, T]` (0 = padding), and of its probabilities `[R, N]` or `[R, N, S]`. N may differ between batches.
         tasks: names of the K tasks.
+        item_ids: raw ids of the catalog's items, in catalog order, for `item_id`.
     """
+    ids = None if item_ids is None else np.asarray(item_ids)
+    ids = ids.astype(str) if ids is not None and ids.dtype == object else ids
     parts: dict[str, list[np.ndarray]] = {}
     for batch, scores in batches:
         item = np.asarray(batch["item"])
@@ -77,6 +96,10 @@ def collect(batches: Iterable[tuple[Mapping[str, ArrayLike], ArrayLike]], tasks:
             "request": np.broadcast_to(np.asarray(batch["request"])[:, None], item.shape)[real],
             "user": np.broadcast_to(np.asarray(batch["user_id"])[:, None], item.shape)[real],
         }
+        if ids is not None:
+            columns["item_id"] = ids[item[real] - FIRST_ROW]
+        if "time" in batch:
+            columns["time"] = np.broadcast_to(np.asarray(batch["time"])[:, None], item.shape)[real]
         if "truth" in batch:
             columns["truth"] = np.asarray(batch["truth"])[real]
         if "history" in batch:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from ppm_tf.storage import DiskFull
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ def each(
         figure: the figure of a result that the log shows.
         is_done: whether `work` has nothing to do but look up; such items do not count for the time left.
         kind: what an item is called in the log. Defaults to `"cell"`.
+
+    Raises:
+        DiskFull: an item found no room.
     """
     to_do = {number for number, item in enumerate(items) if not is_done(item)}
     logger.info("%d %ss, %d of them to be made", len(items), kind, len(to_do))
@@ -36,6 +41,8 @@ def each(
         result, error = None, ""
         try:
             result = work(item)
+        except DiskFull:  # none of the others would find room either
+            raise
         except Exception as raised:  # whatever it is, the other items do not depend on it
             error = f"{type(raised).__name__}: {raised}"
             logger.error("%s %d of %d failed: %s", kind, number + 1, len(items), error, exc_info=bool(os.environ.get("PPM_TF_TRACEBACK")))

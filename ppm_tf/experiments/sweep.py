@@ -102,8 +102,8 @@ def trials_of(sweep: SweepSettings, where: str = "sweep") -> list[Trial]:
 
 
 def best_of(found: Iterable[tuple[Trial, dict[str, Any]]]) -> tuple[Trial, dict[str, Any]] | None:
-    """The trial of the highest validation AUC with its summary; the first of equals, None where no trial has one."""
-    defined = [one for one in found if not math.isnan(one[1].get("valid_auc", math.nan))]
+    """The trial of the highest validation AUC with its summary; the first of equals, None where no trial has one that is a number."""
+    defined = [one for one in found if math.isfinite(one[1].get("valid_auc", math.nan))]
     return max(defined, key=lambda one: one[1]["valid_auc"], default=None)
 
 

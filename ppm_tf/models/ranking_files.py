@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from ppm_tf.config import Config
 from ppm_tf.data.sample_counts import SampleCounts
-from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
+from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema, differences
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
+from ppm_tf.storage import save_weights
 
 WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
@@ -22,7 +23,7 @@ SCHEMA = "schema.json"
 
 def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts) -> None:
     """Writes all that `load_ranking_model` needs beside the data, and the counts of the training samples."""
-    model.save_weights(folder / WEIGHTS)
+    save_weights(model, folder / WEIGHTS)
     schema.write(folder / SCHEMA)
     vocabularies.write(folder)
     counts.write(folder)
@@ -41,9 +42,29 @@ def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype
         table_dtype: how item tables are kept, if not as they were written.
     """
     schema = Schema.read(folder / SCHEMA)
+    require_same_values(folder, schema, inputs.schema)
     model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
     model.load_weights(folder / WEIGHTS)
     return model
+
+
+def require_same_values(folder: Path, trained: Schema, now: Schema) -> None:
+    """Refuses data whose ids, times or words are read otherwise than in a model's training: every id would be a stranger.
+
+    Args:
+        folder: the model, for the message.
+        trained: the schema it was trained with.
+        now: that of the data.
+
+    Raises:
+        ValueError: they are; the message names each difference and the setting that undoes it.
+    """
+    found = differences(trained, now)
+    if found:
+        raise ValueError(
+            f"The data must be read as in the training of {folder}. Received: {'; '.join(found)}. Remedy: run `python -m pipelines.prepare` with the settings named, "
+            "or train a model of the new data from its start, without model.start."
+        )
 
 
 def check_requests(inputs: Inputs, folder: Path) -> None:
@@ -68,6 +89,7 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         ValueError: the earlier model has other settings.
     """
     schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
+    require_same_values(folder, schema, inputs.schema)
     old = build_ranking_model(config, schema, _NoItems(schema), inputs.tables, earlier)
     try:
         old.load_weights(folder / WEIGHTS)

@@ -92,8 +92,8 @@ def test_rows_of_ids(tmp_path):
 
 
 def test_rows_of_string_ids(tmp_path):
-    _, catalog = built(tmp_path, "string", items={"item_id": ["b", "", "ab", "žž", "a"]})()
-    assert catalog.rows_of(["a", "b", "", "ab", "žž", "ž", "abcdef", "abc", None]).tolist() == [6, 2, 3, 4, 5, 1, 1, 1, 1]
+    _, catalog = built(tmp_path, "string", items={"item_id": ["b", "b\0", "ab", "žž", "a"]})()
+    assert catalog.rows_of(["a", "b", "b\0", "ab", "žž", "ž", "abcdef", "abc", None, ""]).tolist() == [6, 2, 3, 4, 5, 1, 1, 1, 1, 1]
 
 
 def test_fixed_width_equals_numpy():

@@ -286,9 +286,21 @@ def test_queries_keep_clicks_on_known_items(tmp_path):
 # === Properties ===
 
 
-def reference(log, requests, candidates, length):
-    """Requests and histories by their definition, row by row; `log` is a list of (user, item row, time, click, request id)."""
+def reference(log, requests, candidates, length, repeats, ordered):
+    """Requests and histories by their definition, row by row; `log` is a list of (user, item row, time, click, request id).
+
+    With `ordered` a row's place in the log is its order within its time.
+    """
+    log = [list(row) for row in log]
     places = sorted(range(len(log)), key=lambda place: (log[place][0], log[place][2], place))
+    if repeats != "keep":
+        stays: dict[tuple, int] = {}
+        for place in places:
+            user, item, time, click, request = log[place]
+            first = stays.setdefault((user, item, request if requests == "column" else time), place)
+            if repeats == "merge":
+                log[first][3] = max(log[first][3], click)
+        places = [place for place in places if place in stays.values()]
     groups: list[list[int]] = []
     for place in places:
         user, _, _, _, request = log[place]
@@ -304,10 +316,13 @@ def reference(log, requests, candidates, length):
     samples = []
     for group in groups:
         user, _, time, _, _ = log[group[0]]
-        before = [place for place in places if log[place][0] == user and log[place][2] < time and log[place][3] == 1]
-        recent = before[::-1][:length]
+        earlier = [place for place in places if log[place][0] == user and log[place][3] == 1 and log[place][2] < time]
+        tied = [place for place in places if log[place][0] == user and log[place][3] == 1 and log[place][2] == time and place < group[0]]
         for start in range(0, len(group), candidates):
             part = group[start : start + candidates]
+            own = {log[place][1] for place in part if log[place][2] == time}
+            told = ordered and not any(log[place][1] in own for place in tied)  # a row of one item and time tells the label
+            recent = [*earlier, *(tied if told else [])][::-1][:length]
             samples.append(
                 sample(
                     user,
@@ -322,8 +337,8 @@ def reference(log, requests, candidates, length):
 
 
 @pytest.mark.parametrize("requests", ["single", "bursts", "column"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_random_logs_equal_the_definition(tmp_path, requests, seed):
+@pytest.mark.parametrize(("seed", "repeats", "ordered"), [(0, "keep", False), (1, "merge", False), (2, "drop", True), (3, "keep", True)])
+def test_random_logs_equal_the_definition(tmp_path, requests, seed, repeats, ordered):
     rng = np.random.default_rng(seed)
     count, candidates = 120, 1 if requests == "single" else 3
     log = {
@@ -343,14 +358,15 @@ def test_random_logs_equal_the_definition(tmp_path, requests, seed):
         "history_length": 4,
         "shards": 3,
         "split": {"by": "user", "valid": 0.0, "test": 0.01},
-        "log": {"time": "time", "request": "request"},
+        "log": {"time": "time", "request": "request", "rows_in_order": ordered},
+        "repeats": repeats,
     }
     samples = prepared(mapping(tmp_path, **settings), tmp_path / "out", batch_rows=100)
     found = [found for found in samples["train"] if found["user_id"] != 9]
-    assert found == reference(rows, requests, candidates, 4)
+    assert found == reference(rows, requests, candidates, 4, repeats, ordered)
     for split in samples.values():
         for request in split:
-            assert all(time < request["time"] for time in request["history_time"])
+            assert all(time < request["time"] or (ordered and time == request["time"]) for time in request["history_time"])
 
 
 @pytest.mark.skipif("PPM_TF_ML1M" not in os.environ, reason="PPM_TF_ML1M names no folder with MovieLens-1M")

@@ -75,7 +75,7 @@ def test_settings_of_the_log_are_not_asked_for(tmp_path):
     columns = alone(tmp_path, history_task="order", users={"files": "nowhere.parquet"})
     columnar.check(columns)
     assert [path.name for path in columnar.raw_inputs(columns)] == ["items.parquet"]
-    assert (columnar.id_type(columns, "item"), columnar.id_type(columns, "user")) == ("int", None)
+    assert columnar.item_id_type(columns) == "int"
     assert prepare(columns, BeamSettings(), tmp_path / "out")["queries"] is None
 
 

@@ -63,7 +63,7 @@ def test_numbers_read_well():
 def test_the_best_trial_is_chosen_on_validation_and_its_file_trains_it(write, tmp_path):
     sweep = read_sweep(write(RANDOM), ["trials=4", "data.users=90"])
     trials = trials_of(sweep)
-    found = list(zip(trials, [{"valid_auc": 0.6}, {"valid_auc": 0.7}, {"valid_auc": math.nan}, {"error": "no"}], strict=True))
+    found = list(zip(trials, [{"valid_auc": 0.6}, {"valid_auc": 0.7}, {"valid_auc": -math.inf}, {"error": "no"}], strict=True))
     best = best_of(found)
     assert best == (trials[1], {"valid_auc": 0.7})
     write_best(sweep, best, tmp_path / "best.yaml")

@@ -50,8 +50,9 @@ def test_the_local_server_scores_the_test_split_as_the_evaluation_did(shop):
     kept = load_scores(shop.path("reports/served") / "scores.npz")
     inputs = Inputs.read(shop, ("title",))
     schema = Schema.read(shop.path("models/served") / "schema.json")
+    assert all(batch["item"].shape == (1, 3) for batch in sample_batches(shop, inputs, 2, 3))  # serve.max_candidates holds for them too
     with LocalServer(Models(shop.folder / "exports"), port=0, poll_seconds=None) as server, Client(server.url, "served") as client:
-        for batch in sample_batches(shop, inputs, schema, 5)[:-1]:
+        for batch in sample_batches(shop, inputs, 5, 1000)[:5]:
             request = raw_requests(batch, inputs, schema, -1, True)
             plain = {name: [[one.decode() for one in row] for row in value] if value.dtype == object else value.tolist() for name, value in request.items()}
             answer = client.predict(plain)

@@ -51,6 +51,20 @@ def test_failures_are_noted(search, tmp_path, capsys):
     assert "failed | RuntimeError: no memory for it" in " ".join((tmp_path / "run/sweep/search/table.md").read_text().split())
 
 
+def test_a_trial_without_a_validation_figure_has_failed(search, tmp_path, capsys):
+    """A model of an earlier training whose valid split had one class: it is no trial to choose, nor one to pass by in silence."""
+    search()
+    trials = [json.loads(line) for line in (tmp_path / "run/sweep/search/trials.jsonl").read_text().splitlines()]
+    best = next(line for line in trials if line["point"] == {"model.dim": 32, "model.newest": 1.0})
+    path = tmp_path / "run" / "models" / best["model"] / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "valid_auc": float("-inf")}))
+    with pytest.raises(SystemExit) as stopped:
+        search()
+    assert stopped.value.code == 1 and "1 of 4 trials failed" in capsys.readouterr().err
+    assert "failed | ValueError: A trial must have a validation AUC. Received: " in " ".join((tmp_path / "run/sweep/search/table.md").read_text().split())
+    assert yaml.safe_load((tmp_path / "run/sweep/search/best.yaml").read_text())["model"]["dim"] == 16
+
+
 def test_wrong_settings_exit_with_2(search, capsys):
     with pytest.raises(SystemExit) as stopped:
         search("model.dimm=3")

@@ -1,14 +1,17 @@
 """From a pre-trained PPM to ranking models, their scores and their reports, on a small shop, through the command line."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 
-from pipelines import evaluate, train
+from pipelines import evaluate, pretrain, train
 from pipelines.stage import main
 from ppm_tf.data.manifest import Manifest
 from ppm_tf.evaluation import load_scores, read_metrics
+from ppm_tf.workspace import Workspace
 from tests.pipelines.small_shop import SETTINGS
 
 TRAIN = ["model.train.batch_size=64", "model.train.learning_rate=3e-3", "model.train.epochs=2", "model.train.validate_every=50"]
@@ -75,6 +78,17 @@ def test_the_scores_are_kept_a_candidate(shop):
     assert one.history.max() == 10
 
 
+def test_the_scores_are_joined_to_the_log_by_raw_ids(shop):
+    """With `numpy.load` alone: each candidate is a row of the log, of the same user, item and time, with the same labels."""
+    import pyarrow.parquet
+
+    columns = np.load(shop.path("reports/din") / "scores.npz")
+    log = pyarrow.parquet.read_table(shop.path("raw") / "interactions.parquet")
+    names = ("user_id", "item_id", "time", "click", "order", "cart")
+    of_log = {(user, item, time): labels for user, item, time, *labels in zip(*(log[name].to_pylist() for name in names), strict=True)}
+    rows = list(zip(*(columns[name].tolist() for name in ("user", "item_id", "time")), strict=True))
+    assert len(rows) > 1000 and [of_log.get(row) for row in rows] == columns["labels"].tolist()
+
 def test_a_second_run_trains_nothing(shop, capsys):
     weights = shop.path("models/urm-finetune") / "ranking.weights.h5"
     before = weights.stat().st_mtime_ns
@@ -98,6 +112,35 @@ def test_the_newest_share_of_the_data(shop):
     assert half == pytest.approx(all_of_it / 2, rel=0.02)
 
 
+@pytest.fixture
+def one_class(small_shop, tmp_path):
+    """The shop with a valid split without clicks and orders, as far as its statistics say."""
+    folder = tmp_path / "shop"
+    for name in ("data", "encoders", "tables", "ppm"):
+        shutil.copytree(small_shop.path(name), folder / name)
+    path = folder / "data" / "statistics.json"
+    statistics = json.loads(path.read_text())
+    statistics["splits"]["valid"]["positives"] |= {"click": 0, "order": 0}
+    path.write_text(json.dumps(statistics))
+    return Workspace(folder)
+
+
+def test_a_valid_split_of_one_class_is_refused_before_the_training(one_class, capsys):
+    message = r"The valid split must hold both positives and negatives.* Received: click with 0 positives and \d+ negatives.*, in \d+ requests\. Remedy: raise data\.split\.valid"
+    for stage, more in ((pretrain.STAGE, ["train.learning_rate=1e-3"]), (train.STAGE, [*DIN, "model.ppm=none", "model.tasks={click: 1, order: 1}"])):
+        with pytest.raises(SystemExit) as stopped:
+            main(stage, arguments(one_class, *more))
+        assert stopped.value.code == 1
+        assert re.search(message, capsys.readouterr().err)
+    assert not one_class.exists("models/din") and not list((one_class.folder / ".state").glob("work-*"))
+
+
+def test_a_task_of_one_class_in_the_valid_split_is_said_and_the_others_choose(one_class, caplog):
+    caplog.set_level("INFO")
+    main(train.STAGE, arguments(one_class, *DIN, "model.ppm=none", "model.train.max_step=1"))
+    assert "the valid split has labels of one kind only for click, order: the mean AUC that chooses the weights is over the other tasks" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -108,8 +151,6 @@ def test_the_newest_share_of_the_data(shop):
     ],
 )
 def test_what_cannot_be_is_refused(shop, capsys, more, message):
-    import re
-
     with pytest.raises(SystemExit):
         main(evaluate.STAGE, arguments(shop, *URM, *more))
     assert re.search(message, capsys.readouterr().err)

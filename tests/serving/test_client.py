@@ -98,6 +98,41 @@ def test_the_command_prints_json(server_url, capsys):
     assert json.loads(capsys.readouterr().out)[0]["state"] == "AVAILABLE"
 
 
+@pytest.mark.parametrize(("label", "factor"), [("stable", 1.0), ("canary", 2.0)])
+def test_a_label_chooses_a_version(server_url, label, factor):
+    with Client(server_url, "versions", label=label) as client:
+        assert client.predict({"x": [[3.0]]}) == [[3.0 * factor]]
+
+
+def test_the_command_takes_a_label(server_url, capsys):
+    """Of a label that nothing has, the server says so."""
+    main(["--url", server_url, "--model", "versions", "--label", "stable", "metadata"])
+    assert "serving_default" in json.loads(capsys.readouterr().out)
+    with pytest.raises(SystemExit, match="1"):
+        main(["--url", server_url, "--model", "versions", "--label", "nothing", "metadata"])
+    assert "400: Unrecognized servable version label: nothing" in capsys.readouterr().err
+
+
+def test_a_label_and_a_version_are_one_too_many(capsys):
+    with pytest.raises(ValueError, match="A version or a label may be given. Received: version 1 and label stable"):
+        Client("http://127.0.0.1:8501", "m", version=1, label="stable")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--model", "m", "--version", "1", "--label", "stable", "status"])
+    assert "not allowed with argument --version" in capsys.readouterr().err
+
+
+def test_every_help_says_that_histories_are_newest_first(capsys):
+    from pipelines import export
+    from serving import grpc_client, server
+
+    for command in (main, grpc_client.main, server.main, export.main):
+        try:
+            command(["--help"])
+        except SystemExit as stop:
+            assert stop.code == 0
+        assert "newest first" in " ".join(capsys.readouterr().out.split()).lower()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -156,9 +191,9 @@ FULL = {"candidates": [7], "history": [(1, 2)], "user_id": "u", "time": 3, "cont
         ({"user_id": 5}, "user_id must be strings. Received: 5"),
         ({"user_id": None}, r"The model needs user_id \(user_id=...\)"),
         ({"time": None}, r"The model needs time \(time=..., when the request is made\)"),
-        ({"history": [1, 2]}, r"The model needs history_times \(history=\[\(id, time\), ...\]\)"),
-        ({"history": [1, (2, 3)]}, "history must hold ids, or pairs of id and time"),
-        ({"history": [(1, 2, 3)]}, "history must hold ids, or pairs of id and time"),
+        ({"history": [1, 2]}, r"The model needs history_times \(history=\[\(id, time\), ...\], in any order\)"),
+        ({"history": [1, (2, 3)]}, "history must hold ids, newest first, or pairs of id and time"),
+        ({"history": [(1, 2, 3)]}, "history must hold ids, newest first, or pairs of id and time"),
         ({"context": {}}, r"The model needs context_page \(context=\{'page': ...\}\)"),
         ({"context": {"page": "home", "pgae": "x"}}, "Received: context_pgae; it takes candidate_ids, context_page"),
         ({"context": {"page": [1]}}, "context_page must be strings. Received: 1"),

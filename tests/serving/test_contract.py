@@ -89,7 +89,8 @@ def test_versions_and_labels_choose(ask, which, factor):
 def test_status_lists_the_newest_first(ask):
     assert ask.get("/v1/models/versions").json == {"model_version_status": [available("2"), available("1")]}
     assert ask.get("/v1/models/versions/versions/1").json == {"model_version_status": [available("1")]}
-    assert ask.get("/v1/models/versions/labels/stable").json == {"model_version_status": [available("1")]}
+    for label in ("stable", "nothing"):  # read over
+        assert ask.get(f"/v1/models/versions/labels/{label}").json == ask.get("/v1/models/versions").json
 
 
 def test_status_of_what_is_not_there(ask):

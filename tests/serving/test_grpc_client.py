@@ -82,6 +82,11 @@ def test_a_row_is_sent_with_a_batch_of_one(service):
     }
 
 
+def test_a_label_goes_with_each_request(service, capsys):
+    main(["--target", service.target, "--model", "m", "--timeout", "30", "--label", "stable", "--candidates", "7", "--time", "40", "--user-field", "city="])
+    assert [request.model_spec.version_label for request in service.asked] == ["stable"]
+
+
 def test_empty_lists_keep_their_dtype(service):
     import tensorflow as tf
 

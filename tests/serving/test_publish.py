@@ -11,16 +11,9 @@ import pytest
 
 from serving import publish as publishing
 from serving.publish import main, publish, require_complete, restore, rollback, versions, withdrawn
+from tests.serving.staged import FILES, graph, published, stage
 
 ROOT = Path(__file__).parent.parent.parent
-FILES = {
-    "saved_model.pb": "graph",
-    "variables/variables.index": "index",
-    "variables/variables.data-00000-of-00001": "weights",
-    "assets.extra/tf_serving_warmup_requests": "requests",
-    "assets.extra/golden.json": '{"signature_name": "serving_default", "inputs": {}, "outputs": {}}',
-    "assets.extra/export.json": "{}",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -29,25 +22,12 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-def stage(folder, mark="1"):
-    for name, text in FILES.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (folder / "saved_model.pb").write_text(f"graph {mark}")
-    return folder
-
-
-def published(tmp_path, count, **arguments):
-    """A base with versions 1 to `count`, each telling its number in saved_model.pb."""
-    base = tmp_path / "exports"
-    for number in range(1, count + 1):
-        publish(stage(tmp_path / f"export-{number}", number), base, "ranker", **arguments)
-    return base
-
-
-def graph(base, version):
-    return (base / "ranker" / str(version) / "saved_model.pb").read_text()
+@pytest.fixture(autouse=True)
+def judged(monkeypatch):
+    """The folders here hold no models: what would be judged is noted. See test_publish_verified for the judgement."""
+    seen = []
+    monkeypatch.setattr(publishing, "verify_afresh", seen.append)
+    return seen
 
 
 def test_numbers_rise_by_one_and_files_arrive_whole(tmp_path):
@@ -162,13 +142,32 @@ def test_a_failed_removal_does_not_undo_the_publication(tmp_path, monkeypatch, c
     def refuse(path):
         raise PermissionError("not yours")
 
-    monkeypatch.setattr(publishing.shutil, "rmtree", refuse)
-    assert publish(stage(tmp_path / "new", "new"), base, "ranker", keep=2).name == "3"
+    with monkeypatch.context() as broken:
+        broken.setattr(publishing.shutil, "rmtree", refuse)
+        assert publish(stage(tmp_path / "new", "new"), base, "ranker", keep=2).name == "3"
     assert versions(base, "ranker") == [2, 3]
     assert "the new version is live, but the old" in caplog.text
-    monkeypatch.undo()
     publish(stage(tmp_path / "new", "new"), base, "ranker", keep=2)
     assert not list((base / "ranker").glob("outgoing-*"))
+
+
+def test_the_whole_version_is_judged_before_it_goes_live(tmp_path, monkeypatch, judged):
+    base = published(tmp_path, 1)
+    assert judged == [base / "ranker" / "incoming-1"]
+
+    def refuse(folder):
+        require_complete(folder)
+        assert not (base / "ranker" / "2").exists()
+        raise ValueError("it answers otherwise")
+
+    monkeypatch.setattr(publishing, "verify_afresh", refuse)
+    with pytest.raises(ValueError, match="it answers otherwise"):
+        publish(stage(tmp_path / "new"), base, "ranker")
+    assert sorted(path.name for path in (base / "ranker").iterdir()) == [".publish.lock", "1"]
+    staged = stage(base / "ranker" / "staged")
+    with pytest.raises(ValueError, match="it answers otherwise"):
+        publish(staged, base, "ranker")
+    assert versions(base, "ranker") == [1] and staged.exists()
 
 
 def test_going_back_withdraws_and_restore_brings_back(tmp_path):
@@ -234,7 +233,8 @@ def test_two_publishers_do_not_meet(tmp_path):
 
 def test_many_publishers_at_once_give_whole_versions_with_distinct_numbers(tmp_path):
     base = tmp_path / "exports"
-    command = [sys.executable, "-m", "serving.publish", str(stage(tmp_path / "new")), "--base", str(base), "--model", "ranker", "--keep", "9"]
+    unjudged = "from serving import publish as p; p.verify_afresh = lambda folder: None; p.main()"
+    command = [sys.executable, "-c", unjudged, str(stage(tmp_path / "new")), "--base", str(base), "--model", "ranker", "--keep", "9"]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
     ends = [(process.communicate()[1], process.returncode) for process in running]
     won = [error for error, code in ends if code == 0]
@@ -285,10 +285,11 @@ KILLS = """
 import json, os, shutil, signal, sys
 from pathlib import Path
 from serving import publish as publishing
-from tests.serving.test_publish import published, stage
+from tests.serving.staged import published, stage
 
 folder, action = Path(sys.argv[1]), sys.argv[2]
 os.fsync = lambda descriptor: None  # a step like the others, without its time
+publishing.verify_afresh = lambda folder: None  # these are no models
 for n in range(1, 200):
     base = published(folder / str(n), 3)
     new = stage(folder / str(n) / "new", "new") if action == "copy" else stage(base / "ranker" / "staged", "new")
@@ -358,7 +359,7 @@ def test_start_and_end_are_logged_with_bytes_and_path(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     published(tmp_path, 1)
     size = sum(len(text) for text in FILES.values()) + len(" 1")
-    start, end = (record.getMessage() for record in caplog.records)
+    start, end = (record.getMessage() for record in caplog.records)  # nothing was removed, and nothing stays for a reason
     assert start.startswith("publish: start, ") and "as version 1 of" in start
     assert end.startswith("publish: done in ") and f" s, {size} bytes, wrote {tmp_path / 'exports' / 'ranker' / '1'}" in end
 
@@ -370,7 +371,7 @@ def test_the_command_line_publishes_lists_and_goes_back(tmp_path, capsys):
     main(["--rollback", *where])
     main(["--list", *where])
     size = sum(len(text) for text in FILES.values()) + len(" 1")
-    assert capsys.readouterr().out == f"1\t{size} bytes\tlive\n2\t{size} bytes\twithdrawn\n"
+    assert capsys.readouterr().out == f"1\t{size} bytes\tnewest\n2\t{size} bytes\twithdrawn\n"
     main(["--restore", "2", *where])
     assert versions(tmp_path / "exports", "ranker") == [1, 2]
     main(["--rollback", "1", *where])

@@ -1,6 +1,7 @@
 """The local server beyond the contract: its limits, its command line, its thread, the real binary in its place."""
 
 import gzip
+import logging
 import os
 import re
 import subprocess
@@ -40,8 +41,8 @@ def padded(size):
 
 def test_a_body_of_the_limit_is_answered_and_a_byte_more_is_413(small):
     assert small.predict(padded(LIMIT)).json == {"outputs": [[2.0]]}
-    for size in (LIMIT + 1, 8 * LIMIT, 200 * LIMIT):
-        reply = small.predict(padded(size))
+    for size in (LIMIT + 1, 8 * LIMIT, 200 * LIMIT, 8000 * LIMIT):  # the last does not fit into the buffers on the way
+        reply = small.predict(padded(size), Connection="close")  # as urllib asks: then a server that reads no more resets the connection
         assert reply.status == 413
         assert f"at most {LIMIT} bytes" in reply.error
     assert small.predict(FLOATS).status == 200
@@ -53,6 +54,32 @@ def test_a_packed_body_is_limited_unpacked(small):
         packed = gzip.compress(padded(size))
         assert len(packed) <= 8 * LIMIT
         assert small.predict(packed, Content_Encoding="gzip").status == 413
+
+
+def test_a_client_that_asks_before_it_sends_is_told_at_once(small):
+    """Nothing of the body is sent; curl does so with bodies above 1 MB."""
+    import socket
+
+    host, _, port = small._address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(f"POST /v1/models/plain:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {LIMIT + 1}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
+
+
+def test_requests_are_logged_where_that_is_asked_for(contract_folder, small, caplog):
+    caplog.set_level(logging.INFO, "serving")
+    small.predict(FLOATS)
+    assert not [record for record in caplog.records if record.name == "serving.asgi"]
+    with LocalServer(Models(contract_folder / "few"), port=0, max_body_bytes=LIMIT, poll_seconds=None, log_requests=True) as server:
+        asker = Asker(server.url)
+        answered = asker.predict(FLOATS)
+        asker.predict({"signature_name": "nope", "instances": [[1.0]]})
+        asker.predict(padded(LIMIT + 1))
+    lines = [record.getMessage() for record in caplog.records if record.name == "serving.asgi"]
+    path = "POST /v1/models/plain:predict"
+    assert re.fullmatch(rf"{path} 200, {len(FLOATS)} bytes in, {len(answered.body)} out, [0-9.]+ ms", lines[0])
+    assert lines[1].startswith(f"{path} 400, ") and "not found in signature def" in lines[1]
+    assert lines[2].startswith(f"{path} 413, {LIMIT + 1} bytes in, ")
 
 
 @pytest.mark.parametrize("body", [b"", FLOATS.encode(), gzip.compress(FLOATS.encode())[:-4], b"\x1f\x8b"])
@@ -210,6 +237,14 @@ def test_the_real_binary_keeps_policies_and_labels(contract_folder, fake_binary,
     done = run("--model-config-file", str(config), "--tfserving-binary", str(fake_binary))
     (tmp_path / "model.config").write_text(re.search(r"model_config_list \{.*\n\}\n", done.stdout, re.DOTALL)[0])
     assert read_model_config(tmp_path / "model.config") == read_model_config(config)
+    assert done.stderr == ""
+
+
+def test_before_the_real_binary_absent_versions_are_said(contract_folder, fake_binary, tmp_path):
+    config = tmp_path / "labels.config"
+    config.write_text((contract_folder / "model.config").read_text().replace('key: "canary" value: 2', 'key: "canary" value: 6'))
+    done = run("--model-config-file", str(config), "--tfserving-binary", str(fake_binary))
+    assert done.stderr == f"serving.server: versions: version 6, which label canary names, is not in {contract_folder}/versions\n"
 
 
 def test_a_missing_binary_exits_with_2(contract_folder):

@@ -231,6 +231,41 @@ def test_a_failed_version_is_tried_again_when_its_folder_was_gone(base, models, 
     assert states(api) == {"2": AVAILABLE, "1": ENDED}
 
 
+def test_a_half_copied_version_is_tried_again_when_it_is_complete(base, models, api, made):
+    """Not while the copy goes on, which the next look tells, and once only."""
+    publish(base, made[2], 2, lambda folder: (folder / "saved_model.pb").unlink())
+    models.poll()
+    assert states(api) == {"2": ("END", "NOT_FOUND"), "1": AVAILABLE}
+    shutil.copy(made[2] / "saved_model.pb", base / "m" / "2")
+    models.poll()
+    assert states(api) == {"2": ("END", "NOT_FOUND"), "1": AVAILABLE}
+    models.poll()
+    assert states(api) == {"2": AVAILABLE, "1": ENDED}
+
+
+def test_pinned_versions_that_are_absent_are_said_once(base, made, caplog):
+    shutil.copytree(made[2], base / "m" / "2")
+    (base / "model.config").write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{base}/m" model_platform: "tensorflow" model_version_policy {{ specific {{ versions: 1 versions: 4 }} }} '
+        'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 6 } } }'
+    )
+    models = Models(config_file=base / "model.config")
+
+    def told():
+        found = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        caplog.clear()
+        return found
+
+    models.poll()
+    assert told() == [f"m: version 4, which the policy names, is not in {base}/m", f"m: version 6, which label canary names, is not in {base}/m"]
+    models.poll()
+    assert told() == []
+    shutil.rmtree(base / "m" / "1")
+    models.poll()
+    assert told() == [f"m: version 1, which label stable names, is not in {base}/m"]
+    models.close()
+
+
 def test_a_failed_version_is_not_loaded_at_each_look(base, made):
     tries = []
 

@@ -101,6 +101,18 @@ def test_padding_behaviours_change_nothing(served):
     np.testing.assert_allclose(module.rank(**raw(**short))["click"][1:], module.rank(**raw())["click"][1:], atol=1e-6)
 
 
+@pytest.mark.parametrize("backbone", [DIN, URM])
+def test_of_a_longer_history_the_newest_behaviours_count(backbone):
+    """As in training, which keeps the last T; the older ones stand at the end."""
+    _, module = made(backbone)
+    whole = raw()
+    history = np.where(np.array(whole["history_ids"]) == PAD, 20, whole["history_ids"])
+    times = np.array([[90, 50, 20, 10]] * 3)
+    longer = {"history_ids": np.concatenate([history, np.full((3, 7), 40)], axis=1), "history_times": np.concatenate([times, np.full((3, 7), 5)], axis=1)}
+    expected = module.rank(**raw(history_ids=history, history_times=times))["click"]
+    np.testing.assert_array_equal(module.rank(**raw(**longer))["click"], expected)
+
+
 def test_strangers_get_finite_scores(served):
     """Unknown items, users and values, and no history at all."""
     _, module = served
@@ -121,8 +133,8 @@ def test_further_values_of_a_field_are_left_out_and_none_is_none(served):
     [
         ({"candidate_ids": np.full((3, 9), 10)}, "candidate_ids must hold at most 8 candidates a request"),
         ({"candidate_ids": np.zeros((3, 0))}, "candidate_ids must hold at least one candidate"),
-        ({"history_ids": np.full((3, 5), 10), "history_times": np.zeros((3, 5))}, "history_ids must hold at most 4 behaviours a request"),
-        ({"history_times": np.zeros((3, 2))}, "history_times must have the shape of history_ids"),
+        ({"history_times": np.zeros((3, 2))}, "history_times must have the shape of history_ids, a time for each behaviour, newest first"),
+        ({"history_ids": np.full((3, 9), 10)}, "history_times must have the shape of history_ids"),
         ({"time": [1, 2]}, "time must have one row a request"),
     ],
 )
@@ -204,9 +216,9 @@ def session_scores(folder, inputs):
 
 
 def test_the_export_is_verified_in_a_fresh_process(folder):
-    from serving.export import verify
+    from serving.verify import verify_afresh
 
-    figures = verify(folder)
+    figures = verify_afresh(folder)
     assert figures["difference"] <= 1e-5 and figures["load_seconds"] > 0
 
 
@@ -250,6 +262,7 @@ def test_an_export_whose_warm_up_fails_is_refused(folder, tmp_path):
 
 
 def test_a_graph_that_reads_files_is_refused(tmp_path):
+    """Others: test_graph_check."""
     from serving.verify import verify
 
     class Reader(tf.Module):
@@ -259,7 +272,7 @@ def test_a_graph_that_reads_files_is_refused(tmp_path):
 
     reader = Reader()
     tf.saved_model.save(reader, str(tmp_path), signatures={"serving_default": reader.read})
-    with pytest.raises(ValueError, match="must not touch files or Python. Received: ReadFile"):
+    with pytest.raises(ValueError, match="The signature serving_default must run nothing but.*Received: ReadFile"):
         verify(tmp_path)
 
 

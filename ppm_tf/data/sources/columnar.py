@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ import pyarrow as pa
 
 from ppm_tf.config import ColumnarData, LogFiles, UserFiles
 from ppm_tf.data import raw_files
+from ppm_tf.data.column_forms import ColumnForm
+from ppm_tf.data.column_survey import survey_column
 from ppm_tf.data.column_values import Place, check_type
-from ppm_tf.data.ids import are_integers
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,39 +66,32 @@ def check(settings: ColumnarData) -> None:
             check_type(column.kind, found[column.name], Place(str(path), column.name, column.setting))
 
 
-def id_type(settings: ColumnarData, side: str) -> str | None:
-    """Whether the ids of a side are `"int"` or `"string"`, by the types of the columns that hold them.
+def item_id_type(settings: ColumnarData) -> str:
+    """Whether item ids are kept as `"int"` or `"string"`: by data.items.id_type, else by what the item files hold.
 
-    CSV has no types: where every file is CSV, item ids are integers if all those of the item files are, and the type of
-    user ids is `None`, to be found in the first pass over the log.
-
-    Args:
-        settings: the mapping.
-        side: `"item"` or `"user"`.
+    Ids of the log, of queries and of further files are read as this type; one that is none of it is an unknown item.
 
     Raises:
-        ValueError: one file holds integers, another one strings.
+        ValueError: data.items.id_type=int, and an id is no whole number.
     """
-    known: dict[str, str] = {}
-    id_columns = {"item": ("data.items.id", "data.log.item", "data.queries.item"), "user": ("data.users.id", "data.log.user")}[side]
-    for column in _columns(settings):
-        if column.setting in id_columns:
-            for path in raw_files.find(settings.path, column.files, column.files_setting):
-                kind = raw_files.column_types(path).get(column.name)
-                if kind is not None and not pa.types.is_null(kind):
-                    known.setdefault("int" if pa.types.is_integer(kind) else "string", f"column {column.name} of {path}")
-    if len(known) > 1:
-        raise ValueError(
-            f"The {side} ids must be of one type in all files. Received: integers in {known['int']}, strings in {known['string']}. Remedy: store them alike."
-        )
-    if known or side == "user":
-        return next(iter(known), None)
-    batches = (
-        batch
-        for split in raw_files.splits(raw_files.find(settings.path, settings.items.files, "data.items.files"))
-        for _, batch in raw_files.batches(split, [settings.items.id], 131072)
-    )
-    return "int" if all(are_integers(batch.column(0)) for batch in batches) else "string"
+    items = settings.items
+    form = survey_column(settings.path, items.files, "data.items.files", items.id, None, settings.missing)
+    return chosen_id_type(items.id_type, form, "item", "data.items.id_type")
+
+
+def chosen_id_type(wanted: str, form: ColumnForm, side: str, setting: str) -> str:
+    """The type of some ids: as the setting wants it, else `"int"` where every id is a whole number.
+
+    Raises:
+        ValueError: the setting wants integers, and an id is none.
+    """
+    if wanted == "string" or form.other is None:
+        return "string" if wanted == "string" else "int"
+    path, row, value = form.other
+    if wanted == "int":
+        raise ValueError(f"Every {side} id must be a whole number below 2^63, because {setting}=int. Received: {value!r} in {path}, row {row + 1}. Remedy: mend the file, or set {setting}=string.")
+    logger.info("%s ids are kept as strings; the first that is no whole number is %r (%s, row %d)", side, value, path, row + 1)
+    return "string"
 
 
 def _check_settings(settings: ColumnarData) -> None:
@@ -175,7 +172,7 @@ def _log_columns(log: LogFiles, users: UserFiles | None) -> Iterator[_Column]:
         if name is not None:
             yield _Column(f"data.log.{setting}", name, kind, *files)
     for task, label in log.labels.items():
-        yield _Column(f"data.log.labels.{task}", label.column, "number", *files)
+        yield _Column(f"data.log.labels.{task}", label.column, "field" if label.equals is not None else "label", *files)
     for name, field in log.context.items():
         yield _Column(f"data.log.context.{name}", field.column, "field", *files)
     for task, name in log.truth.items():

@@ -1,0 +1,94 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from ppm_tf.storage import DiskFull, no_room, reserve, writing
+from ppm_tf.workspace import Recipe, Workspace
+from tests.limited import file_size
+
+MESSAGE = r"There must be room for .*{path}\. Received: File too large \([\d.]+ [KMGi]*B free, {need} needed\)\. Remedy: make room there or raise the limit on file sizes"
+
+
+def test_an_artifact_without_room_is_refused_by_its_path_and_nothing_partial_remains(tmp_path):
+    workspace = Workspace(tmp_path)
+    with workspace.commit("data", Recipe({})) as folder:
+        (folder / "a.txt").write_text("old")
+    with pytest.raises(DiskFull, match=MESSAGE.format(path="data", need=r"more than [\d.]+ KiB")), file_size(50_000), workspace.commit("data", Recipe({})) as folder:
+        np.savez(folder / "a.npz", a=np.zeros(100_000))
+    assert (workspace.path("data") / "a.txt").read_text() == "old"
+    assert [path.name for path in (tmp_path / ".state").iterdir()] == ["lock-data"]
+    with workspace.commit("data", Recipe({})) as folder:
+        (folder / "a.txt").write_text("new")
+    assert (workspace.path("data") / "a.txt").read_text() == "new"
+
+
+def test_the_writers_of_tensorflow_and_arrow_are_understood(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import tensorflow as tf
+
+    def records():
+        with tf.io.TFRecordWriter(str(tmp_path / "r.tfrecord")) as writer:
+            for _ in range(300):
+                writer.write(bytes(1000))
+
+    def checkpoint():
+        tf.train.Checkpoint(v=tf.Variable(np.random.default_rng(0).normal(size=100_000))).save(str(tmp_path / "ckpt"))
+
+    def parquet():
+        pq.write_table(pa.table({"a": np.random.default_rng(0).normal(size=100_000)}), tmp_path / "a.parquet")
+
+    for write in (records, checkpoint, parquet):
+        with pytest.raises(DiskFull, match=MESSAGE.format(path="x", need="2.0 KiB")), file_size(50_000), writing(tmp_path / "x", need=2048):
+            write()
+
+
+def test_no_other_error_is_taken_for_a_full_disk(tmp_path):
+    import tensorflow as tf
+
+    for error in (ValueError("No space left on device, says a column"), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), OSError(2, "No such file")):
+        assert no_room(error) == ""
+        with pytest.raises(type(error)), writing(tmp_path):
+            raise error
+    wrapped = RuntimeError("a step failed")
+    wrapped.__cause__ = OSError(28, "No space left on device")
+    assert no_room(wrapped) == "No space left on device"
+
+
+def test_room_is_asked_for_and_given_back(tmp_path):
+    reserve(tmp_path / "new" / "a", 10_000)
+    with pytest.raises(DiskFull, match=MESSAGE.format(path="new/a", need="1.0 MiB")), file_size(50_000):
+        reserve(tmp_path / "new" / "a", 1 << 20)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_weights_without_room_end_in_an_error_and_not_in_the_process(tmp_path):
+    """HDF5 would end the whole process by a segmentation fault when it closes the file that it could not finish."""
+    code = f"""
+    import ppm_tf, keras
+    from ppm_tf.encoders.image import ImageEncoder
+    from ppm_tf.encoders.image_start import resnet
+    from ppm_tf.storage import DiskFull, save_weights
+    from tests.limited import file_size
+    model = keras.Sequential([keras.layers.Input((300,)), keras.layers.Dense(300), keras.layers.Dense(300)])
+    encoder = ImageEncoder(resnet("small_resnet"), 16, 8)
+    for save in (lambda: save_weights(model, {str(tmp_path / "a.weights.h5")!r}), lambda: encoder.save({str(tmp_path / "encoder")!r})):
+        try:
+            with file_size(200_000):
+                save()
+        except DiskFull as error:
+            print(error)
+    save_weights(model, {str(tmp_path / "b.weights.h5")!r})
+    """
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    weights, encoder = done.stdout.splitlines()
+    assert "a.weights.h5. Received: File too large" in weights and "785.5 KiB needed" in weights
+    assert f"{tmp_path / 'encoder' / 'backbone'}. Received: File too large" in encoder
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.weights.h5", "encoder"] and not list((tmp_path / "encoder").iterdir())
+    assert (tmp_path / "b.weights.h5").stat().st_size < 785.5 * 1024
