@@ -26,7 +26,7 @@ from pathlib import Path
 
 from pipelines.stage import Stage, main_of
 from ppm_tf.config import Config
-from ppm_tf.data.contents import CONTENTS, check_contents
+from ppm_tf.data.contents import CONTENTS, check_contents, lacking
 from ppm_tf.workspace import Recipe, Workspace
 
 # table -> the encoders it needs; their contents are `data.contents.CONTENTS`
@@ -93,13 +93,9 @@ STAGES = dict(zip(TABLES, (TITLE, IMAGE, BOW, TITLE_IMAGE), strict=True))
 
 
 def default(config: Config) -> list[str]:
-    """The tables that are written where none is named.
-
-    Raises:
-        ValueError: no item has the content of one of them, as far as can be seen before the first is made.
-    """
-    check_contents(config, config.ppm.tables, Workspace(config.run).path("data"))
-    return list(config.ppm.tables)
+    """The tables that are written where none is named; first those that will be refused, then those of images, so that no refusal comes after a text encoder's training."""
+    refused = lacking(config, config.ppm.tables, Workspace(config.run).path("data"))
+    return sorted(config.ppm.tables, key=lambda table: (table not in refused, "image" not in CONTENTS[table]))
 
 
 if __name__ == "__main__":

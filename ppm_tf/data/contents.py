@@ -23,15 +23,19 @@ def check_contents(config: Config, tables: Iterable[str], data: Path | None = No
     Raises:
         ValueError: no item has the content of a table; the message names it and the setting.
     """
+    for table, columns in lacking(config, tables, data).items():
+        raise ValueError(refusal(table, columns[0]))
+
+
+def lacking(config: Config, tables: Iterable[str], data: Path | None = None) -> dict[str, list[str]]:
+    """The tables among `tables` that no item has a content for, each with the columns that are empty; arguments as in `check_contents`."""
     has = _configured(config)
     path = data and data / "statistics.json"
     if path and path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         has = {column: has[column] and bool(found[f"items_with_{column}"]) for column in has}
-    for table in tables:
-        for column in CONTENTS[table]:
-            if not has[column]:
-                raise ValueError(refusal(table, column))
+    empty = {table: [column for column in CONTENTS[table] if not has[column]] for table in tables}
+    return {table: columns for table, columns in empty.items() if columns}
 
 
 def refusal(table: str, column: str) -> str:

@@ -99,6 +99,11 @@ def test_prepared_requests_hold_one_positive_and_one_negative(tmp_path):
     assert columns.candidates == 2
 
 
+def test_a_missing_image_folder_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data.images must name a folder in data.path. Received: .*photos, which is not there. Remedy: mend it, or data.images=null"):
+        amazon.write(settings(tmp_path, images="photos"), tmp_path / "raw")
+
+
 def test_images_are_paths_of_files_that_exist(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "B3.jpg").write_bytes(b"bat")
