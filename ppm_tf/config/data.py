@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -52,10 +53,26 @@ IdType = Literal["auto", "int", "string"]
 _ID_TYPE = "how ids are kept and served: int: rows with another id are refused or set aside; string: any; auto: int where every id of all files is a whole number"
 
 
+class CsvSettings(Section):
+    """How CSV files are written."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(None, description="what stands between two cells, such as ';'; default: a tab in .tsv files, else a comma")
+    encoding: str = Field("utf-8", description="how characters are written, such as latin-1 or utf-16")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            codecs.lookup(value)
+        except LookupError:
+            raise ValueError(f"encoding must be one that Python knows, such as utf-8, latin-1 or cp1252. Received: {value}") from None
+        return value
+
+
 class ItemFiles(Section):
     """The item file: one row an item."""
 
-    files: str = Field("items.parquet", description="file or glob inside data.path (Parquet, CSV, CSV.gz, JSONL, JSONL.gz)")
+    files: str = Field("items.parquet", description="file, folder or glob inside data.path (Parquet, CSV, TSV, JSON lines; text also as .gz)")
     id: str = Field("item_id", description="column of the item id (integers or strings)")
     id_type: IdType = Field("auto", description=_ID_TYPE)
     text: tuple[str, ...] = Field((), description="columns joined, in this order, to the item's text")
@@ -183,6 +200,7 @@ class ColumnarData(DataSettings):
     users: UserFiles | None = Field(None, description="the user file, if there is one")
     log: LogFiles | None = Field(LogFiles(), description="the interaction log; null: a catalog, and queries, alone, to train encoders and write tables")
     queries: QueryFiles | None = Field(None, description="the query file, if there is one")
+    csv: CsvSettings = Field(CsvSettings(), description="how CSV files are written")
 
 
 class MovieLensData(DataSettings):

@@ -100,7 +100,7 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
 def _read_ids(columns: ColumnarData, id_type: str, batch_rows: int) -> tuple[pa.Array, list[tuple[int, Place]]]:
     """The id of every row of the item files; and where the rows come from: each batch's first row among all, and its place."""
     items, ids, places, count = columns.items, [], [], 0
-    for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", [items.id], batch_rows):
+    for place, batch in _batches(columns, items.files, "data.items.files", items.id, "data.items.id", [items.id], batch_rows):
         refuse_inexact(batch.column(items.id), place)
         found = typed_ids(batch.column(items.id), id_type, columns.missing)
         if found.null_count:
@@ -147,7 +147,7 @@ def _read_attributes(
     values: dict[str, list[np.ndarray]] = {name: [] for name in items.numbers}
     wanted = [*(column.column for column in items.fields.values()), *items.numbers]
     row = 0
-    for place, batch in _batches(columns.path, items.files, "data.items.files", items.id, "data.items.id", wanted, batch_rows) if wanted else ():
+    for place, batch in _batches(columns, items.files, "data.items.files", items.id, "data.items.id", wanted, batch_rows) if wanted else ():
         kept = slice(None) if first is None else first[row : row + batch.num_rows]
         row += batch.num_rows
         for name, column in items.fields.items():
@@ -166,10 +166,10 @@ def _survey(columns: ColumnarData) -> dict[str, ColumnForm]:
     items = columns.items
     forms = {}
     for field in items.fields.values():
-        forms[field.column] = survey_column(columns.path, items.files, "data.items.files", field.column, field.separator, columns.missing)
+        forms[field.column] = survey_column(columns, items.files, "data.items.files", field.column, field.separator)
     pattern, setting = (items.text_files, "data.items.text_files") if items.text_files else (items.files, "data.items.files")
     for name in items.text:
-        forms.setdefault(name, survey_column(columns.path, pattern, setting, name, None, columns.missing))
+        forms.setdefault(name, survey_column(columns, pattern, setting, name))
     return forms
 
 
@@ -183,7 +183,7 @@ def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows
     items = columns.items
     separators = [next((field.separator for field in items.fields.values() if field.column == name), None) for name in items.text]
     pattern, setting = (items.text_files, "data.items.text_files") if items.text_files else (items.files, "data.items.files")
-    for place, batch in _batches(columns.path, pattern, setting, items.id, "data.items.id", [items.id, *items.text], batch_rows):
+    for place, batch in _batches(columns, pattern, setting, items.id, "data.items.id", [items.id, *items.text], batch_rows):
         joined = texts([batch.column(name) for name in items.text], separators, columns.missing, numeric)
         spool.add(_places(columns, index, batch, place), pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined))
 
@@ -193,7 +193,7 @@ def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_row
     items, are_paths = columns.items, False
     pattern, setting = (items.image_files, "data.items.image_files") if items.image_files else (items.files, "data.items.files")
     rows = min(batch_rows, ROW_GROUP)  # images are large
-    for place, batch in _batches(columns.path, pattern, setting, items.image, "data.items.image", [items.id, items.image], rows):
+    for place, batch in _batches(columns, pattern, setting, items.image, "data.items.image", [items.id, items.image], rows):
         column = batch.column(items.image)
         if pa.types.is_string(column.type):
             are_paths, column = True, present(column, columns.missing)
@@ -231,8 +231,8 @@ def _write_items(path: Path, ids: pa.Array, text: Spool, read_images: Callable[[
 
 
 def _batches(
-    folder: str, pattern: str, setting: str, column: str, column_setting: str, wanted: Sequence[str], batch_rows: int
+    columns: ColumnarData, pattern: str, setting: str, column: str, column_setting: str, wanted: Sequence[str], batch_rows: int
 ) -> Iterator[tuple[Place, pa.RecordBatch]]:
-    for split in raw_files.splits(raw_files.find(folder, pattern, setting)):
+    for split in raw_files.splits(raw_files.find(columns.path, pattern, setting), columns.csv):
         for first_row, batch in raw_files.batches(split, wanted, batch_rows):
             yield Place(split.path, column, column_setting, first_row), batch

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ppm_tf.config.data import FieldColumn
+from ppm_tf.config.data import ColumnarData, FieldColumn
 from ppm_tf.data import raw_files
 from ppm_tf.data.column_forms import INTEGER, WORDS, ColumnForm
 
 _BATCH_ROWS = 131072
 
 
-def survey_column(folder: str, pattern: str, setting: str, column: str, separator: str | None, missing: Sequence[str]) -> ColumnForm:
+def survey_column(columns: ColumnarData, pattern: str, setting: str, column: str, separator: str | None = None) -> ColumnForm:
     """The form of a column over all files, read as far as it takes: one word that is no number decides.
 
     Args:
-        folder: `data.path`.
+        columns: where the files are, how CSV is written, and which words mean that nothing is here.
         pattern: files, as `raw_files.find` takes them.
         setting: the setting that names them.
         column: the column.
         separator: splits one string into several values.
-        missing: words that mean that nothing is here.
     """
     form = ColumnForm()
-    files = raw_files.find(folder, pattern, setting)
+    files = raw_files.find(columns.path, pattern, setting)
     types = {path.absolute(): raw_files.column_types(path).get(column) if raw_files.format_of(path) == "parquet" else None for path in files}
-    for split in raw_files.splits(files):
+    for split in raw_files.splits(files, columns.csv):
         kind = types[Path(split.path)]
         if kind is not None and pa.types.is_integer(kind) and kind != pa.uint64():
             form.update(ColumnForm(INTEGER))
             continue
         for first_row, batch in raw_files.batches(split, [column], _BATCH_ROWS):
-            form.add(flat(batch.column(0), separator), missing, split.path, first_row)
+            form.add(flat(batch.column(0), separator), columns.missing, split.path, first_row)
             if form.form == WORDS:
                 return form
     return form

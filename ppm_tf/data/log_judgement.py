@@ -77,7 +77,7 @@ def log_forms(survey: Survey, columns: ColumnarData) -> LogForms:
     """
     log, user = columns.log, survey.forms.get("user", ColumnForm())
     if columns.users:
-        user.update(survey_column(columns.path, columns.users.files, "data.users.files", columns.users.id, None, columns.missing))
+        user.update(survey_column(columns, columns.users.files, "data.users.files", columns.users.id))
     order = None
     if survey.order_forms:
         order = survey.order_forms[0] if len(survey.order_forms) == 1 else "number"

@@ -104,7 +104,7 @@ def _prepare_log(
     """Writes schema, users and samples; gives the log's part of the statistics, and the rows set aside."""
     work = folder / ".work"
     work.mkdir(exist_ok=True)
-    pieces = raw_files.splits(raw_files.find(columns.path, columns.log.files, "data.log.files"))
+    pieces = raw_files.splits(raw_files.find(columns.path, columns.log.files, "data.log.files"), columns.csv)
     survey = survey_log(columns, pieces, folder / "catalog", beam, work)
     check_survey(survey, columns, ItemCatalog.read(folder / "catalog"))
     forms = log_forms(survey, columns)

@@ -29,7 +29,7 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
     wanted = [queries.text, queries.item, *([queries.label] if queries.label else [])]
     counts = dict.fromkeys(("read", "kept", "below_grade", "empty", "unknown_item"), 0)
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for split in raw_files.splits(raw_files.find(columns.path, queries.files, "data.queries.files")):
+        for split in raw_files.splits(raw_files.find(columns.path, queries.files, "data.queries.files"), columns.csv):
             for first_row, batch in raw_files.batches(split, wanted, batch_rows):
                 ids = batch.column(queries.item)
                 refuse_inexact(ids, Place(split.path, queries.item, "data.queries.item", first_row))

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ppm_tf.config.data import CsvSettings
 from ppm_tf.data import json_lines
 
 FORMATS = {
     "parquet": (".parquet", ".pq"),
-    "csv": (".csv", ".csv.gz"),
+    "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
     "json": (".jsonl", ".jsonl.gz", ".json", ".json.gz"),
 }
 _TEXT_BLOCK = 8 << 20  # bytes of CSV decoded at once
@@ -32,12 +33,14 @@ class FileSplit:
         file: place of the file among the sorted files of its glob.
         first_row: row of the file at which the piece starts.
         row_groups: row groups of a Parquet file; `None` = the whole file.
+        csv: how a CSV file is written.
     """
 
     path: str
     file: int
     first_row: int = 0
     row_groups: tuple[int, ...] | None = None
+    csv: CsvSettings = CsvSettings()
 
 
 def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
@@ -89,7 +92,7 @@ def format_of(path: str | Path) -> str:
     raise ValueError(f"A raw file must end in one of {endings}. Received: {path}.")
 
 
-def column_types(path: str | Path) -> dict[str, pa.DataType | None]:
+def column_types(path: str | Path, csv: CsvSettings = CsvSettings()) -> dict[str, pa.DataType | None]:
     """The columns of a file. CSV columns have no type (`None`), those of JSON lines the type of the first rows."""
     kind = format_of(path)
     if kind == "parquet":
@@ -98,18 +101,18 @@ def column_types(path: str | Path) -> dict[str, pa.DataType | None]:
     if kind == "csv":
         with _refusing(path):
             # Without threads errors name the row.
-            reader = pa.csv.open_csv(_stream(path), read_options=pa.csv.ReadOptions(use_threads=False), parse_options=pa.csv.ParseOptions(newlines_in_values=True))
+            reader = pa.csv.open_csv(_stream(path), read_options=pa.csv.ReadOptions(use_threads=False, encoding=csv.encoding), parse_options=_parse_options(path, csv))
             return dict.fromkeys(reader.schema.names)
     with _refusing(path), _stream(path) as stream:
         return json_lines.column_types(stream, str(path))
 
 
-def splits(files: Sequence[Path]) -> list[FileSplit]:
+def splits(files: Sequence[Path], csv: CsvSettings = CsvSettings()) -> list[FileSplit]:
     """The pieces of some files, in row order, by absolute path. A CSV or JSON file is one piece."""
     pieces = []
     for number, path in enumerate(files):
         if format_of(path) != "parquet":
-            pieces.append(FileSplit(str(path.absolute()), number))
+            pieces.append(FileSplit(str(path.absolute()), number, csv=csv))
             continue
         metadata = _open_parquet(path).metadata
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -149,7 +152,7 @@ def _tables(split: FileSplit, columns: list[str], batch_rows: int, exact: set[st
     if kind == "parquet":
         yield from _parquet_tables(split, columns, batch_rows)
     elif kind == "csv":
-        yield from _csv_tables(split.path, columns)
+        yield from _csv_tables(split.path, columns, split.csv)
     else:
         with _refusing(split.path), _stream(split.path) as stream:
             yield from json_lines.tables(stream, split.path, columns, exact)
@@ -179,13 +182,13 @@ def _parquet_tables(split: FileSplit, columns: Sequence[str], batch_rows: int) -
             row += batch.num_rows
 
 
-def _csv_tables(path: str, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+def _csv_tables(path: str, columns: Sequence[str], csv: CsvSettings) -> Iterator[tuple[int, pa.Table]]:
     row = 0
     with _refusing(path):
         reader = pa.csv.open_csv(
             _stream(path),
-            read_options=pa.csv.ReadOptions(block_size=_TEXT_BLOCK, use_threads=False),  # without threads errors name the row
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            read_options=pa.csv.ReadOptions(block_size=_TEXT_BLOCK, use_threads=False, encoding=csv.encoding),  # without threads errors name the row
+            parse_options=_parse_options(path, csv),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns), strings_can_be_null=True, null_values=[""]
             ),
@@ -193,6 +196,11 @@ def _csv_tables(path: str, columns: Sequence[str]) -> Iterator[tuple[int, pa.Tab
         for batch in reader:
             yield row, pa.Table.from_batches([batch])
             row += batch.num_rows
+
+
+def _parse_options(path: str | Path, csv: CsvSettings) -> pa.csv.ParseOptions:
+    delimiter = csv.delimiter or ("\t" if str(path).lower().endswith((".tsv", ".tsv.gz")) else ",")
+    return pa.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter)
 
 
 def _open_parquet(path: str | Path) -> pq.ParquetFile:
@@ -214,15 +222,14 @@ class _refusing:
         return None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError) or not isinstance(error, (pa.ArrowException, OSError)):
+        if isinstance(error, FileNotFoundError) or not isinstance(error, (pa.ArrowException, OSError, UnicodeDecodeError)):
             return
         size = os.path.getsize(self.path) if os.path.exists(self.path) else 0
         reason = " ".join(str(error).split()).rstrip(".")
         # Arrow counts the line of names as row 1; rows count from 1 after it.
         reason = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", reason)
-        raise ValueError(
-            f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. Restore or mend the file."
-        ) from error
+        remedy = "Set data.csv.encoding to how its characters are written, such as latin-1, or mend the file" if "UTF" in reason.upper() else "Restore or mend the file"
+        raise ValueError(f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. {remedy}.") from error
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

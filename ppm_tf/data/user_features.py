@@ -26,13 +26,13 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
     """
     users = columns.users
     numeric = {
-        name: is_numeric(column, survey_column(columns.path, users.files, "data.users.files", column.column, column.separator, columns.missing))
+        name: is_numeric(column, survey_column(columns, users.files, "data.users.files", column.column, column.separator))
         for name, column in users.fields.items()
     }
     builders = {name: FieldBuilder(column.separator, column.min_count, columns.missing, numeric[name]) for name, column in users.fields.items()}
     wanted = [users.id, *(column.column for column in users.fields.values())]
     ids = [np.zeros(0, np.int64)]
-    for split in raw_files.splits(raw_files.find(columns.path, users.files, "data.users.files")):
+    for split in raw_files.splits(raw_files.find(columns.path, users.files, "data.users.files"), columns.csv):
         for first_row, batch in raw_files.batches(split, wanted, batch_rows):
             place = Place(split.path, users.id, "data.users.id", first_row)
             refuse_inexact(batch.column(users.id), place)

@@ -383,6 +383,17 @@ def test_rows_of_damaged_text_are_counted_after_the_names(tmp_path, capsys):
     assert "log.csv must be a readable csv file" in (error := refused(tmp_path, capsys)) and "row 2: Expected 4 columns, got 2" in error
 
 
+@pytest.mark.parametrize(("name", "settings"), [("log.csv", ["data.csv.delimiter=;", "data.csv.encoding=latin-1"]), ("log.tsv", ["data.csv.encoding=latin-1"])])
+def test_csv_of_another_delimiter_and_encoding(tmp_path, capsys, name, settings):
+    write_file(tmp_path / "items.parquet", ITEMS)
+    log = {**rows(), "city": ["Zürich" if place % 2 else "Bern" for place in range(48)]}
+    csv(tmp_path / name, log)
+    text = (tmp_path / name).read_text().replace(",", ";" if name.endswith(".csv") else "\t")
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    assert vocabulary(command(tmp_path, *settings, context={"city": "city"}), "city") == ("Bern", "Zürich")
+    assert "Set data.csv.encoding to how its characters are written" in refused(tmp_path, capsys, *settings[:-1], context={"city": "city"}, run="again")
+
+
 # === Every form gives the same data set ===
 
 

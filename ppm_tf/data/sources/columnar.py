@@ -57,7 +57,7 @@ def check(settings: ColumnarData) -> None:
     for column in _columns(settings):
         for path in raw_files.find(settings.path, column.files, column.files_setting):
             if path not in types:
-                types[path] = raw_files.column_types(path)
+                types[path] = raw_files.column_types(path, settings.csv)
             found = types[path]
             if column.name not in found:
                 raise ValueError(
@@ -75,7 +75,7 @@ def item_id_type(settings: ColumnarData) -> str:
         ValueError: data.items.id_type=int, and an id is no whole number.
     """
     items = settings.items
-    form = survey_column(settings.path, items.files, "data.items.files", items.id, None, settings.missing)
+    form = survey_column(settings, items.files, "data.items.files", items.id)
     return chosen_id_type(items.id_type, form, "item", "data.items.id_type")
 
 

@@ -104,6 +104,21 @@ def test_a_missing_image_folder_is_refused(tmp_path):
         amazon.write(settings(tmp_path, images="photos"), tmp_path / "raw")
 
 
+def test_reviews_of_one_day_see_those_before_them(tmp_path):
+    """The data's clock has whole days; a user's history holds all earlier reviews, in the order of the file, as in CELA."""
+    reviews = [(f"U{user}", f"B{(user + place) % 8}", 1) for user in range(8) for place in range(6)]
+    chosen = settings(tmp_path, reviews=reviews, core=1)
+    amazon.write(chosen, tmp_path / "raw")
+    statistics = prepare(amazon.columns(chosen, tmp_path / "raw"), BeamSettings(), tmp_path / "out")
+    found = [one for split in ("train", "valid", "test") for one in read_samples(tmp_path / "out" / "samples" / split)]
+    lengths = [len(one["history"]) for one in found]
+    # A negative may be an item of the same day; then that request sees no row of the day, for a copy would tell a label.
+    told = [one for one in found if one["history"]]
+    assert len(found) == 40 and len(told) > 20 and statistics["ties"] == {"requests": 0, "behaviours": 0}
+    assert {5, 4, 3, 2, 1} <= set(lengths)
+    assert all(item not in one["history"] for one in found for item in one["item"])
+
+
 def test_images_are_paths_of_files_that_exist(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "B3.jpg").write_bytes(b"bat")
