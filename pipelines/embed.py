@@ -20,20 +20,17 @@ Writes <run>/tables/<name>: TFRecord shards, dead_letters.jsonl and manifest.jso
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from pipelines.stage import Stage, main_of
 from ppm_tf.config import Config
+from ppm_tf.data.contents import CONTENTS, check_contents, lacking
 from ppm_tf.workspace import Recipe, Workspace
 
-# table -> the encoders it needs, and the columns of the catalog that make a content
-TABLES = {
-    "title": (("encoders/text",), ("text",)),
-    "image": (("encoders/image",), ("image",)),
-    "bow": (("encoders/bow",), ("text",)),
-    "title_image": (("encoders/text", "encoders/image"), ("text", "image")),
-}
+# table -> the encoders it needs; their contents are `data.contents.CONTENTS`
+TABLES = {"title": ("encoders/text",), "image": ("encoders/image",), "bow": ("encoders/bow",), "title_image": ("encoders/text", "encoders/image")}
 
 
 def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -51,18 +48,30 @@ def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> Non
 
 def encoders_of(table: str, config: Config) -> tuple[str, ...]:
     """The encoders that a table needs under these settings; a bag of words that is the text encoder is not fitted twice."""
-    return TABLES["title"][0] if table == "bow" and config.text.encoder == "bag_of_words" else TABLES[table][0]
+    return TABLES["title"] if table == "bow" and config.text.encoder == "bag_of_words" else TABLES[table]
 
 
 def encoder_of(table: str, config: Config, workspace: Workspace, joined: Path) -> tuple[Path, tuple[str, ...]]:
     """The folder of a table's encoder, and the columns it reads; of two encoders, `joined` is made to hold both."""
     from ppm_tf.encoders.title_image import join_saved
 
-    folders, columns = [workspace.path(name) for name in encoders_of(table, config)], TABLES[table][1]
+    folders, columns = [workspace.path(name) for name in encoders_of(table, config)], CONTENTS[table]
     if len(folders) == 1:
         return folders[0], columns
     join_saved(*folders, joined)
     return joined, columns
+
+
+def needs(table: str, config: Config) -> Iterator[str]:
+    """The data and the encoders of a table; its contents are looked at before they are made.
+
+    Raises:
+        ValueError: no item has the content of the table.
+    """
+    check_contents(config, [table])
+    yield "data"
+    check_contents(config, [table], Workspace(config.run).path("data"))
+    yield from encoders_of(table, config)
 
 
 def _stage(table: str) -> Stage:
@@ -70,7 +79,7 @@ def _stage(table: str) -> Stage:
         module="pipelines.embed",
         choice=table,
         makes=f"tables/{table}",
-        needs=lambda config: ("data", *encoders_of(table, config)),
+        needs=partial(needs, table),
         sections=("embed",),
         # How many items are encoded at once, and how many may fail, shapes no vector.
         settings=lambda config: {"embed": config.embed.model_dump(mode="json", include={"dtype", "shards"})},
@@ -84,8 +93,9 @@ STAGES = dict(zip(TABLES, (TITLE, IMAGE, BOW, TITLE_IMAGE), strict=True))
 
 
 def default(config: Config) -> list[str]:
-    """The tables that are written where none is named."""
-    return list(config.ppm.tables)
+    """The tables that are written where none is named; first those that will be refused, then those of images, so that no refusal comes after a text encoder's training."""
+    refused = lacking(config, config.ppm.tables, Workspace(config.run).path("data"))
+    return sorted(config.ppm.tables, key=lambda table: (table not in refused, "image" not in CONTENTS[table]))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ bucket_auc.png). A run that was killed goes on where its last checkpoint was.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.stage import Stage, main, peak_memory
 from ppm_tf.config import Config
+from ppm_tf.data.contents import check_contents
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -124,18 +126,21 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     write_model_report(folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"))
 
 
-def needs(config: Config) -> tuple[str, ...]:
-    """The data and the tables that PPM reads.
+def needs(config: Config) -> Iterator[str]:
+    """The data and the tables that PPM reads; the contents of all tables are looked at before the first is made.
 
     Raises:
-        ValueError: the data has no log to learn from.
+        ValueError: the data has no log to learn from, or no item has the content of a table.
     """
     if not config.has_log:
         raise ValueError(
             "PPM is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns; "
             "without one, `python -m pipelines.finetune` and `python -m pipelines.embed` are what this data serves."
         )
-    return ("data", *(f"tables/{name}" for name in config.ppm.tables))
+    check_contents(config, config.ppm.tables)
+    yield "data"
+    check_contents(config, config.ppm.tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
+    yield from (f"tables/{name}" for name in config.ppm.tables)
 
 
 STAGE = Stage(

@@ -20,11 +20,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipelines.stage import Stage, main, peak_memory
 from ppm_tf.config import Config
+from ppm_tf.data.contents import check_contents
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -151,15 +153,20 @@ def settings(config: Config) -> dict[str, Any]:
     return {"model": model, **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {})}
 
 
-def needs(config: Config) -> tuple[str, ...]:
-    """The data, the tables and, unless it starts at random, PPM.
+def needs(config: Config) -> Iterator[str]:
+    """The data, the tables and, unless it starts at random, PPM; the contents of all tables are looked at before the first is made.
 
     Raises:
-        ValueError: the data has no log to learn from.
+        ValueError: the data has no log to learn from, or no item has the content of a table.
     """
     if not config.has_log:
         raise ValueError("A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns.")
-    return ("data", *(f"tables/{name}" for name in config.ranking_tables), *(("ppm",) if config.model.ppm in ("frozen", "finetune") else ()))
+    check_contents(config, config.ranking_tables)
+    yield "data"
+    check_contents(config, config.ranking_tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
+    yield from (f"tables/{name}" for name in config.ranking_tables)
+    if config.model.ppm in ("frozen", "finetune"):
+        yield "ppm"
 
 
 def start_files(config: Config) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.stage import Stage, encoder_settings, peak_memory
 from ppm_tf.config import Config
+from ppm_tf.data.contents import refusal
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         from ppm_tf.data.catalog import ItemCatalog
 
         if not ItemCatalog.read(workspace.path("data") / "catalog").has_images:
-            raise ValueError("An item must have an image for the table `image`. Received: none. Remedy: set data.items.image, or leave image out, as in ppm.tables=[title].")
+            raise ValueError(refusal("image", "image"))
     if config.image.is_trained:
         encoder = _train(config, workspace, recipe)
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.stage import Stage, encoder_settings, peak_memory, preset_files
 from ppm_tf.config import Config
+from ppm_tf.data.contents import refusal
 from ppm_tf.encoders.text_formats import check_presets
 from ppm_tf.workspace import Recipe, Workspace
 
@@ -27,7 +28,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         return
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     if not any(catalog.text):
-        raise ValueError("An item must have a text for the table `title`. Received: none. Remedy: set data.items.text, or leave title out, as in ppm.tables=[image].")
+        raise ValueError(refusal("title", "text"))
     if config.text.encoder == "bag_of_words":
         _commit(workspace, "encoders/text", recipe, _fitted_bag(config, catalog))
     else:
@@ -139,7 +140,7 @@ def run_bow(config: Config, workspace: Workspace, recipe: Recipe) -> None:
 
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     if not any(catalog.text):
-        raise ValueError("An item must have a text for the table `bow`. Received: none. Remedy: set data.items.text, or leave bow out of ppm.tables.")
+        raise ValueError(refusal("bow", "text"))
     _commit(workspace, "encoders/bow", recipe, _fitted_bag(config, catalog))
 
 

@@ -175,6 +175,7 @@ class DataSettings(Section):
     missing: tuple[str, ...] = Field(("", "\\N", "NULL", "null", "NaN", "nan", "None", "NA", "N/A", "<NA>"), description="words that mean: nothing is here, in every file format and column; white space around them does not count")
     repeats: Literal["merge", "drop", "keep", "refuse"] = Field("merge", description="an event in several rows (of one user and item, in one request or at one time): merge: one row, positive where any of them is; drop: the first row counts; keep: all count, and none is in the history of another; refuse")
     mixed_requests: Literal["first", "drop", "refuse"] = Field("first", description="a request whose rows differ in a field of the request: first: its first row counts; drop: it is set aside; refuse")
+    max_missing_images: Annotated[float, Field(ge=0, le=1)] = Field(0.1, description="share of the image files that the item file names which may be missing before preparation is refused")
     max_rejected: Share = Field(0.001, description="share of log rows that may be set aside (unknown item, missing id) before preparation is refused")
 
 

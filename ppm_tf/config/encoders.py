@@ -76,7 +76,7 @@ class TextSettings(Section):
     heads: PositiveInt = Field(4, description="small_bert: attention heads")
     vocabulary: Annotated[int, Field(ge=64)] = Field(8000, description="small_bert: most word pieces")
     lora_rank: Annotated[int, Field(ge=0)] = Field(0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything")
-    cleaning: Literal["none", "rules", "language_model"] = Field("none", description="what is taken out of the texts first: contact data, markup and repeated sentences, by rules or by text.cleaner")
+    cleaning: Literal["none", "rules", "language_model"] = Field("none", description="what is taken out of the texts first. none: nothing; rules: tags, entities, contact data and sentences that recur; language_model: rules, then text.cleaner shortens what they leave")
     cleaner: str | None = Field(None, description="for cleaning=language_model: a keras-nlp preset of a causal language model, or a folder in its layout, or a Hugging Face folder of Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen, SmolLM3, BART or T5Gemma")
     buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
     adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")

@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from ppm_tf.data.column_values import Place
+from ppm_tf.data.rejected import Rejected
 
 _THREADS = 16  # files asked for at once: a remote store answers each after tens of milliseconds
 
@@ -61,6 +62,25 @@ def read_files(paths: Sequence[str | None]) -> list[bytes | None]:
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(_read_file, paths))
+
+
+def refuse_missing(missing: Rejected, found: int, most: float) -> None:
+    """Refuses item files that name too many image files that are not there, as where their folder is missing.
+
+    Args:
+        missing: the files that are not there.
+        found: how many are there.
+        most: most share of all of them that may be missing.
+
+    Raises:
+        FileNotFoundError: more are missing; the message names the first.
+    """
+    if missing.total > most * (missing.total + found):
+        first = missing.cases[0]
+        raise FileNotFoundError(
+            f"At most a share of {most:g} of the image files that the item file names may be missing (data.max_missing_images). Received: {missing.total:,} of {missing.total + found:,} are not there. "
+            f"The first is {first['file']} (column {first['column']}, value {first['value']!r}). Remedy: copy the images to where the column says, seen from data.path, or raise data.max_missing_images."
+        )
 
 
 def _read_file(path: str | None) -> bytes | None:

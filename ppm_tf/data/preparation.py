@@ -21,6 +21,7 @@ from ppm_tf.data.column_forms import plain_numbers
 from ppm_tf.data.column_times import CALENDAR
 from ppm_tf.data.column_values import Place
 from ppm_tf.data.log_batches import LogForms
+from ppm_tf.data.image_files import refuse_missing
 from ppm_tf.data.log_judgement import check_survey, judge_rows, log_forms, place_of, say_strangers, say_what_is_empty
 from ppm_tf.data.manifest import Manifest, Shard
 from ppm_tf.data.preparation_jobs import SampleJob, survey_log, write_no_counts, write_samples
@@ -64,6 +65,7 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
     folder = folder.absolute()  # workers may run in another folder
     folder.mkdir(parents=True, exist_ok=True)
     report = build_catalog(columns, folder / "catalog", item_id_type)
+    refuse_missing(report.missing_images, report.with_image, columns.max_missing_images)
     logger.info("catalog: %d items, %d with text, %d with image", report.num_items, report.with_text, report.with_image)
     say_what_is_empty(report)
     if report.repeated_rows:

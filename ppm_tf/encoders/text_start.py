@@ -98,8 +98,11 @@ def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
 
 
 def start_cleaner(settings: TextSettings, texts: Sequence[str]):
-    """What cleans texts by `text.cleaning`, its rules fitted on the catalog's texts; `None` for none."""
+    """What cleans texts by `text.cleaning`, its rules fitted on the catalog's texts; `None` for none, with a line in the log where there is markup."""
     if settings.cleaning == "none":
+        from ppm_tf.encoders.rule_cleaning import hint_at_markup
+
+        hint_at_markup(texts)
         return None
     from ppm_tf.encoders.text_cleaning import LanguageModelCleaner, RuleCleaner
 

@@ -87,10 +87,11 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(figure: _Figure, sign: str = "", interval: bool = True) -> str:
+    """A figure in words. What no seed moves, such as a baseline, has no interval over seeds: one of width 0 would claim too much."""
     if math.isnan(figure.value):
         return UNDEFINED
     text = f"{figure.value:{sign}.4f}" + (f" ± {figure.deviation:.4f}" if figure.num_seeds > 1 else "")
-    return f"{text} [{figure.low:{sign}.4f}, {figure.high:{sign}.4f}]" if interval and not math.isnan(figure.low) else text
+    return f"{text} [{figure.low:{sign}.4f}, {figure.high:{sign}.4f}]" if interval and not math.isnan(figure.low) and not figure.deviation == 0.0 else text
 
 
 # === Plots ===

@@ -110,3 +110,24 @@ def test_pretraining_says_at_once_that_it_needs_a_log(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(pretrain.STAGE, settings)
     assert "PPM is trained on an interaction log. Received: data.log=null. Remedy: set data.log" in capsys.readouterr().err
+
+
+def test_a_missing_image_folder_is_refused_with_its_first_file(tmp_path):
+    names = [f"photos/{number}.jpg" for number in range(10)]
+    write_file(tmp_path / "items.parquet", {"item_id": list(range(10)), "photo": names})
+    settings = alone(tmp_path, items={"image": "photo"})
+    with pytest.raises(FileNotFoundError, match=r"share of 0.1 .*\(data.max_missing_images\). Received: 10 of 10 are not there. The first is .*photos/0.jpg \(column photo, value 'photos/0.jpg'\). Remedy: copy the images"):
+        prepare(settings, BeamSettings(), tmp_path / "none")
+    (tmp_path / "photos").mkdir()
+    for name in names[1:]:
+        (tmp_path / name).write_bytes(b"picture")
+    assert prepare(settings, BeamSettings(), tmp_path / "most")["image_files_not_found"] == 1  # a tenth may be missing
+    (tmp_path / names[5]).unlink()
+    with pytest.raises(FileNotFoundError, match="Received: 2 of 10 are not there"):
+        prepare(settings, BeamSettings(), tmp_path / "fewer")
+    assert prepare(settings.model_copy(update={"max_missing_images": 0.2}), BeamSettings(), tmp_path / "allowed")["image_files_not_found"] == 2
+
+
+def test_encoded_images_that_items_lack_are_no_missing_files(tmp_path):
+    write_file(tmp_path / "items.parquet", {"item_id": [1, 2], "photo": pa.array([b"x", None], pa.binary())})
+    assert prepare(alone(tmp_path, items={"image": "photo"}, max_missing_images=0.0), BeamSettings(), tmp_path / "out")["items_with_image"] == 1

@@ -4,7 +4,9 @@ import time
 import numpy as np
 import pytest
 
+from ppm_tf.config import TextSettings, describe
 from ppm_tf.encoders.text_cleaning import RuleCleaner, load_cleaner
+from ppm_tf.encoders.text_start import start_cleaner
 
 cleaner = RuleCleaner()
 
@@ -200,3 +202,23 @@ def test_refuses_a_cleaner_that_is_not_there_or_cleans_otherwise(tmp_path):
     (tmp_path / "cleaner.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"must clean as when it was saved, rules-.* Received: rules-.* Remedy: make the encoder again"):
         load_cleaner(tmp_path)
+
+
+# === Hint ===
+
+
+def test_markup_in_raw_texts_is_hinted_at(caplog):
+    caplog.set_level("INFO")
+    texts = ["Salt &amp; pepper", "<b>Bold</b> lamp", "A <br> &#39;line&#39;", "AT&T, 3 < 4 and a<b", "", "plain"]
+    start_cleaner(TextSettings(), texts)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("3 of 6 texts hold HTML: 2 with tags, 2 with entities, such as 'Salt &amp; pepper'") and line.endswith("text.cleaning=rules takes both out")
+    caplog.clear()
+    assert start_cleaner(TextSettings(), ["AT&T", "3 < 4", ""]) is None and start_cleaner(TextSettings(), []) is None
+    assert start_cleaner(TextSettings(cleaning="rules"), texts).kind == "rules"
+    assert not caplog.records
+
+
+def test_the_values_of_cleaning_are_in_the_help():
+    (line,) = [line for line in describe(("text",)).splitlines() if line.startswith("  text.cleaning ")]
+    assert all(f"{value}:" in line for value in ("none", "rules", "language_model"))

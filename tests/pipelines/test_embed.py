@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import benchmark, embed, prepare
+from pipelines import benchmark, embed, prepare, pretrain, train
 from pipelines.stage import main, main_of
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.manifest import Manifest
@@ -17,6 +17,7 @@ from ppm_tf.data.tables import read_table
 from ppm_tf.encoders.saved import load_encoder
 from ppm_tf.workspace import Workspace
 from tests import tiny_encoders
+from tests.raw_logs import write_file
 
 WORDS = ["red", "blue", "green", "shoe", "boot", "lamp", "old", "new", "tall"]
 
@@ -117,6 +118,37 @@ def test_too_many_broken_images_leave_the_old_table_in_use(shop, tmp_path, capsy
     assert [path.name for path in (workspace.folder / ".state").iterdir() if not path.name.startswith("lock-")] == []
     run([*settings, "embed.max_refused=0.2"], "image")
     assert counts(workspace, "image") == (40, 0, 35, 0, 0, 5)
+
+
+def refused(stage, arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        stage(arguments)
+    assert stopped.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_what_no_item_has_is_said_before_the_first_encoder_is_made(tmp_path, capsys):
+    """By the settings before anything is read; where the column is there and empty, once the data is prepared."""
+    texts = {number: (f"{WORDS[number % 9]} lamp", None) for number in range(20)}
+    write(tmp_path, texts)
+    interactions = {"user_id": [1, 2] * 20, "item_id": list(range(20)) * 2, "time": list(range(40)), "click": [0, 1, 1, 0] * 10}
+    write_file(tmp_path / "interactions.parquet", interactions)
+    run_folder = tmp_path / "run"
+    settings = [
+        f"run={run_folder}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log.time=time", "data.requests=single", "data.shards=1",
+        "data.split.valid=0.2", "data.split.test=0.2", "text.encoder=bag_of_words",
+    ]  # fmt: skip
+    stages = {
+        "embed": run,
+        "pretrain": lambda arguments: main(pretrain.STAGE, arguments),
+        "train": lambda arguments: main(train.STAGE, arguments),
+    }
+    for stage in stages.values():
+        assert "An item must have an image for the table `image`. Received: none. Remedy: set data.items.image" in refused(stage, settings, capsys)
+        assert not (run_folder / "data").exists()
+    for stage in stages.values():
+        assert "An item must have an image for the table `image`. Received: none." in refused(stage, [*settings, "data.items.image=image"], capsys)
+        assert (run_folder / "data").exists() and not (run_folder / "encoders").exists()
 
 
 def test_the_benchmark_times_the_job_beside_a_plain_loop(shop, tmp_path, capsys):

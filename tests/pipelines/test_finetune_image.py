@@ -143,7 +143,7 @@ def test_a_training_continued_after_a_stop_ends_the_same(raw, trained, run, monk
         return judge(self, batches)
 
     monkeypatch.setattr(EntityPrediction, "judge", stopped)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         main(image.STAGE, [f"run={run}", *raw, *FIT])
     assert not Workspace(run).exists("encoders/image")
     monkeypatch.setattr(EntityPrediction, "judge", judge)

@@ -48,8 +48,10 @@ def raw_inputs(settings: AmazonData) -> list[Path]:
     """The two raw files.
 
     Raises:
-        FileNotFoundError: one is not there.
+        FileNotFoundError: one is not there, or the folder of images.
     """
+    if settings.images is not None and not Path(settings.path, settings.images).is_dir():
+        raise FileNotFoundError(f"data.images must name a folder in data.path. Received: {Path(settings.path, settings.images)}, which is not there. Remedy: mend it, or data.images=null.")
     files = []
     for name, setting in ((settings.reviews, "data.reviews"), (settings.metadata, "data.metadata")):
         path = Path(settings.path, name)

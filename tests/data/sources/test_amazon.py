@@ -99,6 +99,11 @@ def test_prepared_requests_hold_one_positive_and_one_negative(tmp_path):
     assert columns.candidates == 2
 
 
+def test_a_missing_image_folder_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data.images must name a folder in data.path. Received: .*photos, which is not there. Remedy: mend it, or data.images=null"):
+        amazon.write(settings(tmp_path, images="photos"), tmp_path / "raw")
+
+
 def test_reviews_of_one_day_see_those_before_them(tmp_path):
     """The data's clock has whole days; a user's history holds all earlier reviews, in the order of the file, as in CELA."""
     reviews = [(f"U{user}", f"B{(user + place) % 8}", 1) for user in range(8) for place in range(6)]

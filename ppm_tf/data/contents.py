@@ -1,0 +1,55 @@
+"""Whether the items have the texts and images that tables are made of; looked at before any encoder is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ppm_tf.config import Config
+
+# table -> the columns of the catalog that make a content
+CONTENTS = {"title": ("text",), "image": ("image",), "bow": ("text",), "title_image": ("text", "image")}
+
+
+def check_contents(config: Config, tables: Iterable[str], data: Path | None = None) -> None:
+    """Refuses tables whose contents no item has: by the settings alone, and by the prepared data where it is there.
+
+    Args:
+        config: all settings.
+        tables: the tables that are to be made.
+        data: folder of the prepared data; one that is not there is passed over.
+
+    Raises:
+        ValueError: no item has the content of a table; the message names it and the setting.
+    """
+    for table, columns in lacking(config, tables, data).items():
+        raise ValueError(refusal(table, columns[0]))
+
+
+def lacking(config: Config, tables: Iterable[str], data: Path | None = None) -> dict[str, list[str]]:
+    """The tables among `tables` that no item has a content for, each with the columns that are empty; arguments as in `check_contents`."""
+    has = _configured(config)
+    path = data and data / "statistics.json"
+    if path and path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        has = {column: has[column] and bool(found[f"items_with_{column}"]) for column in has}
+    empty = {table: [column for column in CONTENTS[table] if not has[column]] for table in tables}
+    return {table: columns for table, columns in empty.items() if columns}
+
+
+def refusal(table: str, column: str) -> str:
+    """Why a table cannot be made where no item has a `column`, `"text"` or `"image"`."""
+    others = {"title": "leave title out, as in ppm.tables=[image]", "image": "leave image out, as in ppm.tables=[title]"}
+    left_out = others.get(table, f"leave {table} out of ppm.tables and model.tables")
+    return f"An item must have {'an image' if column == 'image' else 'a text'} for the table `{table}`. Received: none. Remedy: set data.items.{column}, or {left_out}."
+
+
+def _configured(config: Config) -> dict[str, bool]:
+    """Whether the settings name a column of texts, and of images; sources that look for themselves may have either."""
+    data = config.data
+    if data.source == "columnar":
+        return {"text": bool(data.items.text), "image": data.items.image is not None}
+    if data.source == "amazon":
+        return {"text": True, "image": data.images is not None}
+    return {"text": True, "image": True}
