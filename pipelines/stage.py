@@ -128,7 +128,8 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     start = time.monotonic()
     title = f"{stage.module} {stage.choice}".rstrip()
     logger.info("%s: start, writing %s", title, workspace.path(artifact))
-    stage.run(config, workspace, recipe)
+    with workspace.lock(artifact):  # from the first checkpoint on, not for the commit alone
+        stage.run(config, workspace, recipe)
     logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
     if asked:
         stage.show(config, workspace)
@@ -182,15 +183,15 @@ def explained(module: str, folder: str | Path) -> Iterator[None]:
     try:
         with writing(folder):
             yield
+    except SystemExit:
+        raise
     except BaseException as error:
-        if os.environ.get("PPM_TF_TRACEBACK"):
-            raise
-        if isinstance(error, (StaleArtifact, FileNotFoundError, ValueError, RuntimeError)) and not interrupted(error):
+        if interrupted(error) and not os.environ.get("PPM_TF_TRACEBACK"):
+            print(f"\n{module}: stopped. {Workspace(folder).kept()} The same command goes on from there.", file=sys.stderr, flush=True)
+            raise SystemExit(INTERRUPTED) from None
+        if isinstance(error, (StaleArtifact, FileNotFoundError, ValueError, RuntimeError)):
             fail(module, error)
-        if not interrupted(error) or isinstance(error, SystemExit):
-            raise
-        print(f"\n{module}: stopped. {Workspace(folder).kept()} The same command goes on from there.", file=sys.stderr, flush=True)
-        raise SystemExit(INTERRUPTED) from None
+        raise
 
 
 def fail(module: str, error: Exception) -> NoReturn:

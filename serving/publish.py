@@ -176,8 +176,8 @@ def require_complete(folder: Path) -> None:
 
 
 def _folder(base: Path, model: str) -> Path:
-    if not re.fullmatch(r"[\w.+-]+", model) or set(model) == {"."}:
-        raise ValueError(f"A model name must be letters, digits and any of ._+-. Received: {model!r}")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", model):
+        raise ValueError(f"A model name must be letters, digits and any of ._-, and begin with none of . and -. Received: {model!r}")
     return Path(base) / model
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ppm_tf.config.encoders import TableName
 from ppm_tf.config.fits import TrainSettings
-from ppm_tf.config.section import PositiveInt, Section, Share
+from ppm_tf.config.section import Name, PositiveInt, Section, Share
 
 # === ppm ===
 
@@ -110,7 +110,7 @@ class RankerFitSettings(TrainSettings):
 class ModelSettings(Section):
     """The ranking model: an ID backbone, with PPM plugged in or not (PPM, section 3.2)."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
+    name: Name | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
     backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
     ppm: Literal["none", "random", "frozen", "finetune"] = Field("finetune", description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on")
     tables: tuple[TableName, ...] = Field((), description="item tables that enter as further item fields, beside the ids")

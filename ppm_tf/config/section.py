@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def as_name(name: str) -> str:
+    """A name that becomes a folder, as it is; a ValueError where it cannot be one."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise ValueError("a name is a folder's: it must be letters, digits and any of ._-, and begin with none of . and -")
+    return name
+
+
+Name = Annotated[str, AfterValidator(as_name)]
 
 
 class ConfigError(ValueError):

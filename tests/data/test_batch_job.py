@@ -50,6 +50,22 @@ def test_a_failing_step_fails_the_job():
         run_job("division", build, BeamSettings())
 
 
+def test_an_error_of_a_local_step_is_told_once(capfd, caplog):
+    """By the exception; Beam prints and logs the trace of it, too."""
+    refuse = beam.Map(lambda value: (_ for _ in ()).throw(ValueError("row 3 must be a number")))
+    with pytest.raises(Exception, match="row 3 must be a number"):
+        run_job("refusal", lambda pipeline: pipeline | beam.Create([0]) | refuse, BeamSettings())
+    assert capfd.readouterr().err == "" and not [record for record in caplog.records if record.name.startswith("apache_beam")]
+
+
+def test_ctrl_c_in_a_local_step_stays_what_it_is(capfd):
+    """Beam makes an error of its own of it."""
+    stop = beam.Map(lambda value: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        run_job("stopped", lambda pipeline: pipeline | beam.Create([0]) | stop, BeamSettings())
+    assert capfd.readouterr().err == ""
+
+
 def test_a_remote_job_is_cancelled_when_its_time_is_over(monkeypatch):
     remote = RemotePipeline(PipelineState.RUNNING)
     monkeypatch.setattr(batch_job.beam, "Pipeline", remote)

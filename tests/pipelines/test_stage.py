@@ -1,5 +1,6 @@
 """The command line and the making of what is missing, with stages that write a line instead of a model."""
 
+import os
 import sys
 import types
 
@@ -143,6 +144,58 @@ def test_a_failure_exits_with_1_and_its_message(tmp_path, capsys, monkeypatch):
         main(main_stage, [f"run={tmp_path}"])
     assert stopped.value.code == 1
     assert "fake.embed: the file a.csv, row 3, column price" in capsys.readouterr().err
+
+
+def test_a_stage_runs_under_the_lock_of_what_it_makes(tmp_path):
+    def second(config, workspace, recipe):
+        with pytest.raises(RuntimeError, match="Another process is making"), Workspace(tmp_path).lock("tables"):
+            pass
+        writer("tables")(config, workspace, recipe)
+
+    make(Stage(module="fake.embed", makes="tables", needs=(), sections=(), run=second), load([]), Workspace(tmp_path))
+    assert made == ["tables"]
+
+
+def test_ctrl_c_says_what_is_kept_and_exits_with_130(tmp_path, capsys):
+    def stopped_by_hand(config, workspace, recipe):
+        checkpoints = workspace.work("tables", recipe) / "checkpoints"
+        checkpoints.mkdir()
+        for step in (1500, 500):
+            (checkpoints / f"ckpt-{step}.index").write_text("")
+        with workspace.commit("tables", recipe) as folder:
+            (folder / "half.txt").write_text("")
+            raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        main(Stage(module="fake.embed", makes="tables", needs=("data",), sections=(), run=stopped_by_hand), [f"run={tmp_path}"])
+    assert stopped.value.code == 130
+    expected = f"fake.embed: stopped. Every artifact that was finished in {tmp_path} is kept, and of tables the checkpoint of step 1,500. The same command goes on from there."
+    assert capsys.readouterr().err.strip() == expected
+    assert Workspace(tmp_path).exists("data") and not (tmp_path / ".state" / "new-tables").exists()
+
+
+def test_a_full_disk_is_one_sentence_at_whatever_place_it_is_met(tmp_path, capsys):
+    def outside_of_an_artifact(config, workspace, recipe):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SystemExit) as stopped:
+        main(Stage(module="fake.embed", makes="tables", needs=(), sections=(), run=outside_of_an_artifact), [f"run={tmp_path}"])
+    assert stopped.value.code == 1
+    assert f"fake.embed: There must be room for {tmp_path}. Received: No space left on device (" in capsys.readouterr().err
+
+
+def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch, capfd):
+    from serving import client
+
+    for command in (lambda: main(TABLES, ["--help"]), lambda: client.main(["--help"])):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as output:
+            with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
+                patched.setattr(sys, "stdout", output)
+                command()
+        assert stopped.value.code == 141
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
