@@ -79,9 +79,11 @@ def needs(config: Config) -> tuple[str, ...]:
 
     Raises:
         ValueError: `evaluate.against` names the model itself.
+        FileNotFoundError: it names one that was not evaluated.
     """
     if config.model.folder in config.evaluate.against:
         raise ValueError(f"evaluate.against must name other models. Received: {config.model.folder}, the model that is evaluated.")
+    compared(config)
     inputs = [name for name in stage_of("models").parents(config) if name != "ppm"]
     return (*inputs, f"models/{config.model.folder}")
 

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import configure_logging, explained, help_of, make, stage_of
+from pipelines.stage import check_first, configure_logging, explained, help_of, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.storage import writing
 from ppm_tf.terminal import printing
@@ -135,6 +135,15 @@ def _note(staged: Path, about: dict[str, Any]) -> None:
     (staged / EXTRA / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
+def _check_first(config: Config, tables_only: bool) -> None:
+    """Refuses what no export can come of, before anything is made."""
+    most = 1 if config.data.requests == "single" else config.data.candidates
+    if config.serve.max_candidates < most:
+        raise ConfigError(f"serve.max_candidates must be at least the candidates of a request in the data. Received: {config.serve.max_candidates} and data.candidates={most}.")
+    if not tables_only:
+        check_first([stage_of("models")], config)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -149,6 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(2) from None
         configure_logging()
         with explained("pipelines.export", config.run):
+            _check_first(config, TABLES_ONLY in arguments)
             print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
 
 
