@@ -45,7 +45,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     model = load_ranking_model(config, inputs, folder)
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], settings.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
-    scores = collect(Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True)), inputs.schema.tasks)
+    with samples.reading(test):
+        scores = collect(Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True)), inputs.schema.tasks)
     counts = SampleCounts.read(folder)
     with workspace.commit(STAGE.artifact(config), recipe) as made:
         save_scores(scores, made / SCORES)

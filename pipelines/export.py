@@ -121,7 +121,8 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model) 
     found: dict[str, Any] = {"requests": min(config.serve.check_requests, files.records)}
     for name, one in (("stored", load_ranking_model(config, inputs, trained)), (config.serve.table_dtype, model)):
         dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size))
-        scores = collect(Predictor(one, dataset), inputs.schema.tasks)
+        with samples.reading(files):
+            scores = collect(Predictor(one, dataset), inputs.schema.tasks)
         for place, task in enumerate(inputs.schema.tasks):
             known = scores.labels[:, place] >= 0
             found.setdefault(task, {})[name] = float(auc(scores.labels[known, place], scores.scores[known, place]))

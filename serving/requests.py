@@ -28,12 +28,13 @@ def sample_batches(workspace: Workspace, inputs: Inputs, schema: Schema, count: 
     """
     files = samples.find_shards(workspace.path("data") / "samples", ["test"], "size")
     found = []
-    for batch in samples.read(files, inputs.schema, 1).take(count):
-        one = {name: value.numpy() for name, value in batch.items()}
-        one.pop("slot", None)  # the page is not laid out yet when a request is served
-        if schema.user_id_type == "string":  # samples hold the fingerprint of an id that is gone; one that is known stands for it
-            one["user_id"] = fingerprints(pa.array([UNKNOWN_USER]))
-        found.append(one)
+    with samples.reading(files):
+        for batch in samples.read(files, inputs.schema, 1).take(count):
+            one = {name: value.numpy() for name, value in batch.items()}
+            one.pop("slot", None)  # the page is not laid out yet when a request is served
+            if schema.user_id_type == "string":  # samples hold the fingerprint of an id that is gone; one that is known stands for it
+                one["user_id"] = fingerprints(pa.array([UNKNOWN_USER]))
+            found.append(one)
     if not found:
         raise ValueError("The test split must hold a request, for the warm-up. Received: none. Look at data.split.")
     empty = {name: np.zeros_like(value) if name in ("history", "history_time") else value for name, value in found[0].items()}

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from ppm_tf.data.manifest import DamagedData
 from ppm_tf.data.sample_counts import SampleCounts, count_samples, time_of_newest
 from ppm_tf.data.samples import find_shards, read
-from tests.shards import SCHEMA, example, write_split
+from tests.shards import SCHEMA, example, random_requests, write_split
 
 # user, time, history, items, clicks
 REQUESTS = [(7, 10, [], [2, 3], [1, 0]), (7, 20, [2], [4, 2], [0, 1]), (9, 30, [3, 3], [4], [1]), (8, 40, [4], [5], [0])]
@@ -51,3 +52,26 @@ def test_write_and_read(files, tmp_path):
     assert again.requests == counts.requests
     for name in ("exposures", "positives", "behaviours", "user_id", "user_requests"):
         np.testing.assert_array_equal(getattr(again, name), getattr(counts, name))
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_damage_that_a_check_of_sizes_passes_over_is_named_wherever_samples_are_read(tmp_path, compression):
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.workspace import Workspace
+    from serving.requests import sample_batches
+
+    folder = tmp_path / "data" / "samples"
+    write_split(folder / "test", random_requests(64), shards=2, compression=compression)
+    path = folder / "test" / "part-1.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    files = find_shards(folder, ["test"], verify="size")
+    message = rf"A shard must be as it was written\. Received: {path}: .+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"
+    for read in (
+        lambda: count_samples(files, SCHEMA, 40),
+        lambda: time_of_newest(files, SCHEMA, 0.5),
+        lambda: sample_batches(Workspace(tmp_path), Inputs(SCHEMA, None, {}), SCHEMA, 64),
+    ):
+        with pytest.raises(DamagedData, match=message):
+            read()

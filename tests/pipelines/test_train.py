@@ -130,6 +130,22 @@ def test_a_task_of_one_class_in_the_valid_split_is_said_and_the_others_choose(on
     assert "the valid split has labels of one kind only for click, order: the mean AUC that chooses the weights is over the other tasks" in caplog.text
 
 
+def test_a_shard_that_is_damaged_behind_a_check_of_sizes_is_named_in_training_and_scoring(small_shop, tmp_path, capsys):
+    for name in ("data", "encoders", "tables", "ppm"):
+        shutil.copytree(small_shop.path(name), tmp_path / "shop" / name)
+    run = [*arguments(Workspace(tmp_path / "shop")), *DIN, "model.ppm=none", "model.train.verify=size", "train.verify=size", "model.train.max_step=1"]
+    main(train.STAGE, run)
+    for split, stage, more in (("test", evaluate.STAGE, []), ("valid", train.STAGE, ["model.name=other"]), ("train", pretrain.STAGE, [])):
+        shard = next((tmp_path / "shop" / "data" / "samples" / split).glob("part-*"))
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        shard.write_bytes(content)
+        with pytest.raises(SystemExit) as stopped:
+            main(stage, [*run, *more])
+        assert stopped.value.code == 1
+        assert f"A shard must be as it was written. Received: {shard}: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
