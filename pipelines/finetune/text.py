@@ -44,8 +44,6 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe, catalog) -> Non
 
     settings, wanted = config.text, config.text_training
     fit = training.starting_rate(settings.finetune, pretrained=settings.encoder == "preset" or "adapt" in wanted)
-    # A backbone reads no further than it was built for, and a small BERT is built for text.max_tokens.
-    fit = fit.model_copy(update={"query_tokens": min(fit.query_tokens, settings.max_tokens)})
     strategy = training.prepare_backend(fit, config.seed)
     pairs = None
     if "finetune" in wanted:
