@@ -46,8 +46,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     model = load_ranking_model(config, inputs, folder)
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], settings.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
-    predictor = Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True))
-    scores = collect(predictor, inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
+    with samples.reading(test):
+        predictor = Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True))
+        scores = collect(predictor, inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
     counts = SampleCounts.read(folder)
     with workspace.commit(STAGE.artifact(config), recipe) as made:
         save_scores(scores, made / SCORES)
@@ -81,9 +82,11 @@ def needs(config: Config) -> tuple[str, ...]:
 
     Raises:
         ValueError: `evaluate.against` names the model itself.
+        FileNotFoundError: it names one that was not evaluated.
     """
     if config.model.folder in config.evaluate.against:
         raise ValueError(f"evaluate.against must name other models. Received: {config.model.folder}, the model that is evaluated.")
+    compared(config)
     inputs = [name for name in stage_of("models").parents(config) if name != "ppm"]
     return (*inputs, f"models/{config.model.folder}")
 

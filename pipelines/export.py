@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import configure_logging, explained, help_of, make, stage_of
+from pipelines.stage import check_first, configure_logging, explained, help_of, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.storage import writing
 from ppm_tf.terminal import printing
@@ -140,7 +140,8 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model, 
     found: dict[str, Any] = {"requests": min(config.serve.check_requests, files.records)}
     for name, one in (("stored", load_ranking_model(config, inputs, trained)), (config.serve.table_dtype, model)):
         dataset = samples.read(files, inputs.schema, size).take(-(-config.serve.check_requests // size)).map(rows_of_training)
-        scores = collect(Predictor(one, dataset), inputs.schema.tasks)
+        with samples.reading(files):
+            scores = collect(Predictor(one, dataset), inputs.schema.tasks)
         for place, task in enumerate(inputs.schema.tasks):
             known = scores.labels[:, place] >= 0
             found.setdefault(task, {})[name] = float(auc(scores.labels[known, place], scores.scores[known, place]))
@@ -152,6 +153,15 @@ def _note(staged: Path, about: dict[str, Any]) -> None:
     from serving.layout import ABOUT, EXTRA
 
     (staged / EXTRA / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _check_first(config: Config, tables_only: bool) -> None:
+    """Refuses what no export can come of, before anything is made."""
+    most = 1 if config.data.requests == "single" else config.data.candidates
+    if config.serve.max_candidates < most:
+        raise ConfigError(f"serve.max_candidates must be at least the candidates of a request in the data. Received: {config.serve.max_candidates} and data.candidates={most}.")
+    if not tables_only:
+        check_first([stage_of("models")], config)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -168,6 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(2) from None
         configure_logging()
         with explained("pipelines.export", config.run):
+            _check_first(config, TABLES_ONLY in arguments)
             print(export(config, Workspace(config.run), TABLES_ONLY in arguments))
 
 

@@ -68,18 +68,19 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         return {"auc": float(auc(labels, probabilities)), "log_loss": float(log_loss(labels, probabilities))}
 
     work = workspace.work("ppm", recipe)
-    result = training.fit(
-        model,
-        click_loss,
-        dataset,
-        train.records,
-        validate,
-        settings,
-        work,
-        strategy=strategy,
-        weight=training.known_labels(1),
-        title="pretrain",
-    )
+    with samples.reading(train, valid):
+        result = training.fit(
+            model,
+            click_loss,
+            dataset,
+            train.records,
+            validate,
+            settings,
+            work,
+            strategy=strategy,
+            weight=training.known_labels(1),
+            title="pretrain",
+        )
     logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     with workspace.commit("ppm", recipe) as made:
         save_weights(model, made / "ppm.weights.h5")
@@ -119,7 +120,8 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     model.load_weights(workspace.path("ppm") / "ppm.weights.h5")
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], config.train.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
-    scores = collect(Predictor(model, samples.read(test, schema, config.evaluate.batch_size, with_truth=True)), schema.tasks)
+    with samples.reading(test):
+        scores = collect(Predictor(model, samples.read(test, schema, config.evaluate.batch_size, with_truth=True)), schema.tasks)
     counts = inputs.catalog.counts
     exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ppm_tf.config import Config, ConfigError, DataSettings, describe, load
+from ppm_tf.config import Config, ConfigError, DataSettings, check_relations, describe, load
 from ppm_tf.storage import writing
 from ppm_tf.terminal import INTERRUPTED, interrupted, printing
 from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
@@ -128,7 +128,8 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     start = time.monotonic()
     title = f"{stage.module} {stage.choice}".rstrip()
     logger.info("%s: start, writing %s", title, workspace.path(artifact))
-    stage.run(config, workspace, recipe)
+    with workspace.lock(artifact):  # from the first checkpoint on, not for the commit alone
+        stage.run(config, workspace, recipe)
     logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
     if asked:
         stage.show(config, workspace)
@@ -163,9 +164,33 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
             print(error, file=sys.stderr)
             raise SystemExit(2) from None
         configure_logging()
-        for stage in asked(config):
+        chosen = asked(config)
+        with explained(stage.module, config.run):
+            check_first(chosen, config)
+        for stage in chosen:
             with explained(stage.module, config.run):
                 make(stage, config, Workspace(config.run))
+
+
+def check_first(stages: Iterable[Stage], config: Config) -> None:
+    """Refuses settings that cannot end well, before anything is made; see `ppm_tf.config.check_relations`.
+
+    Raises:
+        ConfigError: some settings do not go together for what the stages make and all that it is made from.
+        ValueError, FileNotFoundError: a stage among them cannot run under these settings.
+    """
+    workspace, artifacts = Workspace(config.run), {}
+    for stage in stages:
+        artifacts |= _made_for(stage, config)
+    check_relations(config, artifacts, [name for name in artifacts if not workspace.exists(name)])
+
+
+def _made_for(stage: Stage, config: Config) -> dict[str, None]:
+    """The artifacts that a stage needs, directly or not, and its own, in the order in which they are made."""
+    found: dict[str, None] = {}
+    for name in stage.parents(config):
+        found |= _made_for(stage_of(name), config)
+    return found | {stage.artifact(config): None}
 
 
 @contextmanager
@@ -177,20 +202,23 @@ def explained(module: str, folder: str | Path) -> Iterator[None]:
         folder: the run folder, where the block writes.
 
     Raises:
-        SystemExit: with 1 on an error, 130 on Ctrl-C; a fault of the program passes as it is.
+        SystemExit: with 2 on settings that do not go together, 1 on another error, 130 on Ctrl-C; a fault of the program passes as it is.
     """
     try:
         with writing(folder):
             yield
+    except SystemExit:
+        raise
     except BaseException as error:
-        if os.environ.get("PPM_TF_TRACEBACK"):
-            raise
-        if isinstance(error, (StaleArtifact, FileNotFoundError, ValueError, RuntimeError)) and not interrupted(error):
+        if interrupted(error) and not os.environ.get("PPM_TF_TRACEBACK"):
+            print(f"\n{module}: stopped. {Workspace(folder).kept()} The same command goes on from there.", file=sys.stderr, flush=True)
+            raise SystemExit(INTERRUPTED) from None
+        if isinstance(error, ConfigError):
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+        if isinstance(error, (StaleArtifact, FileNotFoundError, ValueError, RuntimeError)):
             fail(module, error)
-        if not interrupted(error) or isinstance(error, SystemExit):
-            raise
-        print(f"\n{module}: stopped. {Workspace(folder).kept()} The same command goes on from there.", file=sys.stderr, flush=True)
-        raise SystemExit(INTERRUPTED) from None
+        raise
 
 
 def fail(module: str, error: Exception) -> NoReturn:

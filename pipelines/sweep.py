@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import configure_logging, explained, make, stage_of
+from pipelines.stage import check_first, configure_logging, explained, make, stage_of
 from ppm_tf.config import ConfigError
 from ppm_tf.experiments.loop import each
 from ppm_tf.experiments.sweep import SweepSettings, Trial, best_of, read_sweep, trials_of, write_best, write_trials
@@ -78,6 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(2) from None
         configure_logging()
         with explained("pipelines.sweep", sweep.run):
+            for trial in trials:
+                check_first([stage_of("models")], trial.config)
             failed = run(sweep, trials, Path(sweep.run) / "sweep" / Path(arguments[0]).stem)
         if failed:
             print(f"{failed} of {len(trials)} trials failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)

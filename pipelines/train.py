@@ -83,18 +83,19 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     )  # fmt: skip
     predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
     work = workspace.work(name, recipe)
-    result = training.fit(
-        model,
-        lambda batch, logits: multi_task_cross_entropy(batch["labels"], logits, weights),
-        samples.read(train, schema, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=seed, since=since),
-        counts.requests,
-        lambda _: validation_figures(predictor, schema.tasks, weights),
-        settings,
-        work,
-        strategy=strategy,
-        optimizer=optimizer,
-        title=f"train {config.model.folder}",
-    )
+    with samples.reading(train, valid):
+        result = training.fit(
+            model,
+            lambda batch, logits: multi_task_cross_entropy(batch["labels"], logits, weights),
+            samples.read(train, schema, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=seed, since=since),
+            counts.requests,
+            lambda _: validation_figures(predictor, schema.tasks, weights),
+            settings,
+            work,
+            strategy=strategy,
+            optimizer=optimizer,
+            title=f"train {config.model.folder}",
+        )
     logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     with workspace.commit(name, recipe) as made:
         save_ranking_model(made, model, schema, vocabularies, counts)

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppm_tf.config import EncoderFitSettings, FitSettings
-from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.optimizers import dense_optimizer, sum_duplicates
 from ppm_tf.storage import save_weights, size_of, writing
@@ -265,7 +264,6 @@ def fit(
     Raises:
         NonFiniteLoss: the loss became NaN or infinite. The weights on disk are from before it.
         UndefinedCriterion: `validate` gave NaN or infinity as `criterion`, which says nothing of the weights.
-        DamagedData: a shard turned out to be damaged while it was read.
         DiskFull: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
     """
     strategy = strategy or tf.distribute.get_strategy()
@@ -345,9 +343,6 @@ def fit(
                     controller.train(min(step + loop, steps), checkpoint_at_completion=False)
                 except tf.errors.InvalidArgumentError as error:
                     raise _explain(error) from None
-                except tf.errors.DataLossError as error:  # found late, because only sizes were checked or the file changed since
-                    reason = error.message.strip().splitlines()[-2].strip() if "\n" in error.message else error.message
-                    raise DamagedData(f"A sample shard is damaged: {reason}. Check them all with train.verify=sha256, which names it.") from None
     model.load_weights(folder / BEST_WEIGHTS)
     return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best, int(trainer.global_step) < steps)
 

@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -69,6 +70,59 @@ class Workspace:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        self._locked: set[str] = set()  # by this object
+
+    def path(self, name: str) -> Path:
+        """The folder of an artifact, whether it exists or not."""
+        return self.folder / name
+
+    def exists(self, name: str) -> bool:
+        """Whether a whole artifact of that name is there."""
+        return self._made_by(name) is not None
+
+    def made_by(self, name: str) -> dict[str, Any]:
+        """The content of the artifact's `made_by.yaml`.
+
+        Raises:
+            FileNotFoundError: there is no such artifact.
+        """
+        text = self._made_by(name)
+        if text is None:
+            raise FileNotFoundError(f"The run folder {self.folder} must hold the artifact '{name}'. Make it first, or check run=<folder>.")
+        return yaml.safe_load(text)
+
+    def id(self) -> str:
+        """Hash of the recipe, the same on every machine."""
+        text = json.dumps([self.settings, self.inputs, self.parents], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class StaleArtifact(ValueError):
+    """An artifact exists, but it was made with other settings or from other files than the run asks for."""
+
+
+class Workspace:
+    """Where the artifacts of a run lie.
+
+    An artifact is a folder with `made_by.yaml` in it. It is written under a temporary name and renamed when it is
+    complete, so a process killed at any moment leaves the old artifact or none, never a part.
+
+    Args:
+        folder: the run folder; made when the first artifact is committed.
+
+    Example:
+
+    ```python
+    workspace = Workspace("runs/shop")
+    with workspace.commit("data", Recipe({"data": {"users": 10}})) as folder:
+        (folder / "users.txt").write_text("...")
+    workspace.require("data", Recipe({"data": {"users": 10}}))
+    ```
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self._locked: set[str] = set()  # by this object
 
     def path(self, name: str) -> Path:
         """The folder of an artifact, whether it exists or not."""
@@ -131,7 +185,7 @@ class Workspace:
             DiskFull: the block found no room for what it writes.
         """
         with self.lock(name):
-            staging, old = self._hidden("new", name), self._hidden("old", name)
+            staging = self._hidden("new", name)
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             try:
@@ -144,15 +198,20 @@ class Workspace:
                 raise
             final = self.path(name)
             final.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(old, ignore_errors=True)
             if final.exists():
+                # A name of its own: a file of an earlier one may still be open, and some file systems keep its folder for that.
+                old = self._hidden("old", name) / uuid.uuid4().hex
+                old.parent.mkdir(exist_ok=True)
                 final.rename(old)  # a kill between the two renames is mended by _recover
             staging.rename(final)
             sync_folder(final.parent)
-            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(self._hidden("old", name), ignore_errors=True)
 
     def work(self, name: str, recipe: Recipe) -> Path:
-        """A folder that survives a kill, for the checkpoints of a run under way. Emptied when the recipe changes."""
+        """A folder that survives a kill, for the checkpoints of a run under way. Emptied when the recipe changes.
+
+        The caller holds the `lock` of the artifact, as `pipelines.stage.make` does: two that write here would mix their checkpoints.
+        """
         folder = self._hidden("work", name)
         marker = folder / "recipe"
         if not marker.is_file() or marker.read_text() != recipe.id:
@@ -176,23 +235,62 @@ class Workspace:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Keeps a second process from making the same artifact. The lock of a killed process is void by itself."""
-        path = self._hidden("lock", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(f"Another process is making {self.path(name)}. Wait for it, or choose another folder with run=<folder>.") from None
+        """Keeps a second process from making the same artifact. The lock of a killed process is void by itself.
+
+        `commit` takes it; who writes into the folder of `work` before holds it from then on, and `commit` goes on under it.
+
+        Raises:
+            RuntimeError: another process has it.
+        """
+        if name in self._locked:
             yield
+            return
+        with self._lock_file(name) as file:
+            if not _taken(file):
+                raise RuntimeError(f"Another process is making {self.path(name)}. Wait for it, or choose another folder with run=<folder>.")
+            self._locked.add(name)
+            try:
+                yield
+            finally:
+                self._locked.discard(name)
 
     def _hidden(self, kind: str, name: str) -> Path:
         return self.folder / ".state" / f"{kind}-{name.replace('/', '-')}"
 
+    def _lock_file(self, name: str) -> IO[str]:
+        path = self._hidden("lock", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+
+    def _made_by(self, name: str) -> str | None:
+        """What `made_by.yaml` holds; `None` without an artifact. Looked for twice, since a commit may replace it meanwhile."""
+        for _ in range(2):
+            self._recover(name)
+            with suppress(FileNotFoundError):
+                return (self.path(name) / MADE_BY).read_text(encoding="utf-8")
+        return None
+
     def _recover(self, name: str) -> None:
-        old = self._hidden("old", name)
-        if old.exists() and not self.path(name).exists():
-            old.rename(self.path(name))
+        """Puts an artifact back that a process killed between the two renames of `commit` has left aside.
+
+        A process that is between them now holds the lock: what it makes is waited for, a moment.
+        """
+        while not self.path(name).exists() and (aside := sorted(self._hidden("old", name).glob("*"), key=lambda path: path.stat().st_mtime_ns)):
+            with self._lock_file(name) as file:
+                if name in self._locked or _taken(file):
+                    if not self.path(name).exists():
+                        aside[-1].rename(self.path(name))
+                    return
+            time.sleep(0.001)
+
+
+def _taken(file: IO[str]) -> bool:
+    """Takes the lock of an open file for as long as it is open; whether that could be done."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write_made_by(path: Path, name: str, recipe: Recipe) -> None:

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ppm_tf.config import pattern_in
 from ppm_tf.storage import writing
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import sync, sync_folder
@@ -192,8 +193,10 @@ def require_complete(folder: Path) -> None:
 
 
 def _folder(base: Path, model: str) -> Path:
-    if not re.fullmatch(r"[\w.+-]+", model) or set(model) == {"."}:
-        raise ValueError(f"A model name must be letters, digits and any of ._+-. Received: {model!r}")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", model):
+        raise ValueError(f"A model name must be letters, digits and any of ._-, and begin with none of . and -. Received: {model!r}")
+    if reason := pattern_in(base):
+        raise ValueError(f"--base: {reason}")
     return Path(base) / model
 
 

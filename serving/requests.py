@@ -35,12 +35,13 @@ def sample_batches(workspace: Workspace, inputs: Inputs, count: int, candidates:
     """
     files = samples.find_shards(workspace.path("data") / "samples", ["test"], "size")
     found = []
-    for batch in samples.read(files, inputs.schema, 1).take(count):
-        one = {name: value.numpy() for name, value in batch.items() if name not in ("slot", "labels")}  # neither is known when a request is served
-        one["item"] = one["item"][:, :candidates]
-        if inputs.schema.user_id_type == "string":
-            one["user_id"] = fingerprints(pa.array([UNKNOWN_USER]))
-        found.append(one)
+    with samples.reading(files):
+        for batch in samples.read(files, inputs.schema, 1).take(count):
+            one = {name: value.numpy() for name, value in batch.items() if name not in ("slot", "labels")}  # neither is known when a request is served
+            one["item"] = one["item"][:, :candidates]
+            if inputs.schema.user_id_type == "string":
+                one["user_id"] = fingerprints(pa.array([UNKNOWN_USER]))
+            found.append(one)
     if not found:
         raise ValueError("The test split must hold a request, for the warm-up. Received: none. Look at data.split.")
     empty = {name: np.zeros_like(value) if name in ("history", "history_time") else value for name, value in found[0].items()}

@@ -32,6 +32,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from ppm_tf.config import pattern_in
 from serving.client import printing
 from serving.loaded_version import INTRA_OP_THREADS, LoadedVersion
 from serving.model_config import find_models, read_model_config, write_model_config
@@ -167,6 +168,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--base or --model-config-file must be given.")
     if options.intra_op_threads < 0:
         parser.error(f"--intra-op-threads must be 0 or more. Received: {options.intra_op_threads}.")
+    if options.base is not None and (reason := pattern_in(options.base)):
+        parser.error(f"--base: {reason}")
     if options.tfserving_binary:
         _become_tfserving(options)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -16,7 +16,9 @@ from ppm_tf.data.manifest import DamagedData
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.losses import binary_cross_entropy
 from ppm_tf.optimizers import dense_optimizer, ranking_optimizer
+from ppm_tf.storage import DiskFull
 from tests import training_run
+from tests.limited import file_size
 from tests.shards import SCHEMA, random_requests, write_split
 
 
@@ -63,6 +65,17 @@ def test_a_killed_run_continues_bit_for_bit(data, unbroken, tmp_path):
         np.testing.assert_array_equal(np.asarray(mine), theirs)
     losses = [[line["loss"] for line in map(json.loads, (path / training.LOG).read_text().splitlines()) if "loss" in line] for path in (tmp_path, folder)]
     assert losses[0] == losses[1]
+
+
+def test_a_checkpoint_without_room_is_named_with_its_need_and_the_run_goes_on_later(data, unbroken, tmp_path):
+    _, weights, _ = unbroken
+    with pytest.raises(DiskFull, match=r"There must be room for .*\. Received: File too large \(.* free, 1.2 MiB needed\). Remedy: make room there"), file_size(20_000):
+        training_run.run(data, tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("*_temp"))
+    model, result = training_run.run(data, tmp_path)
+    assert result.steps == 40
+    for mine, theirs in zip(training.state_variables(model), weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), theirs)
 
 
 def test_a_seed_repeats_and_another_differs(data, unbroken, tmp_path):
@@ -133,7 +146,7 @@ def test_damage_that_only_reading_finds_is_named_as_such(tmp_path):
     files = samples.find_shards(tmp_path, ["train"], verify="size")
     dataset = samples.read(files, SCHEMA, 16)
     loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
-    with pytest.raises(DamagedData, match=r"A sample shard is damaged: corrupted record at \d+\. .*train\.verify=sha256"):
+    with pytest.raises(DamagedData, match=r"Received: .*train/part-0\.tfrecord: corrupted record at \d+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"), samples.reading(files):
         training.fit(training_run.build(), loss, dataset, 64, lambda model: {"auc": 0.5}, TrainSettings(batch_size=16), tmp_path / "work")
 
 

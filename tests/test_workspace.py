@@ -3,6 +3,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +108,51 @@ def test_two_processes_cannot_make_one_artifact(tmp_path):
     workspace = Workspace(tmp_path)
     with workspace.commit("data", RECIPE), pytest.raises(RuntimeError, match="Another process is making"), Workspace(tmp_path).commit("data", RECIPE):
         pass
+
+
+def test_the_lock_is_held_over_the_checkpoints_and_the_commit(tmp_path):
+    """Two trainings of one artifact would go on from each other's checkpoints."""
+    workspace = Workspace(tmp_path)
+    with workspace.lock("ppm"):
+        workspace.work("ppm", RECIPE)
+        with pytest.raises(RuntimeError, match="Another process is making .*ppm"), Workspace(tmp_path).lock("ppm"):
+            pass
+        with workspace.commit("ppm", RECIPE):
+            pass
+        with pytest.raises(RuntimeError, match="Another process is making"), Workspace(tmp_path).lock("ppm"):
+            pass
+    with Workspace(tmp_path).lock("ppm"):
+        pass
+
+
+def test_a_reader_between_the_renames_of_a_commit_sees_the_artifact_and_does_not_disturb_it(tmp_path, monkeypatch):
+    write(Workspace(tmp_path), "old")
+    real, seen = Path.rename, []
+
+    def rename(path, target):
+        if path.name == "new-data":  # the old artifact is aside, the new one is not yet there
+            reader = threading.Thread(target=lambda: seen.append(Workspace(tmp_path).made_by("data")["settings"]))
+            reader.start()
+            reader.join(0.05)
+            assert reader.is_alive() and not seen
+            real(path, target)
+            reader.join()
+        else:
+            real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    write(Workspace(tmp_path), "new", Recipe({"data": {"users": 7}}))
+    assert content(Workspace(tmp_path)) == "new" and seen == [{"data": {"users": 7}}]
+
+
+def test_an_earlier_artifact_that_cannot_be_removed_yet_does_not_hinder_the_next(tmp_path, monkeypatch):
+    """Its files may be open on a file system that keeps a folder for that."""
+    workspace = Workspace(tmp_path)
+    monkeypatch.setattr("ppm_tf.workspace.shutil.rmtree", lambda *arguments, **named: None)
+    for text in ("one", "two", "three"):
+        with workspace.commit("data", RECIPE) as folder:
+            (folder / "a.txt").write_text(text)
+    assert content(workspace) == "three"
 
 
 def test_work_survives_until_the_recipe_changes(tmp_path):

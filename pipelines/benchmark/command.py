@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from pipelines.stage import configure_logging, explained
+from pipelines.stage import check_first, configure_logging, explained, stage_of
 from ppm_tf.config import ConfigError, describe, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
@@ -65,6 +65,8 @@ def _grid(file: str, overrides: list[str]) -> None:
     configure_logging()
     name = Path(file).stem
     with explained("pipelines.benchmark", benchmark.run):
+        for cell in cells:
+            check_first([stage_of("reports")], cell.config)
         failed = run(benchmark, cells, Path(benchmark.run) / "benchmark" / name, name, " ".join(("python -m pipelines.benchmark", file, *overrides)))
     if failed:
         print(f"{failed} of {len(cells)} cells failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)

@@ -51,7 +51,8 @@ from ppm_tf.config.models import (
 )
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.reading import from_dict, load
-from ppm_tf.config.section import ConfigError, PositiveInt, Section, Share
+from ppm_tf.config.relations import check_relations, pattern_in
+from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "MIANSettings",
     "ModelSettings",
     "MovieLensData",
+    "Name",
     "PPMSettings",
     "PositiveInt",
     "QueryFiles",
@@ -105,7 +107,9 @@ __all__ = [
     "UserFiles",
     "UserSplit",
     "WideDeepSettings",
+    "check_relations",
     "describe",
     "from_dict",
     "load",
+    "pattern_in",
 ]

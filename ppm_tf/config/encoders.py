@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ppm_tf.config.fits import EncoderFitSettings
-from ppm_tf.config.section import PositiveInt, Section, Share
+from ppm_tf.config.section import Once, PositiveInt, Section, Share
 
 
 class AdaptSettings(EncoderFitSettings):
@@ -68,7 +68,7 @@ class TextSettings(Section):
     dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
     pooling: Literal["cls", "mean", "last"] | None = Field(None, description="token vectors to text vector; null: mean, or last for decoder models")
     max_tokens: Annotated[int, Field(ge=4)] = Field(64, description="most tokens of an item's text, special ones included")
-    training: tuple[Literal["adapt", "finetune"], ...] | None = Field(
+    training: Annotated[tuple[Literal["adapt", "finetune"], ...] | None, Once] = Field(
         None, description="adapt: on item texts (DAP); finetune: on queries (QM); null: small_bert is fine-tuned where there are queries and else adapted, a preset stays as it is"
     )
     layers: PositiveInt = Field(2, description="small_bert: blocks")
@@ -93,6 +93,8 @@ class TextSettings(Section):
             raise ValueError("encoder: small_bert knows nothing before it is trained. Received: training: []. Use adapt, finetune or both")
         if self.width % self.heads:
             raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        if self.encoder == "small_bert" and self.dim and self.dim > self.width:
+            raise ValueError(f"dim must be at most width, since the projection only leaves directions out. Received: dim: {self.dim}, width: {self.width}. Lower dim, or set it to null")
         return self
 
 
@@ -119,6 +121,8 @@ class ImageSettings(Section):
             raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
         if self.starts_from_nothing and self.training == ():
             raise ValueError(f"encoder: {self.encoder} knows nothing before it is trained. Received: training: [], and no weights")
+        if self.encoder == "descriptor" and self.dim is None:
+            raise ValueError("dim must be a number with encoder: descriptor. Received: null")
         return self
 
     @property

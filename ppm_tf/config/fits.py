@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ppm_tf.config.section import PositiveInt, Section, Share
 
@@ -46,3 +46,9 @@ class EncoderFitSettings(FitSettings):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled weight decay, not on biases, norms and embeddings")
     valid: Share = Field(0.1, description="share held out to stop and to choose")
     test: Share = Field(0.1, description="share held out to be scored before and after")
+
+    @model_validator(mode="after")
+    def _has_three_parts(self) -> EncoderFitSettings:
+        if not self.valid or not self.test or self.valid + self.test >= 1.0:
+            raise ValueError(f"valid and test must be above 0 and together below 1, so that there is a part to train on. Received: valid: {self.valid}, test: {self.test}")
+        return self

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ppm_tf.config.encoders import TableName
 from ppm_tf.config.fits import TrainSettings
-from ppm_tf.config.section import PositiveInt, Section, Share
+from ppm_tf.config.section import Name, Once, PositiveInt, Section, Share
 
 # === ppm ===
 
@@ -27,14 +27,20 @@ class TransformerSettings(Section):
 class PPMSettings(TransformerSettings):
     """The pre-trained plug-in model (PPM, section 3.1)."""
 
-    tables: tuple[TableName, ...] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)")
-    splits: tuple[Literal["pretrain", "train"], ...] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
+    tables: Annotated[tuple[TableName, ...], Once] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)")
+    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
     standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
     width: PositiveInt | None = Field(64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection")
     dropout: Share = Field(0.0, description="dropout in the transformer and the dense layers; of use with several passes")
     slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
-    mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), description="the three dense layers before the click probability")
+    mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), min_length=1, description="the three dense layers before the click probability")
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
+
+    @model_validator(mode="after")
+    def _has_whole_heads(self) -> PPMSettings:
+        if self.width and self.width % self.heads:
+            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        return self
 
 
 # === model ===
@@ -95,6 +101,12 @@ class URMSettings(TransformerSettings):
     dropout: Share = Field(0.0, description="dropout in the transformer, the experts and the towers")
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.12, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01, and log enough to grow them")
 
+    @model_validator(mode="after")
+    def _has_whole_heads(self) -> URMSettings:
+        if self.width and self.width % self.heads:
+            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        return self
+
 
 Backbone = Annotated[WideDeepSettings | DeepFMSettings | DINSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")]
 
@@ -110,10 +122,10 @@ class RankerFitSettings(TrainSettings):
 class ModelSettings(Section):
     """The ranking model: an ID backbone, with PPM plugged in or not (PPM, section 3.2)."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
+    name: Name | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
     backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
     ppm: Literal["none", "random", "frozen", "finetune"] = Field("finetune", description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on")
-    tables: tuple[TableName, ...] = Field((), description="item tables that enter as further item fields, beside the ids")
+    tables: Annotated[tuple[TableName, ...], Once] = Field((), description="item tables that enter as further item fields, beside the ids")
     item_id: bool = Field(True, description="the item id as an item field")
     user_id: bool = Field(True, description="the user id as a user field")
     min_count: PositiveInt = Field(2, description="items and users seen less often in training share the hashed rows of unknown ids")
@@ -130,6 +142,8 @@ class ModelSettings(Section):
     def _has_a_free_name(self) -> ModelSettings:
         if self.name in ("ppm", "tables"):
             raise ValueError(f"name must not be that of another report. Received: {self.name}")
+        if self.tasks and not any(self.tasks.values()):
+            raise ValueError(f"tasks must give a task a weight. Received: {self.tasks}")
         return self
 
     @property

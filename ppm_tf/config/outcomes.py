@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ppm_tf.config.section import PositiveInt, Section
+from ppm_tf.config.section import Name, Once, PositiveInt, Section
 
 
 class EvaluateSettings(Section):
@@ -20,7 +20,7 @@ class EvaluateSettings(Section):
     history_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20), description="first number of behaviours of each bucket of requests by their history; the last bucket is open")
     user_edges: tuple[int, ...] = Field((0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open")
     baselines: bool = Field(True, description="also judge the trivial answers: item mean and popularity, and the best possible where the data is simulated")
-    against: tuple[str, ...] = Field((), description="names of other models of the run, evaluated before, with which the model is compared in pairs")
+    against: Annotated[tuple[Name, ...], Once] = Field((), description="names of other models of the run, evaluated before, with which the model is compared in pairs")
     difference: Literal["bootstrap", "delong"] = Field("bootstrap", description="interval of the AUC of one model over another's: users resampled for both at once, or DeLong's formula, which takes rows as independent")
 
     @model_validator(mode="after")
@@ -38,7 +38,7 @@ class ServeSettings(Section):
     """The exported model, as TF Serving loads it."""
 
     base: str | None = Field(None, description="folder of the exported models, <base>/<model>/<version>; null: <run>/exports")
-    model: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = Field(None, description="name under which the model is served; null: that of model.name")
+    model: Name | None = Field(None, description="name under which the model is served; null: that of model.name")
     table_dtype: Literal["stored", "float16", "float32", "int8"] = Field("stored", description="how the item tables lie in the export; stored: as they were written; int8: a scale a row")
     max_candidates: PositiveInt = Field(1000, description="most candidates of a request; longer ones are answered with 400")
     pad_id: int = Field(-1, description="item id that stands for no item where ids are integers; string ids have the empty string")

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
+from ppm_tf.config.relations import check_folders
 from ppm_tf.config.section import ConfigError, Section
 from ppm_tf.config.settings import Config
 
@@ -44,9 +45,11 @@ def from_dict(values: dict[str, Any]) -> Config:
     if isinstance(model, dict) and isinstance(model.get("backbone"), dict) and "name" not in model["backbone"]:
         values["model"] = {**model, "backbone": {"name": "urm", **model["backbone"]}}
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_message(item, values) for item in error.errors())) from None
+    check_folders(config)
+    return config
 
 
 def _read_yaml(path: str) -> dict[str, Any]:

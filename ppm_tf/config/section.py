@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def as_name(name: str) -> str:
+    """A name that becomes a folder, as it is; a ValueError where it cannot be one."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        raise ValueError("a name is a folder's: it must be letters, digits and any of ._-, and begin with none of . and -")
+    return name
+
+
+Name = Annotated[str, AfterValidator(as_name)]
+
+
+def all_different(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """A list of names, as it is; a ValueError where one stands in it twice."""
+    if values and len(set(values)) < len(values):
+        raise ValueError(f"each must be named once, and {', '.join(sorted(value for value in set(values) if values.count(value) > 1))} is named more often")
+    return values
+
+
+Once = AfterValidator(all_different)
 
 
 class ConfigError(ValueError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from ppm_tf.data.samples import SampleFiles, read
+from ppm_tf.data.samples import SampleFiles, read, reading
 from ppm_tf.data.schema import PADDING_ROW, Schema
 
 FILE_NAME = "counts.npz"
@@ -64,7 +64,8 @@ def time_of_newest(files: SampleFiles, schema: Schema, share: float, batch_size:
         raise ValueError(f"model.newest needs requests with a time. Received: model.newest={share}, and data.log.time is not set. Remedy: model.newest=1.")
     spec = {"time": tf.io.FixedLenFeature([], tf.int64)}
     records = tf.data.TFRecordDataset(files.files, compression_type=files.compression).batch(batch_size)
-    times = np.concatenate([tf.io.parse_example(batch, spec)["time"].numpy() for batch in records])
+    with reading(files):
+        times = np.concatenate([tf.io.parse_example(batch, spec)["time"].numpy() for batch in records])
     return int(np.quantile(times, 1.0 - share, method="higher"))
 
 
@@ -84,14 +85,15 @@ def count_samples(files: SampleFiles, schema: Schema, num_rows: int, since: int 
     exposures, behaviours = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
     positives = np.zeros((num_rows, len(schema.tasks)), np.int64)
     users, requests = [np.zeros(0, np.int64)], 0
-    for batch in read(files, schema, batch_size, since=since):
-        item, labels = batch["item"].numpy(), batch["labels"].numpy()
-        _count(exposures, item.ravel())
-        _count(behaviours, batch["history"].numpy().ravel())
-        for task in range(labels.shape[-1]):
-            _count(positives[:, task], item[labels[..., task] > 0])
-        users.append(batch["user_id"].numpy())
-        requests += len(item)
+    with reading(files):
+        for batch in read(files, schema, batch_size, since=since):
+            item, labels = batch["item"].numpy(), batch["labels"].numpy()
+            _count(exposures, item.ravel())
+            _count(behaviours, batch["history"].numpy().ravel())
+            for task in range(labels.shape[-1]):
+                _count(positives[:, task], item[labels[..., task] > 0])
+            users.append(batch["user_id"].numpy())
+            requests += len(item)
     exposures[PADDING_ROW] = behaviours[PADDING_ROW] = 0
     user_id, user_requests = np.unique(np.concatenate(users), return_counts=True)
     return SampleCounts(requests, exposures, positives, behaviours, user_id, user_requests)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import tensorflow as tf
 
+from ppm_tf.data.damage import naming_damage
 from ppm_tf.data.manifest import Manifest, Shard, paths, whole_shards
 from ppm_tf.data.schema import Schema
 
@@ -35,6 +37,15 @@ def find_shards(folder: str | Path, splits: Sequence[str], verify: str = "sha256
     if not files:
         raise ValueError(f"The splits {', '.join(splits)} of {folder} must hold at least one request. Received: none. Look at data.split.")
     return SampleFiles(files, compression, sum(shard.records for shard in shards), sum(shard.candidates for shard in shards))
+
+
+def reading(*files: SampleFiles) -> AbstractContextManager[None]:
+    """A block that reads samples, in which a damaged shard is an error that names it.
+
+    Raises:
+        DamagedData: a shard is damaged, which a check of its size did not find.
+    """
+    return naming_damage([path for one in files for path in one.files], files[0].compression, "python -m pipelines.prepare")
 
 
 class SampleFiles:

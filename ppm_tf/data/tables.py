@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ppm_tf.data.damage import naming_damage
 from ppm_tf.data.manifest import DamagedData, Manifest, Shard, describe_shard, paths, whole_shards
 from ppm_tf.data.schema import FIRST_ROW
 
@@ -164,16 +165,18 @@ def read_records(folder: str | Path, manifest: Manifest, shards: Sequence[Shard]
         "present": tf.io.FixedLenFeature([], tf.int64),
         "content_hash": text,
     }
-    dataset = tf.data.TFRecordDataset(paths(folder, shards), compression_type=manifest.tf_compression).batch(_READ_BATCH)
+    files = paths(folder, shards)
+    dataset = tf.data.TFRecordDataset(files, compression_type=manifest.tf_compression).batch(_READ_BATCH)
     dtype, dim = np.dtype(manifest.about["dtype"]).newbyteorder("<"), manifest.about["dim"]
     try:
-        for batch in dataset:
-            parsed = {name: column.numpy() for name, column in tf.io.parse_example(batch, spec).items()}
-            ids = parsed["item_id"] if integers else np.array([item_id.decode() for item_id in parsed["item_id"]], object)
-            vectors = np.frombuffer(b"".join(parsed["vector"]), dtype).reshape(len(ids), dim)
-            hashes = np.frombuffer(b"".join(content_hash or NO_HASH for content_hash in parsed["content_hash"]), np.uint8)
-            yield TableRecords(
-                ids, vectors.astype(manifest.about["dtype"], copy=False), parsed["present"].astype(bool), hashes.reshape(-1, HASH_BYTES)
-            )
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        with naming_damage(files, manifest.tf_compression, "python -m pipelines.embed"):
+            for batch in dataset:
+                parsed = {name: column.numpy() for name, column in tf.io.parse_example(batch, spec).items()}
+                ids = parsed["item_id"] if integers else np.array([item_id.decode() for item_id in parsed["item_id"]], object)
+                vectors = np.frombuffer(b"".join(parsed["vector"]), dtype).reshape(len(ids), dim)
+                hashes = np.frombuffer(b"".join(content_hash or NO_HASH for content_hash in parsed["content_hash"]), np.uint8)
+                yield TableRecords(
+                    ids, vectors.astype(manifest.about["dtype"], copy=False), parsed["present"].astype(bool), hashes.reshape(-1, HASH_BYTES)
+                )
+    except tf.errors.InvalidArgumentError as error:  # whole records, of another kind
         raise DamagedData(f"The table in {folder} is not readable: {error.message}. Run `python -m pipelines.embed` again.") from error

@@ -22,7 +22,7 @@ def read_pixels(image: bytes, size: int) -> np.ndarray:
         size: pixels a side.
 
     Raises:
-        ValueError: the bytes are not a whole image; the message says why.
+        ValueError: the bytes are not a whole image, or one of 32-bit values, whose scale is unknown; the message says why.
 
     Example:
 
@@ -47,6 +47,9 @@ def read_pixels(image: bytes, size: int) -> np.ndarray:
 def _rgb(picture):
     from PIL import Image
 
+    if picture.mode in ("F", "I"):  # Pillow would cut them to 0 to 255: black where 1.0 is white, white where 2**32 is
+        kind = "floats" if picture.mode == "F" else "integers"
+        raise ValueError(f"its grey values are 32-bit {kind}, and no file says which of them is white. Remedy: save it with 8 or 16 bits a value")
     if picture.mode.startswith("I;16"):  # Pillow would cut every grey value above 255
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if not picture.has_transparency_data:

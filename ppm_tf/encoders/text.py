@@ -113,13 +113,13 @@ class TextEncoder(keras.Model):
 
         Args:
             texts: strings `[B]`, a list or a tensor; works in a `tf.data` graph.
-            max_tokens: most tokens of a text; default: the encoder's.
+            max_tokens: most tokens of a text, and at most the encoder's, which is also the default.
 
         Returns:
             What `call` takes.
         """
         start, end = self.special["start"], self.special["end"]
-        room = self.max_tokens if max_tokens is None else max_tokens
+        room = self.max_tokens if max_tokens is None else tf.minimum(max_tokens, self.max_tokens)
         ids = tf.cast(self._pieces(texts), tf.int32)
         room -= (start is not None) + (end is not None)
         ids = ids[:, :room]

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from ppm_tf.config import Config, ConfigError, Section, from_dict
+from ppm_tf.config.section import as_name
 
 Settings = TypeVar("Settings", bound=Section)
 
@@ -24,6 +25,10 @@ def read_file(form: type[Settings], path: str | Path, overrides: list[str] | Non
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"The file must exist. Received: {path}. The product's own are in configs/benchmark and configs/sweep.")
+    try:
+        as_name(path.stem)
+    except ValueError as error:
+        raise ConfigError(f"{path}: its results lie in a folder named after it, and {error}. Received: {path.stem}. Remedy: rename the file.") from None
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -114,6 +114,8 @@ def _thumbnail(image: bytes | None) -> str:
 
     try:
         picture = Image.open(io.BytesIO(image), formats=_FORMATS)
+        if picture.mode in ("F", "I"):  # of an unknown scale, which no encoder reads
+            raise ValueError(picture.mode)
         picture.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
         picture = picture.convert("RGB")
         picture.thumbnail((_THUMBNAIL, _THUMBNAIL))

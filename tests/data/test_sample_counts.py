@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from ppm_tf.data.manifest import DamagedData
 from ppm_tf.data.sample_counts import SampleCounts, count_samples, time_of_newest
 from ppm_tf.data.samples import find_shards, read
 from tests.shards import SCHEMA, example, random_requests, write_split
@@ -89,3 +90,26 @@ def test_a_batch_makes_no_array_of_the_catalogs_length(files):
 def test_a_row_outside_the_catalog_is_refused(files):
     with pytest.raises(ValueError, match=r"rows of their catalog, 0 to 4. Received: rows 0 to 5. Remedy: prepare the data again"):
         count_samples(files, SCHEMA, 5)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_damage_that_a_check_of_sizes_passes_over_is_named_wherever_samples_are_read(tmp_path, compression):
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.workspace import Workspace
+    from serving.requests import sample_batches
+
+    folder = tmp_path / "data" / "samples"
+    write_split(folder / "test", random_requests(64), shards=2, compression=compression)
+    path = folder / "test" / "part-1.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    files = find_shards(folder, ["test"], verify="size")
+    message = rf"A shard must be as it was written\. Received: {path}: .+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"
+    for read in (
+        lambda: count_samples(files, SCHEMA, 40),
+        lambda: time_of_newest(files, SCHEMA, 0.5),
+        lambda: sample_batches(Workspace(tmp_path), Inputs(SCHEMA, None, {}), 64, 8),
+    ):
+        with pytest.raises(DamagedData, match=message):
+            read()

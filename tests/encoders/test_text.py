@@ -25,6 +25,13 @@ def test_tokens_by_hand(encoder):
     assert tokens["padding_mask"].numpy().tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
 
 
+def test_a_query_is_cut_where_the_backbone_ends_whatever_may_be_asked_for(encoder):
+    """text.finetune.query_tokens may be more than text.max_tokens."""
+    most = encoder.max_tokens
+    assert encoder.tokenize(["red " * 50], max_tokens=most + 20)["token_ids"].shape == (1, most)
+    np.testing.assert_array_equal(encoder.encode_cleaned(["red " * 50], most + 20), encoder.encode_cleaned(["red " * 50], most))
+
+
 def test_long_texts_are_cut_before_the_end_token(encoder):
     tokens = encoder.tokenize(["red " * 50], max_tokens=4)
     assert tokens["token_ids"].numpy().tolist() == [[1, 5, 5, 2]]

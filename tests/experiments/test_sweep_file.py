@@ -89,3 +89,10 @@ def test_the_best_trial_is_chosen_on_validation_and_its_file_trains_it(write, tm
 def test_a_wrong_file_is_refused_by_name(write, text, message):
     with pytest.raises(ConfigError, match=message):
         trials_of(read_sweep(write(text)))
+
+
+def test_the_name_of_a_file_is_a_folders(tmp_path):
+    path = tmp_path / ".. [v1].yaml"
+    path.write_text(GRID)
+    with pytest.raises(ConfigError, match=r"its results lie in a folder named after it, and a name is a folder's.* Received: \.\. \[v1\]\. Remedy: rename the file"):
+        read_sweep(path)

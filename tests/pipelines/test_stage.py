@@ -146,6 +146,16 @@ def test_a_failure_exits_with_1_and_its_message(tmp_path, capsys, monkeypatch):
     assert "fake.embed: the file a.csv, row 3, column price" in capsys.readouterr().err
 
 
+def test_a_stage_runs_under_the_lock_of_what_it_makes(tmp_path):
+    def second(config, workspace, recipe):
+        with pytest.raises(RuntimeError, match="Another process is making"), Workspace(tmp_path).lock("tables"):
+            pass
+        writer("tables")(config, workspace, recipe)
+
+    make(Stage(module="fake.embed", makes="tables", needs=(), sections=(), run=second), load([]), Workspace(tmp_path))
+    assert made == ["tables"]
+
+
 def test_ctrl_c_says_what_is_kept_and_exits_with_130(tmp_path, capsys):
     def stopped_by_hand(config, workspace, recipe):
         checkpoints = workspace.work("tables", recipe) / "checkpoints"

@@ -97,9 +97,10 @@ def test_a_second_run_trains_nothing(shop, capsys):
     assert "urm-finetune: validation AUC 0." in capsys.readouterr().out
 
 
-def test_it_goes_on_from_an_earlier_model(shop, capsys, caplog):
+def test_it_goes_on_from_an_earlier_model(shop, tmp_path, caplog):
     caplog.set_level("INFO")
-    start = shop.path("models/din")
+    start = tmp_path / "[v*1]" / "din"  # only read, and by no pattern
+    shutil.copytree(shop.path("models/din"), start)
     main(train.STAGE, arguments(shop, *DIN, "model.ppm=none", f"model.start={start}", "model.name=din-later", "model.train.max_step=1", "model.train.learning_rate=1e-9", "model.train.final_learning_rate=1e-9"))
     earlier, later = (json.loads((shop.path(f"models/{name}") / "summary.json").read_text())["valid_auc"] for name in ("din", "din-later"))
     assert later == pytest.approx(earlier, abs=1e-4)  # one step of running statistics
@@ -139,6 +140,22 @@ def test_a_task_of_one_class_in_the_valid_split_is_said_and_the_others_choose(on
     caplog.set_level("INFO")
     main(train.STAGE, arguments(one_class, *DIN, "model.ppm=none", "model.train.max_step=1"))
     assert "the valid split has labels of one kind only for click, order: the mean AUC that chooses the weights is over the other tasks" in caplog.text
+
+
+def test_a_shard_that_is_damaged_behind_a_check_of_sizes_is_named_in_training_and_scoring(small_shop, tmp_path, capsys):
+    for name in ("data", "encoders", "tables", "ppm"):
+        shutil.copytree(small_shop.path(name), tmp_path / "shop" / name)
+    run = [*arguments(Workspace(tmp_path / "shop")), *DIN, "model.ppm=none", "model.train.verify=size", "train.verify=size", "model.train.max_step=1"]
+    main(train.STAGE, run)
+    for split, stage, more in (("test", evaluate.STAGE, []), ("valid", train.STAGE, ["model.name=other"]), ("train", pretrain.STAGE, [])):
+        shard = next((tmp_path / "shop" / "data" / "samples" / split).glob("part-*"))
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        shard.write_bytes(content)
+        with pytest.raises(SystemExit) as stopped:
+            main(stage, [*run, *more])
+        assert stopped.value.code == 1
+        assert f"A shard must be as it was written. Received: {shard}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

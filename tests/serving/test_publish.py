@@ -118,7 +118,7 @@ def test_what_is_not_there_is_not_published(tmp_path):
     assert not (tmp_path / "exports").exists()
 
 
-@pytest.mark.parametrize("model", ["", "..", "a/b", "a b"])
+@pytest.mark.parametrize("model", ["", "..", ".a", "-a", "a/b", "a b", "é"])
 def test_a_model_name_is_one_folder(tmp_path, model):
     with pytest.raises(ValueError, match="A model name must be letters"):
         publish(stage(tmp_path / "new"), tmp_path / "exports", model)
