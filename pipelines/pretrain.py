@@ -40,6 +40,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm import click_loss
     from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.provenance import Provenance
     from ppm_tf.storage import save_weights
 
     settings = config.train
@@ -84,6 +85,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     with workspace.commit("ppm", recipe) as made:
         save_weights(model, made / "ppm.weights.h5")
+        Provenance.of(tables).write(made)
         schema.write(made / "schema.json")
         training.keep_logs(work, made)
     workspace.clear_work("ppm")
@@ -111,12 +113,15 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.provenance import Provenance, precision_of
     from ppm_tf.reports.model_report import write_model_report
 
     training.prepare_backend(config.train, config.seed)
-    inputs = Inputs.read(workspace, config.ppm.tables)
+    inputs, provenance = Inputs.read(workspace, config.ppm.tables), Provenance.read(workspace.path("ppm"))
     schema, tables = inputs.schema, inputs.tables
-    model = build_pretraining_model(config, schema, tables)
+    provenance.require(tables, workspace.path("ppm"), "train PPM anew with `python -m pipelines.pretrain`")
+    with precision_of(provenance):
+        model = build_pretraining_model(config, schema, tables)
     model.load_weights(workspace.path("ppm") / "ppm.weights.h5")
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], config.train.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")

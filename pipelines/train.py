@@ -44,6 +44,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.provenance import Provenance
     from ppm_tf.models.ranking_files import save_ranking_model, start_from
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.optimizers import ranking_optimizer
@@ -65,10 +66,15 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     start = Path(config.model.start) if config.model.start else None
     vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
     with strategy.scope():
-        pretrained = workspace.path("ppm") / "ppm.weights.h5" if config.model.ppm in ("frozen", "finetune") and not start else None
+        pretrained = None
+        if reads_ppm(config):
+            Provenance.read(workspace.path("ppm")).require(inputs.tables, workspace.path("ppm"), "train PPM anew with `python -m pipelines.pretrain`")
+            pretrained = workspace.path("ppm") / "ppm.weights.h5"
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
         if start:
-            logger.info("going on from %s: %s embedding rows are new", start, f"{start_from(start, model, config, inputs, vocabularies):,}")
+            fresh = start_from(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
+            plug_in = "" if config.model.ppm == "none" else f"; PPM is {'that of the run' if pretrained else 'the one of the earlier model'}"
+            logger.info("going on from %s: %s embedding rows are new%s", start, f"{fresh:,}", plug_in)
         optimizer = ranking_optimizer(
             settings.learning_rate, settings.final_learning_rate, training.total_steps(settings, counts.requests),
             tables=training.id_tables(model), table_optimizer=settings.table_optimizer, table_rate=settings.table_learning_rate,
@@ -98,7 +104,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )
     logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
     with workspace.commit(name, recipe) as made:
-        save_ranking_model(made, model, schema, vocabularies, counts)
+        ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
+        save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))
         summary = {
             "valid_auc": result.best, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early, "requests": counts.requests,
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "seed": seed,
@@ -166,8 +173,13 @@ def needs(config: Config) -> Iterator[str]:
     yield "data"
     check_contents(config, config.ranking_tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
     yield from (f"tables/{name}" for name in config.ranking_tables)
-    if config.model.ppm in ("frozen", "finetune"):
+    if reads_ppm(config):
         yield "ppm"
+
+
+def reads_ppm(config: Config) -> bool:
+    """Whether the training starts from the run's pre-trained PPM: where it is plugged in, and not taken over from an earlier model."""
+    return config.model.ppm in ("frozen", "finetune") and not (config.model.start and config.model.start_ppm == "keep")
 
 
 def start_files(config: Config) -> dict[str, str]:

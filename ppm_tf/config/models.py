@@ -135,6 +135,7 @@ class ModelSettings(Section):
     tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
     newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
     start: str | None = Field(None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own")
+    start_ppm: Literal["replace", "keep"] = Field("replace", description="with model.start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model")
     seed: int | None = Field(None, description="seed of the ranking model; null: the run's seed")
     train: RankerFitSettings = Field(RankerFitSettings(), description="its training")
 

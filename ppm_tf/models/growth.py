@@ -12,7 +12,7 @@ from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 
 
-def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies) -> int:
+def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies, keep_ppm: bool = True) -> int:
     """Gives `new` all that `old` has learnt; the rows of values that `old` did not know keep their initial values.
 
     Args:
@@ -22,6 +22,7 @@ def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_sch
         new_schema: what `new` is for. Its fields must have the same names; their vocabularies may differ.
         old_ids: id vocabularies of `old`.
         new_ids: those of `new`, grown from `old_ids`.
+        keep_ppm: whether the plug-in's weights are carried over, too; else `new` keeps its own.
 
     Returns:
         How many embedding rows are new.
@@ -40,7 +41,7 @@ def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_sch
         values[new_rows] = np.array(old_tables[name].table)[old_rows]
         table.table.assign(values)
         fresh += len(values) - len(new_rows)
-    mine, theirs = _other_variables(old), _other_variables(new)
+    mine, theirs = _other_variables(old, keep_ppm), _other_variables(new, keep_ppm)
     if [variable.shape for variable in mine] != [variable.shape for variable in theirs]:
         raise ValueError("model.start must be a model of the same settings. Received: one whose weights have other shapes. Look at model.backbone, model.dim and model.ppm.")
     for source, target in zip(mine, theirs, strict=True):
@@ -48,12 +49,13 @@ def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_sch
     return fresh
 
 
-def _other_variables(model: RankingModel) -> list[keras.Variable]:
-    """What is neither an id table nor the data's own: catalog, item tables, user ids."""
+def _other_variables(model: RankingModel, with_ppm: bool) -> list[keras.Variable]:
+    """What is neither an id table nor the data's own (catalog, item tables, user ids), nor perhaps the plug-in's."""
     data = [variable for layer in model._flatten_layers() for variable in getattr(layer, "cached_variables", [])]
     data += model.embedding.users.variables if model.embedding.users is not None else []
     tables = [layer.table for layer in model._flatten_layers() if isinstance(layer, IdEmbedding)]
-    left_out = {id(variable) for variable in (*data, *tables)}
+    plug_in = model.ppm.variables if model.ppm is not None and not with_ppm else []
+    left_out = {id(variable) for variable in (*data, *tables, *plug_in)}
     return [variable for variable in model.variables if id(variable) not in left_out]
 
 

@@ -13,6 +13,7 @@ from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema, diff
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
+from ppm_tf.models.provenance import Provenance, precision_of
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.storage import save_weights
@@ -21,9 +22,10 @@ WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
 
 
-def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts) -> None:
-    """Writes all that `load_ranking_model` needs beside the data, and the counts of the training samples."""
+def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts, provenance: Provenance) -> None:
+    """Writes all that `load_ranking_model` needs beside the data, what the weights belong to, and the counts of the training samples."""
     save_weights(model, folder / WEIGHTS)
+    provenance.write(folder)
     schema.write(folder / SCHEMA)
     vocabularies.write(folder)
     counts.write(folder)
@@ -40,10 +42,18 @@ def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype
         inputs: the data and tables to score with.
         folder: the trained model.
         table_dtype: how item tables are kept, if not as they were written.
+
+    Returns:
+        The model, at the precision of its training.
+
+    Raises:
+        ValueError: the data or the tables mean something else than in the training; the message names what.
     """
-    schema = Schema.read(folder / SCHEMA)
+    schema, provenance = Schema.read(folder / SCHEMA), Provenance.read(folder)
     require_same_values(folder, schema, inputs.schema)
-    model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
+    provenance.require(inputs.tables, folder, "train the model anew with `python -m pipelines.train`, after `python -m pipelines.pretrain` where PPM is plugged in")
+    with precision_of(provenance):
+        model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
     model.load_weights(folder / WEIGHTS)
     return model
 
@@ -82,12 +92,21 @@ def check_requests(inputs: Inputs, folder: Path) -> None:
             )
 
 
-def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies) -> int:
+def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies, keep_ppm: bool) -> int:
     """Gives `model` what the earlier model in `folder` has learnt; returns how many embedding rows are new.
 
+    Args:
+        folder: the earlier model.
+        model: one of the same settings.
+        config: the settings.
+        inputs: the data and tables of `model`.
+        vocabularies: those of `model`.
+        keep_ppm: whether the plug-in's weights come from the earlier model, too; else they stay as they are.
+
     Raises:
-        ValueError: the earlier model has other settings.
+        ValueError: the earlier model has other settings, or read vectors of other encoders.
     """
+    Provenance.read(folder).require(inputs.tables, folder, "train a model from its start, without model.start")
     schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
     require_same_values(folder, schema, inputs.schema)
     old = build_ranking_model(config, schema, _NoItems(schema), inputs.tables, earlier)
@@ -95,7 +114,7 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         old.load_weights(folder / WEIGHTS)
     except ValueError as error:
         raise ValueError(f"model.start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]}).") from None
-    return carry_over(old, model, schema, inputs.schema, earlier, vocabularies)
+    return carry_over(old, model, schema, inputs.schema, earlier, vocabularies, keep_ppm)
 
 
 class _Known:

@@ -1,6 +1,7 @@
 """From a pre-trained PPM to ranking models, their scores and their reports, on a small shop, through the command line."""
 
 import json
+import shutil
 import re
 import shutil
 
@@ -171,3 +172,29 @@ def test_what_cannot_be_is_refused(shop, capsys, more, message):
     with pytest.raises(SystemExit):
         main(evaluate.STAGE, arguments(shop, *URM, *more))
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_vectors_of_another_encoder_are_refused_by_name(shop, tmp_path, capsys):
+    """The text encoder was trained anew after PPM and the model: its vectors mean something else in each of their numbers."""
+    copy = tmp_path / "shop"
+    shutil.copytree(shop.folder, copy)
+    path = copy / "tables" / "title" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    old = manifest["encoder_version"]
+    path.write_text(json.dumps({**manifest, "encoder_version": "trained anew"}))
+    again = [f"run={copy}", *SETTINGS, *TRAIN]
+    for stage, more in ((evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]), (train.STAGE, [*URM, "model.name=third"]), (pretrain.STAGE, ["evaluate.bootstrap=21"])):
+        with pytest.raises(SystemExit):
+            main(stage, [*again, *more])
+        assert f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {old} and is of trained anew" in capsys.readouterr().err
+
+
+def test_going_on_takes_the_newer_ppm_or_keeps_the_earlier_and_says_which(shop, caplog):
+    caplog.set_level("INFO")
+    start = [*URM, f"model.start={shop.path('models/urm-finetune')}", "model.train.epochs=1", "model.train.max_step=20"]
+    for choice, said in (("replace", "PPM is that of the run"), ("keep", "PPM is the one of the earlier model")):
+        caplog.clear()
+        main(train.STAGE, arguments(shop, *start, f"model.name=on-{choice}", f"model.start_ppm={choice}"))
+        assert said in caplog.text
+        assert ("ppm" in shop.made_by(f"models/on-{choice}")["parents"]) == (choice == "replace")
+        assert json.loads((shop.path(f"models/on-{choice}") / "made_of.json").read_text())["ppm"] == shop.id("ppm")

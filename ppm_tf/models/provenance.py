@@ -1,0 +1,86 @@
+"""`Provenance`: what a trained model was made of, and must meet again wherever its weights are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+
+from ppm_tf.data.tables import EmbeddingTable
+
+FILE_NAME = "made_of.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the weights of a model belong to.
+
+    Attributes:
+        tables: version of the encoder behind each embedding table that the model reads, by the table's name. A table may get
+            rows for new items; vectors of another encoder mean something else in each of their numbers.
+        precision: Keras' policy of the training, such as `"float32"` or `"mixed_bfloat16"`.
+        ppm: id of the pre-trained PPM that the model started from; `None` = none.
+    """
+
+    tables: dict[str, str]
+    precision: str
+    ppm: str | None = None
+
+    @classmethod
+    def of(cls, tables: Mapping[str, EmbeddingTable], ppm: str | None = None) -> Provenance:
+        """That of a model trained now, on these tables and at the current precision."""
+        return cls({name: table.encoder_version for name, table in tables.items()}, keras.mixed_precision.global_policy().name, ppm)
+
+    def write(self, folder: str | Path) -> None:
+        """Writes `made_of.json`."""
+        Path(folder, FILE_NAME).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Provenance:
+        """Reads what `write` wrote.
+
+        Raises:
+            ValueError: the folder does not say what its model was made of.
+        """
+        path = Path(folder, FILE_NAME)
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError) as error:
+            raise ValueError(f"{path} must say what the model was made of. Received: {error}. Remedy: train the model anew; one of an earlier version does not say it.") from error
+
+    def require(self, tables: Mapping[str, EmbeddingTable], folder: str | Path, remedy: str) -> None:
+        """Refuses vectors of an encoder that the model's weights do not know.
+
+        Args:
+            tables: the tables that it is to read.
+            folder: the model, for the message.
+            remedy: what to do instead of embedding with the earlier encoder.
+
+        Raises:
+            ValueError: a table is of another encoder; the message names both versions.
+        """
+        others = [
+            f"the table {name} was of encoder {version} and is of {tables[name].encoder_version}"
+            for name, version in self.tables.items()
+            if name in tables and tables[name].encoder_version != version
+        ]
+        if others:
+            raise ValueError(
+                f"{folder} must read vectors of the encoders that it was trained on. Received: {'; '.join(others)}. "
+                f"Remedy: {remedy}, or bring the earlier encoder back (text.encoder=saved text.path=<its folder>, image.encoder=saved image.path=<its folder>) and run `python -m pipelines.embed`."
+            )
+
+
+@contextmanager
+def precision_of(provenance: Provenance) -> Iterator[None]:
+    """Builds layers at the precision of the training, whatever this process computes in."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(provenance.precision)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
