@@ -158,6 +158,7 @@ STAGE = Stage(
     also_uses=("data", "text", "image", "embed", "evaluate", "beam"),
     run=run,
     show=show,
+    sticky=True,
 )
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ STAGES = {
     "reports": "pipelines.evaluate:STAGE",
 }
 # data settings that say nothing about the items and queries
-_LOG_SETTINGS = {*DataSettings.model_fields, "log"}
+_LOG_SETTINGS = {*DataSettings.model_fields, "log", "users"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,16 @@ class Stage:
         """The artifacts it reads under these settings."""
         return self.needs(config) if callable(self.needs) else self.needs
 
+    def unlike(self, config: Config, workspace: Workspace) -> list[str]:
+        """How the existing artifact differs from what these settings ask for, in words; a sticky one serves whatever its seed was."""
+        settings = config.model_dump(mode="json")
+        chosen = self.settings(config) if self.settings else {section: settings[section] for section in self.sections}
+        artifact = self.artifact(config)
+        if self.sticky:
+            seeds = {name: value for name, value in workspace.made_by(artifact)["settings"].items() if name == "seed"}
+            chosen = {**chosen, **seeds}
+        return workspace.differences(artifact, Recipe(chosen, self.inputs(config)))
+
     def recipe(self, config: Config, workspace: Workspace) -> Recipe:
         """What the artifact would be made of now; its parents must exist."""
         settings = config.model_dump(mode="json")
@@ -103,11 +113,13 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     """Makes a stage's artifact, and first what it needs.
 
     An artifact that is current stays. One made with other settings is replaced when its own stage was `asked` for, and
-    refused when it is only needed. One whose parents were made anew is made again.
+    refused when it is only needed. One whose parents were made anew is made again, unless it is `sticky`.
 
     Raises:
-        StaleArtifact: a needed artifact was made with other settings.
+        StaleArtifact: needed artifacts were made with other settings; the message lists them all, and the commands in their order.
     """
+    if asked:
+        refuse_all(stage, config, workspace)
     for name in stage.parents(config):
         make(stage_of(name), config, workspace, asked=False)
     recipe, artifact = stage.recipe(config, workspace), stage.artifact(config)
@@ -118,21 +130,56 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
                 stage.show(config, workspace)
             return
         if not asked:
-            remedy = f"Run `{stage.command}` with the same settings to make it again, or choose another folder with run=<folder>."
-            workspace.require(artifact, recipe, remedy)
+            if found := stage.unlike(config, workspace):
+                raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
             if stage.sticky:
-                logger.info("%s was made from earlier data and stays; `%s` makes it anew", workspace.path(artifact), stage.command)
+                reason = "from earlier data" if workspace.made_by(artifact)["parents"] != recipe.parents else "with another seed"
+                logger.info("%s was made %s and stays; `%s` makes it anew", workspace.path(artifact), reason, stage.command)
                 return
+        kept = f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}" if stage.sticky and config.keep_replaced else ""
+        logger.info("%s (made %s) is made anew%s", workspace.path(artifact), workspace.made_by(artifact)["made_at"], kept)
     elif not asked:
         logger.info("%s is missing: making it with `%s`", workspace.path(artifact), stage.command)
     start = time.monotonic()
     title = f"{stage.module} {stage.choice}".rstrip()
     logger.info("%s: start, writing %s", title, workspace.path(artifact))
+    workspace.keeps[artifact] = config.keep_replaced if stage.sticky else 0
     with workspace.lock(artifact):  # from the first checkpoint on, not for the commit alone
         stage.run(config, workspace, recipe)
     logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
     if asked:
         stage.show(config, workspace)
+
+
+def refuse_all(stage: Stage, config: Config, workspace: Workspace) -> None:
+    """Looks at everything that a stage needs, directly or not, before any of it is made.
+
+    Raises:
+        StaleArtifact: some of it was made with other settings.
+    """
+    found: dict[str, tuple[Stage, str, list[str]]] = {}
+
+    def look(one: Stage) -> None:
+        for name in one.parents(config):
+            parent = stage_of(name)
+            look(parent)
+            if name not in found and workspace.exists(name) and (differences := parent.unlike(config, workspace)):
+                found[name] = (parent, name, differences)
+
+    look(stage)
+    if found:
+        raise StaleArtifact(_refusal(list(found.values()), workspace))
+
+
+def _refusal(stale: list[tuple[Stage, str, list[str]]], workspace: Workspace) -> str:
+    """What was made otherwise, and what to do about all of it at once."""
+    parts = []
+    for _, name, differences in stale:
+        more = f"; and {len(differences) - 8} more" if len(differences) > 8 else ""
+        parts.append(f"{workspace.path(name)} was made otherwise: {'; '.join(differences[:8])}{more}.")
+    commands = ", then ".join(f"`{stage.command}`" for stage, _, _ in stale)
+    again = "it" if len(stale) == 1 else "them"
+    return f"{' '.join(parts)} Run {commands} with the same settings to make {again} again, pass the old values to use {again} as before, or choose another folder with run=<folder>."
 
 
 def main(stage: Stage, arguments: list[str] | None = None) -> None:
@@ -230,9 +277,16 @@ def fail(module: str, error: Exception) -> NoReturn:
 
 
 def encoder_settings(config: Config, section: str) -> dict[str, Any]:
-    """What shapes an encoder: its section, and which catalog it was trained on; not how the log was cut into requests."""
+    """What shapes an encoder: its section, and which texts, images and queries it was trained on; not the log, nor the items' fields."""
     settings = config.model_dump(mode="json")
     data = {name: value for name, value in settings["data"].items() if name not in _LOG_SETTINGS}
+    if "items" in data:
+        items = data["items"]
+        fields, texts = items.pop("fields"), set(items["text"])
+        del items["numbers"]
+        # What separates the values of a column that the text is made of is in the text.
+        separators = {field["column"]: field["separator"] for field in fields.values() if field["column"] in texts and field["separator"]}
+        data |= {"items": {**items, "separators": separators}} if separators else {}
     return {"seed": settings["seed"], "data": data, section: settings[section]}
 
 

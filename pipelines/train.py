@@ -40,6 +40,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.label_check import tasks_to_validate
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
+    from ppm_tf.data.schema import Schema, other_form
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
@@ -68,6 +69,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     with strategy.scope():
         pretrained = None
         if reads_ppm(config):
+            if others := other_form(Schema.read(workspace.path("ppm") / "schema.json"), schema):
+                raise ValueError(f"{workspace.path('ppm')} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: train PPM anew with `python -m pipelines.pretrain`.")
             Provenance.read(workspace.path("ppm")).require(inputs.tables, workspace.path("ppm"), "train PPM anew with `python -m pipelines.pretrain`")
             pretrained = workspace.path("ppm") / "ppm.weights.h5"
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
@@ -197,6 +200,7 @@ STAGE = Stage(
     show=show,
     settings=settings,
     inputs=start_files,
+    sticky=True,
 )
 
 if __name__ == "__main__":

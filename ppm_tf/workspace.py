@@ -58,6 +58,9 @@ class Workspace:
     Args:
         folder: the run folder; made when the first artifact is committed.
 
+    Attributes:
+        keeps: by artifact, how many replaced versions `commit` leaves in `replaced(name)`; none where it is not named.
+
     Example:
 
     ```python
@@ -71,6 +74,7 @@ class Workspace:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self._locked: set[str] = set()  # by this object
+        self.keeps: dict[str, int] = {}
 
     def path(self, name: str) -> Path:
         """The folder of an artifact, whether it exists or not."""
@@ -90,58 +94,6 @@ class Workspace:
         if text is None:
             raise FileNotFoundError(f"The run folder {self.folder} must hold the artifact '{name}'. Make it first, or check run=<folder>.")
         return yaml.safe_load(text)
-
-    def id(self) -> str:
-        """Hash of the recipe, the same on every machine."""
-        text = json.dumps([self.settings, self.inputs, self.parents], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-class StaleArtifact(ValueError):
-    """An artifact exists, but it was made with other settings or from other files than the run asks for."""
-
-
-class Workspace:
-    """Where the artifacts of a run lie.
-
-    An artifact is a folder with `made_by.yaml` in it. It is written under a temporary name and renamed when it is
-    complete, so a process killed at any moment leaves the old artifact or none, never a part.
-
-    Args:
-        folder: the run folder; made when the first artifact is committed.
-
-    Example:
-
-    ```python
-    workspace = Workspace("runs/shop")
-    with workspace.commit("data", Recipe({"data": {"users": 10}})) as folder:
-        (folder / "users.txt").write_text("...")
-    workspace.require("data", Recipe({"data": {"users": 10}}))
-    ```
-    """
-
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
-        self._locked: set[str] = set()  # by this object
-
-    def path(self, name: str) -> Path:
-        """The folder of an artifact, whether it exists or not."""
-        return self.folder / name
-
-    def exists(self, name: str) -> bool:
-        """Whether a whole artifact of that name is there."""
-        self._recover(name)
-        return (self.path(name) / MADE_BY).is_file()
-
-    def made_by(self, name: str) -> dict[str, Any]:
-        """The content of the artifact's `made_by.yaml`.
-
-        Raises:
-            FileNotFoundError: there is no such artifact.
-        """
-        if not self.exists(name):
-            raise FileNotFoundError(f"The run folder {self.folder} must hold the artifact '{name}'. Make it first, or check run=<folder>.")
-        return yaml.safe_load((self.path(name) / MADE_BY).read_text(encoding="utf-8"))
 
     def id(self, name: str) -> str:
         """The recipe id of an existing artifact."""
@@ -205,7 +157,25 @@ class Workspace:
                 final.rename(old)  # a kill between the two renames is mended by _recover
             staging.rename(final)
             sync_folder(final.parent)
-            shutil.rmtree(self._hidden("old", name), ignore_errors=True)
+            self._retire(name)
+
+    def replaced(self, name: str) -> Path:
+        """The folder of an artifact's replaced versions, each named by its id."""
+        return self._hidden("replaced", name)
+
+    def _retire(self, name: str) -> None:
+        """Moves the newest replaced version to where it is kept, and removes those that are too many."""
+        count, kept = self.keeps.get(name, 0), self.replaced(name)
+        aside = sorted(self._hidden("old", name).glob("*"), key=lambda path: path.stat().st_mtime_ns)
+        if count and aside and (aside[-1] / MADE_BY).is_file():
+            kept.mkdir(parents=True, exist_ok=True)
+            final = kept / yaml.safe_load((aside[-1] / MADE_BY).read_text(encoding="utf-8"))["id"]
+            shutil.rmtree(final, ignore_errors=True)
+            aside[-1].rename(final)
+            os.utime(final)  # the order of replacement
+        for path in sorted(kept.glob("*"), key=lambda path: path.stat().st_mtime_ns)[: -count or None] if name in self.keeps else []:
+            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(self._hidden("old", name), ignore_errors=True)
 
     def work(self, name: str, recipe: Recipe) -> Path:
         """A folder that survives a kill, for the checkpoints of a run under way. Emptied when the recipe changes.

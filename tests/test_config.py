@@ -34,7 +34,7 @@ def test_a_config_survives_being_written():
     ("arguments", "message"),
     [
         (["data.userz=3"], r"Setting data\.userz is not known\. Did you mean data\.users\?"),
-        (["zzz=1"], r"Setting zzz is not known\. Allowed here: run, seed"),
+        (["zzz=1"], r"Setting zzz is not known\. Allowed here: run, keep_replaced, seed"),
         (["train.batch_size=-1"], r"Setting train\.batch_size: Input should be greater than 0\. Received: -1"),
         (["ppm.tables=[titel]"], r"Setting ppm\.tables\.0: Input should be 'title', 'image'"),
         (["data.source=csv"], r"'synthetic', 'columnar', 'movielens', 'amazon'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ppm_tf.config.data import Data, SyntheticData
@@ -16,6 +18,7 @@ class Config(Section):
     """All settings of a run."""
 
     run: str = Field("runs/shop", description="folder that holds every artifact of the run")
+    keep_replaced: Annotated[int, Field(ge=0)] = Field(1, description="how many replaced versions of each encoder, PPM and ranking model stay in <run>/.state/replaced")
     seed: int = Field(1, description="seed of initial weights, order of samples and dropout")
     data: Data = Field(default_factory=SyntheticData, description="where items, users and the log come from")
     text: TextSettings = Field(TextSettings(), description="the text encoder")

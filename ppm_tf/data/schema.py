@@ -122,3 +122,19 @@ def differences(trained: Schema, now: Schema) -> list[str]:
             kinds = ["numbers" if one.numeric else "words" for one in (old, field)]
             found.append(f"the {field.side} field {field.name} held {kinds[0]} and holds {kinds[1]} (set its type in the mapping: {'number' if old.numeric else 'string'})")
     return found
+
+
+def other_form(trained: Schema, now: Schema) -> list[str]:
+    """In what the requests of two data sets have another form, in words: a model of one cannot score the other's as they are.
+
+    Args:
+        trained: what the model was trained on.
+        now: what it is to score.
+    """
+    names = {"tasks": "tasks", "history_task": "data.history_task", "history_length": "data.history_length", "has_time": "times", "has_slot": "display positions"}
+    pairs = ((words, getattr(trained, name), getattr(now, name)) for name, words in names.items())
+    return [f"{words}: {_shown(old)} in the training, {_shown(new)} now" for words, old, new in pairs if old != new]
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else {True: "there", False: "none"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ppm_tf.config import Config
 from ppm_tf.data.sample_counts import SampleCounts
-from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema, differences
+from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema, differences, other_form
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
@@ -78,12 +78,18 @@ def require_same_values(folder: Path, trained: Schema, now: Schema) -> None:
 
 
 def check_requests(inputs: Inputs, folder: Path) -> None:
-    """Refuses to score prepared requests whose user and request fields have other vocabularies than in training.
+    """Refuses to score prepared requests that are of another form than those of the training.
 
     Raises:
-        ValueError: they have; the message names the field.
+        ValueError: they have other tasks, histories, or vocabularies of user and request fields; the message names what.
     """
-    trained = {(field.side, field.name): field for field in Schema.read(folder / SCHEMA).fields}
+    schema = Schema.read(folder / SCHEMA)
+    if others := other_form(schema, inputs.schema):
+        raise ValueError(
+            f"{folder} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: prepare the data as it was, "
+            "or train the model anew: `python -m pipelines.train`."
+        )
+    trained = {(field.side, field.name): field for field in schema.fields}
     for field in inputs.schema.fields:
         if field.side != "item" and ((field.side, field.name) not in trained or trained[field.side, field.name].vocabulary != field.vocabulary):
             raise ValueError(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from pipelines import export, prepare, train
+from pipelines import evaluate, export, prepare, train
 from pipelines.stage import main
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.schema import Schema
@@ -581,6 +581,31 @@ def test_a_catalog_of_other_ids_is_refused_by_an_export_of_tables(first_day, tmp
     with pytest.raises(SystemExit):
         export.main([str(folder / "settings.yaml"), *DIN, "--tables-only"])
     assert "item_id_type was int and is string (set data.items.id_type to have it as it was)" in capsys.readouterr().err
+
+
+def test_what_reads_a_model_never_trains_it_anew(tmp_path, capsys, caplog):
+    """New items come in: the model is used as it is. A history of another length: it is refused, with the choices."""
+    csv(tmp_path / "items.csv", {"item_id": ITEMS["item_id"]})
+    csv(tmp_path / "log.csv", learnable())
+    model, _ = ranker(tmp_path)
+    before = (model / "ranking.weights.h5").read_bytes()
+    csv(tmp_path / "items.csv", {"item_id": [*ITEMS["item_id"], 60, 70]})
+    command(tmp_path)
+    caplog.set_level(logging.INFO)
+    command(tmp_path, *DIN, "evaluate.bootstrap=10", stage=evaluate.STAGE)
+    assert f"{model} was made from earlier data and stays; `python -m pipelines.train` makes it anew" in caplog.text
+    assert (model / "ranking.weights.h5").read_bytes() == before
+    command(tmp_path, "data.history_length=5")
+    with pytest.raises(SystemExit):
+        command(tmp_path, *DIN, "evaluate.bootstrap=10", "data.history_length=5", stage=evaluate.STAGE)
+    error = capsys.readouterr().err
+    assert "data.history_length: 30 in the training, 5 now. Remedy: prepare the data as it was, or train the model anew" in error
+    assert (model / "ranking.weights.h5").read_bytes() == before
+    caplog.clear()
+    command(tmp_path, *DIN, "data.history_length=5", stage=train.STAGE)
+    assert f"{model} (made " in caplog.text and "is made anew; it stays as it is until the new one is whole" in caplog.text
+    kept = list((tmp_path / "run" / ".state" / "replaced-models-din").iterdir())
+    assert [(path / "ranking.weights.h5").read_bytes() for path in kept] == [before]
 
 
 def test_a_data_set_of_an_earlier_version_is_refused_with_the_command(tmp_path):

@@ -3,8 +3,10 @@
 import os
 import sys
 import types
+from dataclasses import replace
 
 import pytest
+import yaml
 
 import pipelines.stage as stages
 from pipelines.stage import Stage, main, make
@@ -90,8 +92,53 @@ def test_a_sticky_artifact_outlives_new_data_and_is_made_anew_when_asked_for(tmp
 def test_a_sticky_artifact_of_other_settings_is_refused(tmp_path):
     workspace = Workspace(tmp_path)
     make(ENCODER, load([]), workspace)
-    with pytest.raises(StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text`"):
+    with pytest.raises(StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text` with the same settings"):
         make(ENCODER, load(["image.dim=32"]), workspace, asked=False)
+
+
+def test_another_seed_refuses_no_encoder(tmp_path, caplog):
+    workspace = Workspace(tmp_path)
+    seeded = replace(ENCODER, settings=lambda config: {"seed": config.seed, "image": {"dim": config.image.dim}}, needs=("data",))
+    make(seeded, load([]), workspace)
+    caplog.set_level("INFO")
+    make(seeded, load(["seed=2"]), workspace, asked=False)
+    assert made == ["data", "encoders/text"] and "was made with another seed and stays" in caplog.text
+    make(seeded, load(["seed=2"]), workspace)
+    assert made == ["data", "encoders/text", "encoders/text"]
+
+
+def test_an_encoder_does_not_hang_on_the_fields_of_items_and_users():
+    def settings(*more):
+        data = ["data.source=columnar", "data.path=shop", "data.items.text=[title, genres]"]
+        return stages.encoder_settings(load([*data, *more]), "text")
+
+    plain = settings("data.items.fields={brand: brand}")
+    assert settings("data.items.fields={brand: {column: brand, separator: '|'}, shop: shop}", "data.items.numbers=[price]", "data.users={fields: {age: age}}") == plain
+    assert settings("data.items.fields={genres: {column: genres, separator: '|'}}") != plain  # the text of an item holds them
+    assert settings("data.items.text=[title]") != plain
+
+
+def test_a_refusal_lists_all_that_must_be_made_again(tmp_path):
+    workspace = Workspace(tmp_path)
+    last = Stage(module="fake.train", makes="model", needs=("tables", "encoders/text"), sections=(), run=writer("model"))
+    make(last, load([]), workspace)
+    expected = r"data was made otherwise: text\.dim was 64.*tables was made otherwise: .*image\.dim was 64.*encoders/text was made otherwise: image\.dim was 64"
+    commands = r"Run `python -m fake\.prepare`, then `python -m fake\.embed`, then `python -m fake\.finetune text` with the same settings to make them again, pass the old values"
+    with pytest.raises(StaleArtifact, match=f"{expected}.*{commands}"):
+        make(last, load(["text.dim=32", "image.dim=32"]), workspace)
+    assert made == ["data", "tables", "encoders/text", "model"]
+
+
+def test_what_a_sticky_stage_replaces_is_said_and_kept(tmp_path, caplog):
+    workspace = Workspace(tmp_path)
+    caplog.set_level("INFO")
+    for dim in (64, 32, 16, 8):
+        make(ENCODER, load([f"image.dim={dim}", "keep_replaced=2"]), workspace)
+    assert caplog.text.count("is made anew; it stays as it is until the new one is whole, and then in") == 3
+    kept = list(workspace.replaced("encoders/text").iterdir())
+    assert sorted(yaml.safe_load((path / "made_by.yaml").read_text())["settings"]["image"]["dim"] for path in kept) == [16, 32]
+    make(ENCODER, load(["image.dim=4", "keep_replaced=0"]), workspace)
+    assert not list(workspace.replaced("encoders/text").iterdir())
 
 
 def test_only_what_the_stage_names_as_its_settings_counts(tmp_path):
