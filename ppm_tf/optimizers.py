@@ -8,19 +8,19 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-_NOT_DECAYED = ["bias", "gamma", "beta", "positions", "recencies", "slots", "no_more", "missing", "embedding"]
+_NOT_DECAYED = ["bias", "alpha", "gamma", "beta", "positions", "recencies", "slots", "no_more", "missing", "embedding"]
 
 
 def dense_optimizer(learning_rate: float, final_learning_rate: float, steps: int, weight_decay: float = 0.0, warmup: float = 0.0) -> keras.optimizers.Optimizer:
     """Adam from `learning_rate` to `final_learning_rate`, linearly over `steps` (PPM, section 4.2.3: 0.0004 to 0.0001).
 
-    In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; biases, norms and
-    embeddings are not decayed.
+    In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; matrices alone are
+    decayed, embeddings excepted: no bias, scale or slope.
     """
     schedule = _schedule(learning_rate, final_learning_rate, steps, warmup)
     if not weight_decay:
         return keras.optimizers.Adam(schedule)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    optimizer = _MatrixAdamW(schedule, weight_decay=weight_decay)
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer
 
@@ -59,6 +59,18 @@ def ranking_optimizer(
     )
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer
+
+
+def _is_decayed(variable: keras.Variable) -> bool:
+    """Whether weight decay may reach a variable: matrices only. A vector is a bias, a scale, or the slope of an activation."""
+    return len(variable.shape) > 1
+
+
+class _MatrixAdamW(keras.optimizers.AdamW):
+    """AdamW that decays matrices alone."""
+
+    def _use_weight_decay(self, variable):
+        return _is_decayed(variable) and super()._use_weight_decay(variable)
 
 
 class TableAdam(keras.optimizers.Adam):
@@ -101,7 +113,7 @@ class TableAdam(keras.optimizers.Adam):
         keras.optimizers.Optimizer.build(self, variables)
         self._lazy = [self._is_table(id(variable)) for variable in variables]
         self._rates = [float(self._rate_of(id(variable), 1.0)) for variable in variables]
-        self._decayed = [bool(self.weight_decay) and not lazy and self._use_weight_decay(variable) for variable, lazy in zip(variables, self._lazy, strict=True)]
+        self._decayed = [bool(self.weight_decay) and not lazy and _is_decayed(variable) and self._use_weight_decay(variable) for variable, lazy in zip(variables, self._lazy, strict=True)]
         self._momentums, self._velocities, self._accumulators = [], [], []
         for variable, lazy in zip(variables, self._lazy, strict=True):
             adagrad = lazy and self.table_optimizer == "adagrad"

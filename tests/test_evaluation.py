@@ -134,6 +134,16 @@ def test_without_histories_or_user_counts_there_are_no_such_slices(scores):
 # === Metrics ===
 
 
+def test_precision_is_not_shown_where_it_cannot_tell_orders_apart(scores):
+    """Of two candidates, two are always the best two."""
+    _, place = np.unique(scores.request, return_index=True)
+    two = np.isin(np.arange(len(scores.request)), [*place, *(place + 1)])
+    pairs = dataclasses.replace(scores, **{name: value[two] for name, value in vars(scores).items() if isinstance(value, np.ndarray) and len(value) == len(two)})
+    found = {metric for _, _, metric in by_key(list(evaluate(pairs, FREQUENCY, NO_INTERVALS)))}
+    assert "ndcg" in found and not any(metric.startswith("precision_at") for metric in found)
+    assert "precision_at_1" in {metric for _, _, metric in by_key(list(evaluate(pairs, FREQUENCY, EvaluateSettings(bootstrap=0, precision_at=1))))}
+
+
 def test_metrics_of_a_task_are_those_of_its_known_rows(scores):
     records = by_key(list(evaluate(scores, FREQUENCY, EvaluateSettings(bootstrap=0, precision_at=3))))
     for column, task in enumerate(scores.tasks):

@@ -156,3 +156,16 @@ def test_slots_are_those_of_the_trained_variables():
 def test_an_unknown_table_optimizer_is_refused():
     with pytest.raises(ValueError, match='"adam" or "adagrad". Received: \'sgd\''):
         TableAdam(0.1, [], "sgd")
+
+
+@pytest.mark.parametrize("made", [lambda: dense_optimizer(0.1, 0.1, STEPS, weight_decay=0.5), lambda: ranking_optimizer(0.1, 0.1, STEPS, [], weight_decay=0.5)])
+def test_weight_decay_reaches_matrices_alone(made):
+    """A slope (Dice's alpha), a scale or a bias is no weight to shrink, whatever its name."""
+    shapes = {"kernel": (3, 2), "alpha": (3,), "gate": (3,), "bias": (3,), "embedding": (3, 2)}
+    variables = [variable(name, shape=shape) for name, shape in shapes.items()]
+    before = [np.array(one) for one in variables]
+    optimizer = made()
+    optimizer.build(variables)
+    optimizer.apply([tf.zeros(one.shape) for one in variables], variables)
+    moved = {one.name for one, old in zip(variables, before, strict=True) if not np.array_equal(np.array(one), old)}
+    assert moved == {"kernel"}

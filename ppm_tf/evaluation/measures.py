@@ -113,13 +113,14 @@ def measure(
     names, user = np.unique(scores.user, return_inverse=True)
     draws = draw_users(names.size, settings.bootstrap, seed) if settings.bootstrap else None
     of_slices: list[tuple[str, str, dict[str, Measure]]] = []
+    depth = _telling_depth(scores, settings.precision_at)
     for name, rows in slices(scores, train_frequency, settings, user_frequency):
         for column, task in enumerate(tasks):
             known = rows[scores.labels[rows, column] >= 0]
-            of_slices.append((task, name, _of_part(scores, column, known, user[known], settings.precision_at, draws)))
+            of_slices.append((task, name, _of_part(scores, column, known, user[known], depth, draws)))
     result = {(task, name, metric): one for task in tasks for other, name, found in of_slices if other == task for metric, one in found.items()}
     if len(tasks) > 1:
-        averaged = ("auc", f"precision_at_{settings.precision_at}")
+        averaged = ("auc", *((f"precision_at_{depth}",) if depth else ()))
         for name in dict.fromkeys(name for _, name, _ in of_slices):
             for metric in averaged:
                 result[MEAN, name, metric] = _mean_over_tasks({task: result[task, name, metric] for task in tasks})
@@ -279,7 +280,9 @@ def _of_part(scores: Scores, column: int, rows: np.ndarray, user: np.ndarray, de
     add("auc", auc(labels, values))
     by_user = auc_by_group(labels, values, user)
     add("group_auc", by_user.mean("impressions"), by_user.size * by_user.value, by_user.size, user[by_user.row])
-    by_request = dict(zip((f"precision_at_{depth}", "ndcg", "mrr"), ranked_by_group(labels, values, request, depth, item), strict=True))
+    by_request = dict(zip((f"precision_at_{depth}", "ndcg", "mrr"), ranked_by_group(labels, values, request, depth or 1, item), strict=True))
+    if not depth:
+        del by_request["precision_at_0"]
     for name, groups in by_request.items():
         add(name, groups.mean("equal"), groups.value, np.ones(groups.size.size), user[groups.row])
     if scores.probability:
@@ -287,6 +290,12 @@ def _of_part(scores: Scores, column: int, rows: np.ndarray, user: np.ndarray, de
         add("calibration", calibration(labels, values), values, labels, user)
         add("ece", expected_calibration_error(labels, values))
     return found
+
+
+def _telling_depth(scores: Scores, depth: int) -> int:
+    """N of Precision@N; 0 where no request has more candidates than N, for then every order of them has the same precision."""
+    _, sizes = np.unique(scores.request, return_counts=True)
+    return depth if sizes.max(initial=0) > depth else 0
 
 
 def _mean_over_tasks(of_tasks: dict[str, Measure]) -> Measure:

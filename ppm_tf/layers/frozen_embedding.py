@@ -52,8 +52,8 @@ class FrozenEmbedding(keras.layers.Layer):
         if table_dtype == "int8":
             self.row_scale = self.add_weight(name="row_scale", shape=(num_rows,), dtype="float32", initializer="ones", trainable=False, autocast=False)
         self.present = self.add_weight(name="present", shape=(num_rows,), dtype="bool", initializer="zeros", trainable=False, autocast=False)
-        self.mean = self.add_weight(name="mean", shape=(dim,), initializer="zeros", trainable=False)
-        self.scale = self.add_weight(name="scale", shape=(dim,), initializer="ones", trainable=False)
+        self.mean = self.add_weight(name="mean", shape=(dim,), initializer="zeros", trainable=False, dtype="float32", autocast=False)
+        self.scale = self.add_weight(name="scale", shape=(dim,), initializer="ones", trainable=False, dtype="float32", autocast=False)
         self.missing = self.add_weight(name="missing", shape=(dim,), initializer="zeros")
         self.built = True
 
@@ -102,8 +102,9 @@ class FrozenEmbedding(keras.layers.Layer):
         vectors = ops.take(self.table, rows, axis=0)
         if self.row_scale is not None:
             vectors = ops.cast(vectors, "float32") * ops.expand_dims(ops.take(self.row_scale, rows, axis=0), -1)
+        # In float32: where the mean is large beside the deviation, a half would round what differs away before it is subtracted.
+        vectors = (ops.cast(vectors, "float32") - self.mean) / self.scale
         vectors = ops.cast(vectors, self.compute_dtype)
-        vectors = (vectors - self.mean) / self.scale
         known = ops.expand_dims(ops.take(self.present, rows, axis=0), -1)
         vectors = ops.where(known, vectors, ops.cast(self.missing, self.compute_dtype))
         real = ops.expand_dims(ops.not_equal(rows, PADDING_ROW), -1)

@@ -57,8 +57,8 @@ def _legend(book: _Book) -> str:
 
 
 def _overall(book: _Book, task: str) -> str:
-    depth = next((metric for metric in book.metrics if metric.startswith("precision_at_")), "precision_at_2")
-    columns = {"AUC": "auc", "group AUC": "group_auc", f"P@{depth.rsplit('_', 1)[1]}": depth, "log loss": "log_loss", "calibration": "calibration"}
+    depths = [metric for metric in book.metrics if metric.startswith("precision_at_")]
+    columns = {"AUC": "auc", "group AUC": "group_auc", **{f"P@{depth.rsplit('_', 1)[1]}": depth for depth in depths[:1]}, "log loss": "log_loss", "calibration": "calibration"}
     rows = [[model, *(_cell(book.figure(model, task, ALL, metric)) for metric in columns.values())] for model in book.models]
     return f"Task {task}, {book.count(task, ALL):,} candidates\n\n" + _markdown(["model", *columns], rows)
 

@@ -91,3 +91,15 @@ def test_a_row_of_zeros_in_eight_bits_is_zeros():
     layer = FrozenEmbedding(4, 2, standardize=False, table_dtype="int8")
     layer.load_table(np.zeros((4, 2)), np.array([False, False, True, True]))
     assert layer(np.array([2, 3])).numpy().tolist() == [[0, 0], [0, 0]]
+
+
+def test_in_half_precision_large_means_do_not_round_the_vectors_away():
+    """Values around 100 with a deviation of 1: a bfloat16 of 100 has steps of a half."""
+    vectors = np.random.default_rng(0).normal(100.0, 1.0, (400, 8)).astype("float32")
+    layers = [FrozenEmbedding(num_rows=400, dim=8, table_dtype="float32", dtype=policy) for policy in ("mixed_bfloat16", "float32")]
+    for layer in layers:
+        layer.load_table(vectors, np.arange(400) >= 2)
+    half, whole = (np.asarray(keras.ops.cast(layer(np.arange(2, 400)), "float32")) for layer in layers)
+    assert keras.backend.standardize_dtype(layers[0](np.arange(2, 4)).dtype) == "bfloat16"
+    np.testing.assert_allclose(half, whole, atol=0.02)
+    assert np.corrcoef(half.ravel(), whole.ravel())[0, 1] > 0.9999
