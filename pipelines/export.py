@@ -92,7 +92,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
             keep_graph(staged, base / name / str(max(versions(base, name), default=0)), module.catalog_keys)
         about = {
             "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks), "items": inputs.catalog.num_items,
-            "tables": {table: {"dim": inputs.tables[table].dim, "dtype": settings.table_dtype if dtype else str(inputs.tables[table].vectors.dtype)} for table in inputs.tables},
+            **_tables(model),
             "inputs": {key: [str(spec.dtype.name), list(spec.shape)] for key, spec in module.inputs().items()}, "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
             "max_candidates": settings.max_candidates, "max_history": schema.history_length, **_times(schema), "tables_only": tables_only, "auc_of_tables": change,
             "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
@@ -110,6 +110,13 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
         shutil.rmtree(staged, ignore_errors=True)
     logger.info("pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)", time.monotonic() - begun, folder, f"{inputs.catalog.num_items:,}", figures["megabytes"])
     return folder
+
+
+def _tables(model) -> dict[str, Any]:
+    """The item tables inside the export, as they are served: those that PPM reads, and those that were folded into item fields."""
+    read = model.ppm.tables if model.ppm is not None else {}
+    served = {"tables": read, "folded_tables": model.embedding.frozen}
+    return {kind: {name: {"dim": table.dim, "dtype": table.table_dtype} for name, table in layers.items()} for kind, layers in served.items()}
 
 
 def _times(schema) -> dict[str, Any]:

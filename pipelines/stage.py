@@ -203,7 +203,7 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
     arguments = sys.argv[1:] if arguments is None else arguments
     with printing():
         if any(argument in ("-h", "--help") for argument in arguments):
-            print(_help(known))
+            print(_help(known, [argument for argument in arguments if argument not in ("-h", "--help")]))
             return
         try:
             config = load(arguments)
@@ -309,21 +309,26 @@ def _from_us_or_serious(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR or record.name.startswith(("ppm_tf", "pipelines", "serving", "__main__"))
 
 
-def _help(stages: list[Stage]) -> str:
+def _help(stages: list[Stage], arguments: list[str] | None = None) -> str:
+    """What `--help` prints; with the defaults of the data source that the other arguments choose, if they choose one."""
+    try:
+        source = load(arguments).data.source if arguments else None
+    except ConfigError:
+        source = None
     choices = [stage.choice for stage in stages if stage.choice]
     choice = f" {choices[0]}" if len(choices) == 1 else f" [{' | '.join(choices)}]" if choices else ""
     sections = dict.fromkeys(section for stage in stages for section in (*stage.sections, *stage.also_uses))
     lines = [f"reads: {', '.join(stage.parents(Config())) or 'raw files'}; writes: <run>/{stage.artifact(Config())}" for stage in stages]
-    return help_of(stages[0].module, choice, ("run", *sections), lines)
+    return help_of(stages[0].module, choice, ("run", *sections), lines, source)
 
 
-def help_of(module: str, choice: str, sections: Iterable[str], lines: Iterable[str] = ()) -> str:
+def help_of(module: str, choice: str, sections: Iterable[str], lines: Iterable[str] = (), source: str | None = None) -> str:
     """What `--help` prints: usage, the module's own words, what it reads and writes, and the settings in `sections`."""
     return (
         f"usage: python -m {module}{choice} [file.yaml] [section.key=value ...]\n\n{(importlib.import_module(module).__doc__ or '').strip()}\n\n"
         + "".join(f"{line}\n" for line in lines)
         + "\nSettings, with their defaults. Values are YAML: ppm.mlp_units=[64,32] train.clip_norm=null\n"
-        + describe(tuple(sections))
+        + describe(tuple(sections), source)
     )
 
 

@@ -12,17 +12,26 @@ from ppm_tf.config.section import Section
 from ppm_tf.config.settings import Config
 
 
-def describe(sections: tuple[str, ...]) -> str:
-    """A table of the settings in `sections`: name, default, meaning. Every data source is listed."""
+def describe(sections: tuple[str, ...], source: str | None = None) -> str:
+    """A table of the settings in `sections`: name, default, meaning.
+
+    Args:
+        sections: names of sections.
+        source: data source whose settings are listed, with its own defaults; `None` = every source.
+    """
     lines = []
     for name in sections:
         field = Config.model_fields[name]
         if name == "data":
-            seen: set[str] = set()
-            for source in get_args(get_args(Data)[0]):
-                new = {key for key in source.model_fields if key not in seen or key == "source"}
-                lines += _rows("data", source, new, title=source.__doc__)
-                seen |= set(DataSettings.model_fields)
+            shown: dict[str, str] = {}
+            for one in get_args(get_args(Data)[0]):
+                if source not in (None, one.model_fields["source"].default):
+                    continue
+                # A setting that all sources share is listed once, and again where a source has another default.
+                defaults = {key: f"{item.annotation} {item.default!r}" for key, item in one.model_fields.items()}
+                new = {key for key, default in defaults.items() if key == "source" or shown.get(key) != default}
+                lines += _rows("data", one, new, title=one.__doc__)
+                shown |= {key: default for key, default in defaults.items() if key in DataSettings.model_fields and key not in shown}
         elif (section := section_of(field.annotation)) is not None:
             lines += _rows(name, section, set(section.model_fields), title=section.__doc__)
         else:

@@ -31,7 +31,8 @@ def test_a_version_is_whole_and_says_what_it_is(shop):
     found = about(shop, 1)
     assert found["tasks"] == ["click", "order", "cart"] and found["items"] == 300 and found["max_history"] == 10
     assert found["verified"]["difference"] <= 1e-5
-    assert found["tables"]["title"] == {"dim": 32, "dtype": "float16"}
+    assert found["tables"]["title"] == {"dim": 32, "dtype": "float16"}  # of PPM
+    assert found["folded_tables"] == {"title": {"dim": 16, "dtype": "float32"}}  # of the item fields: what comes out of the dense layer
     assert found["inputs"]["candidate_ids"] == ["int64", [None, None]]
     assert not list((shop.folder / ".state").glob("export-*"))
 
@@ -72,7 +73,7 @@ def test_new_tables_take_the_graph_of_the_version_before(shop, capsys):
 def test_int8_tables_are_measured(shop):
     export.main(arguments(shop, "serve.table_dtype=int8", "serve.model=small"))
     found = json.loads((shop.folder / "exports" / "small" / "1" / "assets.extra" / "export.json").read_text())
-    assert found["tables"]["title"]["dtype"] == "int8"
+    assert found["tables"]["title"]["dtype"] == "int8" and found["folded_tables"]["title"]["dtype"] == "float32"
     for task in ("click", "order", "cart"):
         stored, eight = found["auc_of_tables"][task]["stored"], found["auc_of_tables"][task]["int8"]
         assert eight == pytest.approx(stored, abs=0.02) and stored != eight

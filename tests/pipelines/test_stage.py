@@ -174,6 +174,17 @@ def test_help_teaches(capsys):
     assert "beam.runner = FnApiRunner" in text
 
 
+def test_help_tells_the_defaults_of_the_source_that_is_chosen(capsys):
+    sources = Stage(module="fake.prepare", makes="data", needs=(), sections=("data",), run=writer("data"))
+    main(sources, ["--help", "data.source=columnar", "data.path=shop"])
+    chosen = capsys.readouterr().out
+    assert "data.split.pretrain = 0.0 " in chosen and "data.split.pretrain = 0.5" not in chosen and "data.items.files = items.parquet" in chosen and "data.users = 12000" not in chosen
+    main(sources, ["--help"])
+    every = capsys.readouterr().out
+    shop, columnar = every.index("The embedded shop: a seeded"), every.index("files by a column mapping")
+    assert "data.split.pretrain = 0.5" in every[shop:columnar] and "data.split.pretrain = 0.0" in every[columnar:]
+
+
 def test_a_wrong_setting_exits_with_2_before_anything_is_made(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(TABLES, [f"run={tmp_path}", "image.dims=3"])
