@@ -35,7 +35,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.sample_counts import SampleCounts
     from ppm_tf.evaluation import collect, load_scores, save_scores
     from ppm_tf.models.inputs import Inputs
-    from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
     from ppm_tf.models.ranking_files import check_requests, load_ranking_model
     from ppm_tf.reports.model_report import write_model_report
 
@@ -49,6 +49,10 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     with samples.reading(test):
         predictor = Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True))
         scores = collect(predictor, inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
+        others = {name: load_scores(workspace.path(f"reports/{name}") / SCORES) for name in config.evaluate.against}
+        if model.ppm is not None and config.ppm.slots:
+            unplaced = samples.read(test, inputs.schema, config.evaluate.batch_size).map(without_slots)
+            others[f"{config.model.folder}{AS_SERVED}"] = collect(Predictor(model, unplaced), inputs.schema.tasks)
     counts = SampleCounts.read(folder)
     with workspace.commit(STAGE.artifact(config), recipe) as made:
         save_scores(scores, made / SCORES)
@@ -63,7 +67,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             f"{config.model.folder} on {config.data.source} data ({workspace.folder})",
             folder,
             counts.requests_of(scores.user),
-            {name: load_scores(workspace.path(f"reports/{name}") / SCORES) for name in config.evaluate.against},
+            others,
         )
 
 

@@ -112,7 +112,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     from ppm_tf.evaluation import collect
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
-    from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
     from ppm_tf.models.provenance import Provenance, precision_of
     from ppm_tf.reports.model_report import write_model_report
 
@@ -127,10 +127,12 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
     with samples.reading(test):
         scores = collect(Predictor(model, samples.read(test, schema, config.evaluate.batch_size, with_truth=True)), schema.tasks)
+        unplaced = samples.read(test, schema, config.evaluate.batch_size).map(without_slots)
+        others = {f"ppm{AS_SERVED}": collect(Predictor(model, unplaced), schema.tasks)} if config.ppm.slots else {}
     counts = inputs.catalog.counts
     exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"
-    write_model_report(folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"))
+    write_model_report(folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"), against=others)
 
 
 def needs(config: Config) -> Iterator[str]:

@@ -9,6 +9,8 @@ from keras import ops
 
 from ppm_tf.layers.candidate_decoder import CandidateDecoder
 
+NEUTRAL_SLOT = 0  # the position of a candidate that has none yet
+
 
 class BehaviorTransformer(keras.layers.Layer):
     """Encoder over the behaviours, decoder from the candidates (PPM, sections 3.1.2 and 3.2.1).
@@ -41,7 +43,8 @@ class BehaviorTransformer(keras.layers.Layer):
         candidates: tensor `[R, N, D]`.
         mask: bool tensor `[R, T]`, true where a behaviour is real.
         recency: tensor `[R, T]`, seconds before the request, negative = unknown; or `None`.
-        slot: integer tensor `[R, N]`, display position from 0, negative = unknown; or `None`.
+        slot: integer tensor `[R, N]`, display position from 0, negative = unknown; or `None`, where the page is not laid out yet, as
+            in serving: then every candidate is scored as if it stood first.
 
     Returns:
         Two tensors `[R, N, width]`: `U`, the user as seen from each candidate, and `I`, the candidate itself.
@@ -140,9 +143,10 @@ class BehaviorTransformer(keras.layers.Layer):
     def call(self, history, candidates, mask, recency=None, slot=None, training=False):
         encoded, mask = self.encode_history(history, mask, recency, training=training)
         item = self.project(candidates)
-        if self.num_slots and slot is not None:
-            rows = ops.where(slot < 0, 0, ops.minimum(slot, self.num_slots - 1) + 1)
-            item = item + ops.take(self.slots, rows, axis=0)
+        if self.num_slots:
+            # Nothing instead of a position would be an input that training never saw.
+            rows = NEUTRAL_SLOT + 1 if slot is None else ops.where(slot < 0, 0, ops.minimum(slot, self.num_slots - 1) + 1)
+            item = item + ops.cast(ops.take(self.slots, rows, axis=0), item.dtype)
         user = item
         for layer in self.decoder_layers:
             user = layer(user, encoded, mask, training=training)

@@ -9,6 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 
+AS_SERVED = "-as-served"  # behind a model's name: the same weights on candidates without a display position
+
+
+def without_slots(batch: dict) -> dict:
+    """A batch as a server meets it: its page is not laid out yet, so no candidate has a display position."""
+    return {name: value for name, value in batch.items() if name != "slot"}
+
+
 class Predictor:
     """Runs a model over a dataset of batches.
 

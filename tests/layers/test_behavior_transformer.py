@@ -93,6 +93,14 @@ def test_recency_buckets(seconds, bucket):
     assert int(make().recency_bucket(np.array([[seconds]]))[0, 0]) == bucket
 
 
+def test_without_a_page_every_candidate_stands_first():
+    """As in serving: an input that training knows, not none at all."""
+    layer = make(num_slots=3)
+    history, candidates, mask = np.ones((2, 3, 8), "float32"), np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32"), np.ones((2, 3), bool)
+    for found, expected in zip(layer(history, candidates, mask), layer(history, candidates, mask, slot=np.zeros((2, 5), "int32")), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_unknown_and_far_slots_have_rows():
     layer = make(num_slots=3)
     item = np.asarray(layer(HISTORY, CANDIDATES, MASK, RECENCY, SLOT)[1]) - CANDIDATES

@@ -198,3 +198,10 @@ def test_going_on_takes_the_newer_ppm_or_keeps_the_earlier_and_says_which(shop, 
         assert said in caplog.text
         assert ("ppm" in shop.made_by(f"models/on-{choice}")["parents"]) == (choice == "replace")
         assert json.loads((shop.path(f"models/on-{choice}") / "made_of.json").read_text())["ppm"] == shop.id("ppm")
+
+
+def test_display_positions_are_judged_with_and_without_the_page(shop, tmp_path):
+    """A model that learnt from positions is served without them: the report has both figures."""
+    main(pretrain.STAGE, arguments(shop, "ppm.slots=8", "train.max_step=30", f"run={tmp_path / 'slots'}", "text.encoder=saved", f"text.path={shop.path('encoders/text')}", "image.encoder=saved", f"image.path={shop.path('encoders/image')}", "train.precision=float32"))
+    found = {(record.model, record.metric): record.value for record in read_metrics(tmp_path / "slots" / "reports" / "ppm" / "metrics.jsonl") if record.slice == "all"}
+    assert 0.5 < found["ppm", "auc"] < 1 and 0.4 < found["ppm-as-served", "auc"] < 1 and found["ppm", "auc"] != found["ppm-as-served", "auc"]
