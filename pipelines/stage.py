@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pipelines.given import remember, with_settings
 from ppm_tf.config import Config, ConfigError, DataSettings, check_relations, describe, load
 from ppm_tf.storage import writing
 from ppm_tf.terminal import INTERRUPTED, interrupted, printing
@@ -134,16 +135,17 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
                 raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
             if stage.sticky:
                 reason = "from earlier data" if workspace.made_by(artifact)["parents"] != recipe.parents else "with another seed"
-                logger.info("%s was made %s and stays; `%s` makes it anew", workspace.path(artifact), reason, stage.command)
+                logger.info("%s was made %s and stays; `%s` makes it anew", workspace.path(artifact), reason, with_settings(stage.command))
                 return
         kept = f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}" if stage.sticky and config.keep_replaced else ""
         logger.info("%s (made %s) is made anew%s", workspace.path(artifact), workspace.made_by(artifact)["made_at"], kept)
     elif not asked:
-        logger.info("%s is missing: making it with `%s`", workspace.path(artifact), stage.command)
+        logger.info("%s is missing: making it with `%s`", workspace.path(artifact), with_settings(stage.command))
     start = time.monotonic()
     title = f"{stage.module} {stage.choice}".rstrip()
     logger.info("%s: start, writing %s", title, workspace.path(artifact))
     workspace.keeps[artifact] = config.keep_replaced if stage.sticky else 0
+    workspace.settings = config.model_dump(mode="json")
     with workspace.lock(artifact):  # from the first checkpoint on, not for the commit alone
         stage.run(config, workspace, recipe)
     logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
@@ -177,7 +179,7 @@ def _refusal(stale: list[tuple[Stage, str, list[str]]], workspace: Workspace) ->
     for _, name, differences in stale:
         more = f"; and {len(differences) - 8} more" if len(differences) > 8 else ""
         parts.append(f"{workspace.path(name)} was made otherwise: {'; '.join(differences[:8])}{more}.")
-    commands = ", then ".join(f"`{stage.command}`" for stage, _, _ in stale)
+    commands = ", then ".join(f"`{with_settings(stage.command)}`" for stage, _, _ in stale)
     again = "it" if len(stale) == 1 else "them"
     return f"{' '.join(parts)} Run {commands} with the same settings to make {again} again, pass the old values to use {again} as before, or choose another folder with run=<folder>."
 
@@ -211,6 +213,7 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
             print(error, file=sys.stderr)
             raise SystemExit(2) from None
         configure_logging()
+        remember(arguments)
         chosen = asked(config)
         with explained(stage.module, config.run):
             check_first(chosen, config)

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines.given import with_settings
 from pipelines.stage import Stage, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import check_contents
@@ -153,7 +154,7 @@ def show(config: Config, workspace: Workspace) -> None:
     folder = workspace.path(STAGE.artifact(config))
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     print(f"{config.model.folder}: validation AUC {summary['valid_auc']:.4f} (mean over tasks) after {summary['best_step']:,} steps\nmodel: {folder}")
-    print("Score the test split with the same settings: python -m pipelines.evaluate")
+    print(f"Score the test split with the same settings: {with_settings('python -m pipelines.evaluate')}")
 
 
 def settings(config: Config) -> dict[str, Any]:

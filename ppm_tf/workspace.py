@@ -21,6 +21,7 @@ import yaml
 from ppm_tf.storage import writing
 
 MADE_BY = "made_by.yaml"
+SETTINGS = "settings.yaml"  # a file for the command line, which repeats what made an artifact
 _PACKAGES = ("ppm_tf", "tensorflow", "keras", "keras-nlp", "tf-models-official", "apache-beam", "numpy", "pyarrow")
 
 
@@ -59,6 +60,7 @@ class Workspace:
         folder: the run folder; made when the first artifact is committed.
 
     Attributes:
+        settings: all settings of the run, which `commit` leaves in `settings.yaml` of each artifact; `None` = none are known.
         keeps: by artifact, how many replaced versions `commit` leaves in `replaced(name)`; none where it is not named.
 
     Example:
@@ -72,9 +74,10 @@ class Workspace:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # as messages show it
         self._locked: set[str] = set()  # by this object
         self.keeps: dict[str, int] = {}
+        self.settings: dict[str, Any] | None = None
 
     def path(self, name: str) -> Path:
         """The folder of an artifact, whether it exists or not."""
@@ -143,6 +146,8 @@ class Workspace:
             try:
                 with writing(self.path(name), staging=staging):
                     yield staging
+                    if self.settings is not None:
+                        (staging / SETTINGS).write_text(yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
                     _write_made_by(staging / MADE_BY, name, recipe)
                     sync(staging)
             except BaseException:

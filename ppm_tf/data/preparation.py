@@ -94,7 +94,7 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
     (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
     counts = ", ".join(f"{found['requests']} {split}" for split, found in statistics["splits"].items() if found["requests"])
     made = f"{statistics['rows_read']} rows: {counts} requests" if columns.log else f"{report.num_items} items, without a log,"
-    logger.info("prepared %s in %.1f s: %s", made, time.monotonic() - started, folder)
+    logger.info("prepared %s in %.1f s", made, time.monotonic() - started)
     return statistics
 
 

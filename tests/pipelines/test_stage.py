@@ -185,6 +185,33 @@ def test_help_tells_the_defaults_of_the_source_that_is_chosen(capsys):
     assert "data.split.pretrain = 0.5" in every[shop:columnar] and "data.split.pretrain = 0.0" in every[columnar:]
 
 
+def test_an_artifact_repeats_itself_by_its_settings(tmp_path):
+    main(TABLES, [f"run={tmp_path}", "image.dim=32", "model.backbone.name=din", "data.source=columnar", "data.path=shop"])
+    path = tmp_path / "tables" / "settings.yaml"
+    assert load([str(path)]) == load([f"run={tmp_path}", "image.dim=32", "model.backbone.name=din", "data.source=columnar", "data.path=shop"])
+    made.clear()
+    main(TABLES, [str(path)])
+    assert made == []  # it is there
+
+
+def test_remedies_repeat_the_settings_that_were_given(tmp_path, capsys):
+    main(TABLES, [f"run={tmp_path}"])
+    with pytest.raises(SystemExit):
+        main(TABLES, [f"run={tmp_path}", "text.dim=32", "beam.batch_rows=7"])
+    assert f"Run `python -m fake.prepare run={tmp_path} text.dim=32 beam.batch_rows=7` with the same settings" in capsys.readouterr().err
+
+
+def test_the_commands_are_listed_and_a_misspelt_one_is_guessed(capsys):
+    from pipelines.__main__ import main as commands
+
+    commands([])
+    listed = capsys.readouterr().out
+    assert all(f"python -m pipelines.{name} " in listed for name in ("prepare", "pretrain", "train", "evaluate", "export", "benchmark")) and "pipelines.stage" not in listed
+    with pytest.raises(SystemExit) as stopped:
+        commands(["pretrian"])
+    assert stopped.value.code == 2 and "Did you mean python -m pipelines.pretrain" in capsys.readouterr().err
+
+
 def test_a_wrong_setting_exits_with_2_before_anything_is_made(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(TABLES, [f"run={tmp_path}", "image.dims=3"])

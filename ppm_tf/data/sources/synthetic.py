@@ -58,7 +58,7 @@ def write(settings: SyntheticData, folder: Path) -> None:
     }
     (folder / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
     seconds = time.monotonic() - started
-    logger.info("embedded shop: %d items, %d requests, %d rows in %.1f s: %s", settings.items, statistics.requests, statistics.rows, seconds, folder)
+    logger.info("embedded shop: %d items, %d requests, %d rows in %.1f s", settings.items, statistics.requests, statistics.rows, seconds)
 
 
 def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
