@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 from keras import ops
 
+from ppm_tf.data.schema import FIRST_ROW, UNKNOWN_ROW
 from ppm_tf.layers.features import Features
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.id_embedding import IdEmbedding
@@ -122,6 +124,37 @@ class FeatureEmbedding(keras.layers.Layer):
     def items(self, rows):
         """The fields of items, `[..., Fi, D]`, from their catalog rows `[...]`."""
         return self._of_items(self.attributes(rows), rows)
+
+    def unknown_values(self):
+        """What stands now in the row of unknown values of each field: dict of table name -> array `[D]`. Ids have hashed rows instead."""
+        return {name: np.array(layer.table[UNKNOWN_ROW]) for name, layer in self._field_tables().items()}
+
+    def settle_unknown_values(self, before):
+        """Gives the unknown row of each field a meaning, where training gave it none.
+
+        With `min_count` 1 every value of the training has a row of its own, so the unknown row never trains, and whatever came
+        later, such as a new brand, would get the random vector that the row began with. It becomes the mean of the field's
+        values: the least that is known of one.
+
+        Args:
+            before: `unknown_values()` from before the training; a row that is still the same has not trained.
+
+        Returns:
+            Names of the tables whose unknown row was settled.
+        """
+        settled = []
+        for name, layer in self._field_tables().items():
+            values = np.array(layer.table)
+            if len(values) > FIRST_ROW and np.array_equal(values[UNKNOWN_ROW], before[name]):
+                values[UNKNOWN_ROW] = values[FIRST_ROW:].mean(axis=0)
+                layer.table.assign(values)
+                settled.append(name)
+        return settled
+
+    def _field_tables(self):
+        ids = {f"item.{ITEM_ID}", f"user.{USER_ID}"}
+        found = {name: layer for name, layer in self.embeddings.items() if name not in ids}
+        return found | {f"{name}.linear": layer for name, layer in self.linear.items() if name not in ids}
 
     def fold_tables(self):
         """Replaces each item table and its dense layer by a table of what comes out: the same scores from fewer numbers an item.

@@ -79,3 +79,21 @@ def test_without_any_field_it_is_refused():
 
     with pytest.raises(ValueError, match="at least one item field. Received: model.item_id=false"):
         model(*DIN, "model.ppm=none", schema=bare, catalog=Catalog(), ids=Vocabularies(None, None))
+
+
+@pytest.mark.parametrize("backbone", [DIN, ["model.backbone={name: deepfm, mlp_units: [8]}"]])
+def test_a_value_that_training_never_met_is_the_mean_of_its_field(backbone):
+    """A new brand of the next day: not the random vector that its row began with. A row that did train stays as it is."""
+    embedding = model(*backbone, "model.ppm=none").embedding
+    before = embedding.unknown_values()
+    brand, tags = embedding.embeddings["item.brand"].table, embedding.embeddings["item.tags"].table
+    trained = np.array(tags)
+    trained[1] += 1.0
+    tags.assign(trained)
+    ids = np.array(embedding.embeddings["item.item_id"].table)
+    settled = embedding.settle_unknown_values(before)
+    np.testing.assert_allclose(np.array(brand)[1], np.array(brand)[2:].mean(axis=0), atol=1e-7)
+    np.testing.assert_array_equal(np.array(tags), trained)
+    np.testing.assert_array_equal(np.array(embedding.embeddings["item.item_id"].table), ids)
+    assert "item.brand" in settled and "item.tags" not in settled and not any("_id" in name for name in settled)
+    assert {name for name in settled if name.endswith(".linear")} == {name for name in before if name.endswith(".linear")}
