@@ -122,8 +122,8 @@ def test_runs_of_several_seeds_give_mean_deviation_and_students_interval(tmp_pat
     report.main(["seeds", *runs])
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert printed[0] == "reports/ppm" and "Task click, 900 candidates" in printed
-    assert "| ppm | 0.6600 ± 0.0100 [0.6352, 0.6848] | - | - | - | - |" in printed  # 4.303 * .01 / sqrt(3)
-    assert "| item_mean | 0.6000 ± 0.0000 | - | - | - | - |" in printed
+    assert "| ppm | 0.6600 ± 0.0100 [0.6352, 0.6848] | - | - | - |" in printed  # 4.303 * .01 / sqrt(3)
+    assert "| item_mean | 0.6000 ± 0.0000 | - | - | - |" in printed
     assert "| 0 | 90 | 10.0% | 0.5600 ± 0.0100 | 0.5000 ± 0.0000 | +0.0600 |" in printed
     assert printed[-1].startswith("Means of 3 seeds (1, 2, 3).") and not any("urm" in line for line in printed)
 
