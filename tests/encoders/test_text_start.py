@@ -15,7 +15,7 @@ def test_word_pieces_hold_the_frequent_words_and_every_letter():
 
 
 def test_a_small_bert_knows_the_catalogs_words():
-    settings = TextSettings(layers=1, width=16, heads=2, vocabulary=100, max_tokens=12)
+    settings = TextSettings(layers=1, width=16, heads=2, dim=4, vocabulary=100, max_tokens=12)
     encoder = start_encoder(settings, TEXTS, dim=4)
     assert encoder.special["mask"] == 4
     assert encoder.tokenize(["red shoes for men"])["token_ids"].shape == (1, 6)  # a piece a word

@@ -105,7 +105,7 @@ def test_the_learned_missing_vector_moves(model, requests):
     ("settings", "message"),
     [
         (["ppm.tables=[title,image]"], "names image, and the run has title"),
-        (["ppm.tables=[title]", "ppm.heads=3"], "ppm.heads=3, width 64"),
+        (["ppm.tables=[title]", "ppm.heads=3"], "heads must divide width. Received: heads: 3, width: 64"),
         (["ppm.tables=[title]", "ppm.width=null", "ppm.heads=3"], "ppm.heads=3, width 4"),
     ],
 )
