@@ -140,6 +140,9 @@ def _require(names: tuple[str, ...], tables: Mapping[str, EmbeddingTable], setti
     missing = [name for name in names if name not in tables]
     if missing:
         raise ValueError(f"{setting} names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change {setting}.")
+    empty = [name for name in names if not tables[name].present.any()]
+    if empty:
+        raise ValueError(f"A table of {setting} must hold a vector of some item. Received: none in {', '.join(empty)}. Remedy: look at the texts and images of the items, or change {setting}.")
 
 
 def _frozen(table: EmbeddingTable, standardize: bool, table_dtype: str | None) -> FrozenEmbedding:

@@ -124,3 +124,9 @@ def test_slots_without_slots_in_the_data(tables):
 def test_a_ppm_without_tables_is_refused():
     with pytest.raises(ValueError, match="at least one item table"):
         PPM({}, None)
+
+
+def test_a_table_without_a_vector_is_no_input(tables):
+    nothing = {name: replace(table, present=np.zeros_like(table.present)) for name, table in tables.items()}
+    with pytest.raises(ValueError, match="A table of ppm.tables must hold a vector of some item. Received: none in title, image"):
+        build_ppm(load(SMALL), SCHEMA, nothing)

@@ -78,7 +78,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
     small = ["data.users=50", "data.items=30"]
     for arguments, message in (
         ([*small, "text.encoder=bag_of_words"], "text.encoder must be small_bert or preset to be adapted. Received: bag_of_words"),
-        ([*small, "text.adapt.test=0.0"], "Adaptation needs at least two texts in each of the train, valid and test parts"),
+        ([*small, "text.adapt.test=0.001"], "Adaptation needs at least two texts in each of the train, valid and test parts"),
     ):
         with pytest.raises(SystemExit):
             main(adapt.STAGE, [f"run={tmp_path}", *arguments])
@@ -88,8 +88,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
     (catalog_only / "items.csv").write_text("item_id,title\n1,red shoe\n2,blue lamp\n")
     columns = [f"run={tmp_path / 'csv'}", "data.source=columnar", f"data.path={catalog_only}", "data.items.files=items.csv", "data.log=null"]
     for arguments, message in (
-        (["data.items.text=[title]", "text.training=[finetune]"], "Fine-tuning on queries needs search queries with clicked items"),
-        (["text.training=[finetune]"], "An item must have a text for the table `title`"),
+        (["data.items.text=[title]", "text.training=[finetune]"], "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null"),
+        (["text.training=[finetune]"], "encoders/text needs the texts of the items. Received: data.items.text=[]"),
     ):
         main(prepare.STAGE, [*columns, *arguments])
         with pytest.raises(SystemExit):
@@ -97,7 +97,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
         assert message in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(image.STAGE, columns)
-    assert "An item must have an image for the table `image`. Received: none. Remedy: set data.items.image" in capsys.readouterr().err
+    assert "The table `image` needs the images of the items. Received: data.items.image=null. Remedy: set data.items.image" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_before_anything_is_made(tmp_path, capsys):
