@@ -121,6 +121,9 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     """
     if asked:
         refuse_all(stage, config, workspace)
+    elif stage.sticky and workspace.exists(stage.artifact(config)):
+        _keep(stage, config, workspace)
+        return
     for name in stage.parents(config):
         make(stage_of(name), config, workspace, asked=False)
     recipe, artifact = stage.recipe(config, workspace), stage.artifact(config)
@@ -133,10 +136,6 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
         if not asked:
             if found := stage.unlike(config, workspace):
                 raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
-            if stage.sticky:
-                reason = "from earlier data" if workspace.made_by(artifact)["parents"] != recipe.parents else "with another seed"
-                logger.info("%s was made %s and stays; `%s` makes it anew", workspace.path(artifact), reason, with_settings(stage.command))
-                return
         kept = f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}" if stage.sticky and config.keep_replaced else ""
         logger.info("%s (made %s) is made anew%s", workspace.path(artifact), workspace.made_by(artifact)["made_at"], kept)
     elif not asked:
@@ -151,6 +150,23 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
     if asked:
         stage.show(config, workspace)
+
+
+def _keep(stage: Stage, config: Config, workspace: Workspace) -> None:
+    """Takes a trained artifact as it is, and makes nothing for it: what it was made from may be gone, or be newer.
+
+    Raises:
+        StaleArtifact: it was made with other settings.
+    """
+    artifact = stage.artifact(config)
+    if found := stage.unlike(config, workspace):
+        raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
+    made = workspace.made_by(artifact)
+    newer = any(workspace.exists(name) and workspace.id(name) != known for name, known in made["parents"].items())
+    other_seed = made["settings"].get("seed", config.seed) != config.seed
+    if newer or other_seed:
+        reason = "from earlier data" if newer else "with another seed"
+        logger.info("%s was made %s and stays; `%s` makes it anew", workspace.path(artifact), reason, with_settings(stage.command))
 
 
 def refuse_all(stage: Stage, config: Config, workspace: Workspace) -> None:
@@ -283,8 +299,7 @@ def encoder_settings(config: Config, section: str) -> dict[str, Any]:
     """What shapes an encoder: its section, and which texts, images and queries it was trained on; not the log, nor the items' fields."""
     settings = config.model_dump(mode="json")
     data = {name: value for name, value in settings["data"].items() if name not in _LOG_SETTINGS}
-    if "items" in data:
-        items = data["items"]
+    if isinstance(items := data.get("items"), dict):  # the shop has a number of them
         fields, texts = items.pop("fields"), set(items["text"])
         del items["numbers"]
         # What separates the values of a column that the text is made of is in the text.

@@ -75,6 +75,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             Provenance.read(workspace.path("ppm")).require(inputs.tables, workspace.path("ppm"), "train PPM anew with `python -m pipelines.pretrain`")
             pretrained = workspace.path("ppm") / "ppm.weights.h5"
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
+        initial = model.embedding.initial_values()
         if start:
             fresh = start_from(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
             plug_in = "" if config.model.ppm == "none" else f"; PPM is {'that of the run' if pretrained else 'the one of the earlier model'}"
@@ -91,7 +92,6 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         config.model.backbone.name, config.model.ppm, f"{trainable:,}", f"{sum(table.shape.num_elements() for table in training.id_tables(model)):,}", len(training.id_tables(model)),
         *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
     )  # fmt: skip
-    unknown = model.embedding.unknown_values()
     predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
     work = workspace.work(name, recipe)
     with samples.reading(train, valid):
@@ -108,8 +108,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             title=f"train {config.model.folder}",
         )
     logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
-    if settled := model.embedding.settle_unknown_values(unknown):
-        logger.info("values that training never met are the mean of their field: %s", ", ".join(name for name in settled if not name.endswith(".linear")))
+    if settled := model.embedding.settle_strangers(initial):
+        met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
+        logger.info("values that training never met are the mean of their field: %s", ", ".join(f"{name} {count:,} rows" for name, count in met.items()))
     with workspace.commit(name, recipe) as made:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
         save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))

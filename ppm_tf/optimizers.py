@@ -14,13 +14,13 @@ _NOT_DECAYED = ["bias", "alpha", "gamma", "beta", "positions", "recencies", "slo
 def dense_optimizer(learning_rate: float, final_learning_rate: float, steps: int, weight_decay: float = 0.0, warmup: float = 0.0) -> keras.optimizers.Optimizer:
     """Adam from `learning_rate` to `final_learning_rate`, linearly over `steps` (PPM, section 4.2.3: 0.0004 to 0.0001).
 
-    In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; matrices alone are
-    decayed, embeddings excepted: no bias, scale or slope.
+    In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; kernels alone are
+    decayed: no bias, scale, slope or embedding.
     """
     schedule = _schedule(learning_rate, final_learning_rate, steps, warmup)
     if not weight_decay:
         return keras.optimizers.Adam(schedule)
-    optimizer = _MatrixAdamW(schedule, weight_decay=weight_decay)
+    optimizer = KernelAdamW(schedule, weight_decay=weight_decay)
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer
 
@@ -46,7 +46,7 @@ def ranking_optimizer(
         table_optimizer: `"adam"` or `"adagrad"`.
         table_rate: learning rate of the tables, in multiples of `learning_rate`.
         rates: `id(variable)` -> its learning rate in multiples of `learning_rate`; without an entry 1.
-        weight_decay: AdamW's, of dense weights; biases, norms, embeddings and tables are not decayed.
+        weight_decay: AdamW's, of kernels alone: no bias, scale, slope, embedding or table.
         warmup: share of the steps in which the rate rises from zero.
     """
     tables = list(tables)
@@ -62,12 +62,12 @@ def ranking_optimizer(
 
 
 def _is_decayed(variable: keras.Variable) -> bool:
-    """Whether weight decay may reach a variable: matrices only. A vector is a bias, a scale, or the slope of an activation."""
-    return len(variable.shape) > 1
+    """Whether weight decay may reach a variable: kernels only. All else is a bias, a scale, a slope, or an embedding of some kind."""
+    return len(variable.shape) > 1 and "kernel" in variable.name
 
 
-class _MatrixAdamW(keras.optimizers.AdamW):
-    """AdamW that decays matrices alone."""
+class KernelAdamW(keras.optimizers.AdamW):
+    """AdamW that decays kernels alone."""
 
     def _use_weight_decay(self, variable):
         return _is_decayed(variable) and super()._use_weight_decay(variable)

@@ -83,9 +83,8 @@ class FrozenEmbedding(keras.layers.Layer):
         if len(bad):
             raise ValueError(f"Table vectors must be finite. Received: NaN or infinity in {len(bad)} rows, the first is row {bad[0]}.")
         if self.standardize and not keep_scale and present.any():
-            known = vectors[present].astype("float32")
-            deviation = known.std(axis=0)
-            self.mean.assign(known.mean(axis=0))
+            mean, deviation = _moments(vectors, np.flatnonzero(present))
+            self.mean.assign(mean)
             # A dimension that never varies says nothing; dividing by its zero deviation would.
             self.scale.assign(np.where(deviation > 1e-6, deviation, 1.0))
         vectors = np.where(present[:, None], vectors, 0)
@@ -125,3 +124,11 @@ class FrozenEmbedding(keras.layers.Layer):
         config = super().get_config()
         config.update(num_rows=self.num_rows, dim=self.dim, standardize=self.standardize, table_dtype=self.table_dtype)
         return config
+
+
+def _moments(vectors, rows, block=65536):
+    """Mean and standard deviation of some rows, float64 `[D]`. In blocks: float32 sums of millions of rows lose the deviation."""
+    parts = [rows[start : start + block] for start in range(0, len(rows), block)]
+    mean = sum(vectors[part].astype("float64").sum(axis=0) for part in parts) / len(rows)
+    variance = sum(np.square(vectors[part].astype("float64") - mean).sum(axis=0) for part in parts) / len(rows)
+    return mean, np.sqrt(variance)

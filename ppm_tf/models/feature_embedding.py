@@ -125,30 +125,34 @@ class FeatureEmbedding(keras.layers.Layer):
         """The fields of items, `[..., Fi, D]`, from their catalog rows `[...]`."""
         return self._of_items(self.attributes(rows), rows)
 
-    def unknown_values(self):
-        """What stands now in the row of unknown values of each field: dict of table name -> array `[D]`. Ids have hashed rows instead."""
-        return {name: np.array(layer.table[UNKNOWN_ROW]) for name, layer in self._field_tables().items()}
+    def initial_values(self):
+        """The tables of the fields before anything was learnt: dict of table name -> array `[rows, D]`. Ids have hashed rows for strangers."""
+        return {name: np.array(layer.table) for name, layer in self._field_tables().items()}
 
-    def settle_unknown_values(self, before):
-        """Gives the unknown row of each field a meaning, where training gave it none.
+    def settle_strangers(self, before):
+        """Gives the rows of a field that never trained a meaning.
 
-        With `min_count` 1 every value of the training has a row of its own, so the unknown row never trains, and whatever came
-        later, such as a new brand, would get the random vector that the row began with. It becomes the mean of the field's
-        values: the least that is known of one.
+        With `min_count` 1 every value of the data has a row of its own, so the row of unknown values never trains, nor does that of a
+        value whose items no request showed; whatever comes later, such as a new brand, would get the random vector that the row
+        began with. Such rows become the mean of those that trained: the least that is known of a value.
 
         Args:
-            before: `unknown_values()` from before the training; a row that is still the same has not trained.
+            before: `initial_values()` of the model as it was built, before the weights of an earlier one were put into it; a row
+                that is still the same was learnt by neither.
 
         Returns:
-            Names of the tables whose unknown row was settled.
+            How many rows were settled, by table.
         """
-        settled = []
+        settled = {}
         for name, layer in self._field_tables().items():
             values = np.array(layer.table)
-            if len(values) > FIRST_ROW and np.array_equal(values[UNKNOWN_ROW], before[name]):
-                values[UNKNOWN_ROW] = values[FIRST_ROW:].mean(axis=0)
+            strange = (values == before[name]).all(axis=1)
+            strange[:UNKNOWN_ROW] = False  # padding has no value
+            learnt = ~strange & (np.arange(len(values)) >= FIRST_ROW)
+            if strange.any() and learnt.any():
+                values[strange] = values[learnt].mean(axis=0)
                 layer.table.assign(values)
-                settled.append(name)
+                settled[name] = int(strange.sum())
         return settled
 
     def _field_tables(self):

@@ -112,7 +112,9 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
     Raises:
         ValueError: the earlier model has other settings, or read vectors of other encoders.
     """
-    Provenance.read(folder).require(inputs.tables, folder, "train a model from its start, without model.start")
+    # PPM that is replaced brings vectors of its own encoders.
+    kept = inputs.tables if keep_ppm else {name: inputs.tables[name] for name in config.model.tables}
+    Provenance.read(folder).require(kept, folder, "train a model from its start, without model.start")
     schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
     require_same_values(folder, schema, inputs.schema)
     old = build_ranking_model(config, schema, _NoItems(schema), inputs.tables, earlier)

@@ -1,6 +1,7 @@
 """The command line and the making of what is missing, with stages that write a line instead of a model."""
 
 import os
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -94,6 +95,16 @@ def test_a_sticky_artifact_of_other_settings_is_refused(tmp_path):
     make(ENCODER, load([]), workspace)
     with pytest.raises(StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text` with the same settings"):
         make(ENCODER, load(["image.dim=32"]), workspace, asked=False)
+
+
+def test_nothing_is_made_for_a_trained_artifact_that_is_there(tmp_path):
+    """What it was made from may have been archived."""
+    workspace = Workspace(tmp_path)
+    make(ENCODER, load([]), workspace)
+    shutil.rmtree(workspace.path("data"))
+    reader = Stage(module="fake.evaluate", makes="report", needs=("encoders/text",), sections=(), run=writer("report"))
+    make(reader, load([]), workspace)
+    assert made == ["data", "encoders/text", "report"] and not workspace.exists("data")
 
 
 def test_another_seed_refuses_no_encoder(tmp_path, caplog):
