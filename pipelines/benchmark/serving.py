@@ -261,12 +261,16 @@ def _request(inputs, rows: int, candidates: int, rng, counts) -> dict[str, Any]:
     """Raw inputs of `rows` requests of one user, with a full history."""
     import numpy as np
 
+    from serving.times import units_per_second
+
     schema, ids = inputs.schema, inputs.catalog.ids.to_numpy(zero_copy_only=False)
     words = lambda field: np.full((rows, 1), field.vocabulary[0].encode(), object)
     draw = lambda count: ids[rng.integers(0, len(ids), count)]
     found: dict[str, Any] = {"candidate_ids": draw((rows, candidates)), "history_ids": np.tile(draw((1, _HISTORY)), (rows, 1)), "user_id": np.full(rows, counts.user_id[0])}
     if schema.has_time:
-        found |= {"time": np.full(rows, 10**6), "history_times": np.tile(10**6 - np.arange(1, _HISTORY + 1) * 1000, (rows, 1))}
+        scale = units_per_second(schema.time_unit)
+        now = schema.time_range[1] if schema.time_range else 10**6  # the time of the newest training request
+        found |= {"time": np.full(rows, now * scale), "history_times": np.tile((now - np.arange(1, _HISTORY + 1) * 1000) * scale, (rows, 1))}
     return found | {f"{field.side}_{field.name}": words(field) for field in schema.fields if field.side != "item"}
 
 
