@@ -81,6 +81,7 @@ def test_title_and_image_side_by_side(shop):
         "dead_letters.jsonl",
         "made_by.yaml",
         "manifest.json",
+        "settings.yaml",
     ]
 
 
