@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import pipelines.stage as stages
+from pipelines.given import remember
 from pipelines.stage import Stage, main, make
 from ppm_tf.config import load
 from ppm_tf.workspace import StaleArtifact, Workspace
@@ -37,6 +38,7 @@ ENCODER = Stage(
 @pytest.fixture(autouse=True)
 def fake_stages(monkeypatch):
     made.clear()
+    remember([])  # what an earlier command of this process was given
     for stage in (DATA, TABLES, ENCODER):
         module = types.ModuleType(stage.module, "Says what it does.\n\nAnd how.")
         module.STAGE = stage
