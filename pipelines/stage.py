@@ -86,22 +86,22 @@ class Stage:
 
     def unlike(self, config: Config, workspace: Workspace) -> list[str]:
         """How the existing artifact differs from what these settings ask for, in words; a sticky one serves whatever its seed was."""
-        settings = config.model_dump(mode="json")
-        chosen = self.settings(config) if self.settings else {section: settings[section] for section in self.sections}
-        artifact = self.artifact(config)
-        if self.sticky:
-            seeds = {name: value for name, value in workspace.made_by(artifact)["settings"].items() if name == "seed"}
-            chosen = {**chosen, **seeds}
+        chosen, artifact = self._shaping(config), self.artifact(config)
+        made = workspace.made_by(artifact)["settings"]
+        if self.sticky and "seed" in made:
+            chosen = {**chosen, "seed": made["seed"]}
         return workspace.differences(artifact, Recipe(chosen, self.inputs(config)))
 
     def recipe(self, config: Config, workspace: Workspace) -> Recipe:
         """What the artifact would be made of now; its parents must exist."""
+        return Recipe(self._shaping(config), self.inputs(config), {name: workspace.id(name) for name in self.parents(config)})
+
+    def _shaping(self, config: Config) -> dict[str, Any]:
+        """The settings that shape the artifact, as plain values."""
+        if self.settings:
+            return self.settings(config)
         settings = config.model_dump(mode="json")
-        return Recipe(
-            settings=self.settings(config) if self.settings else {section: settings[section] for section in self.sections},
-            inputs=self.inputs(config),
-            parents={name: workspace.id(name) for name in self.parents(config)},
-        )
+        return {section: settings[section] for section in self.sections}
 
 
 def stage_of(artifact: str) -> Stage:
@@ -133,9 +133,8 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
                 logger.info("%s: %s is up to date (made %s)", stage.module, workspace.path(artifact), workspace.made_by(artifact)["made_at"])
                 stage.show(config, workspace)
             return
-        if not asked:
-            if found := stage.unlike(config, workspace):
-                raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
+        if not asked and (found := stage.unlike(config, workspace)):
+            raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
         kept = f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}" if stage.sticky and config.keep_replaced else ""
         logger.info("%s (made %s) is made anew%s", workspace.path(artifact), workspace.made_by(artifact)["made_at"], kept)
     elif not asked:
