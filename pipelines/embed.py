@@ -62,6 +62,21 @@ def encoder_of(table: str, config: Config, workspace: Workspace, joined: Path) -
     return joined, columns
 
 
+def version_of(table: str, config: Config, workspace: Workspace) -> str | None:
+    """The version of the encoder behind a table once it is up to date: it stays, or is written by the encoders that are there; `None` where one is yet to be made."""
+    from ppm_tf.data.manifest import Manifest
+    from ppm_tf.encoders.saved import describe_encoder
+    from ppm_tf.encoders.title_image import joined_version
+
+    names, stage = encoders_of(table, config), STAGES[table]
+    if not all(workspace.exists(name) for name in ("data", *names)):
+        return None
+    if workspace.exists(f"tables/{table}") and workspace.is_current(f"tables/{table}", stage.recipe(config, workspace)):
+        return Manifest.read(workspace.path(f"tables/{table}")).about["encoder_version"]
+    versions = [describe_encoder(workspace.path(name))["version"] for name in names]
+    return versions[0] if len(versions) == 1 else joined_version(*versions)
+
+
 def needs(table: str, config: Config) -> Iterator[str]:
     """The data and the encoders of a table; its contents are looked at before they are made.
 

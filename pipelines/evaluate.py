@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import logging
 
-from pipelines.stage import Stage, main, stage_of
+from pipelines.stage import Stage, check_encoders, main, stage_of
 from ppm_tf.config import Config
+from ppm_tf.models.provenance import MODEL_ANEW
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -85,12 +86,13 @@ def needs(config: Config) -> tuple[str, ...]:
     """What the model is built from, the model, and the reports of the models that it is compared with.
 
     Raises:
-        ValueError: `evaluate.against` names the model itself.
+        ValueError: `evaluate.against` names the model itself, or the model was trained on vectors of other encoders than the run has.
         FileNotFoundError: it names one that was not evaluated.
     """
     if config.model.folder in config.evaluate.against:
         raise ValueError(f"evaluate.against must name other models. Received: {config.model.folder}, the model that is evaluated.")
     compared(config)
+    check_encoders(Workspace(config.run).path(f"models/{config.model.folder}"), config.ranking_tables, config, MODEL_ANEW)
     inputs = [name for name in stage_of("models").parents(config) if name != "ppm"]
     return (*inputs, f"models/{config.model.folder}")
 

@@ -23,8 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, configure_logging, explained, help_of, make, stage_of
+from pipelines.stage import check_encoders, check_first, configure_logging, explained, help_of, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
+from ppm_tf.models.provenance import MODEL_ANEW
 from ppm_tf.storage import writing
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
@@ -52,6 +53,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
     base = Path(settings.base) if settings.base else workspace.folder / "exports"
     pins = Pins.read(base, settings.model or config.model.folder, Path(settings.server_config) if settings.server_config else None, settings.status)
     train = stage_of("models")
+    check_encoders(workspace.path(f"models/{config.model.folder}"), config.ranking_tables, config, MODEL_ANEW)
     for name in train.parents(config) if not tables_only else [name for name in train.parents(config) if name != "ppm"]:
         make(stage_of(name), config, workspace, asked=False)
     trained = workspace.path(f"models/{config.model.folder}")

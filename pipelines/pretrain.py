@@ -113,13 +113,13 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
-    from ppm_tf.models.provenance import Provenance, precision_of
+    from ppm_tf.models.provenance import PPM_ANEW, Provenance, precision_of
     from ppm_tf.reports.model_report import write_model_report
 
     training.prepare_backend(config.train, config.seed)
     inputs, provenance = Inputs.read(workspace, config.ppm.tables), Provenance.read(workspace.path("ppm"))
     schema, tables = inputs.schema, inputs.tables
-    provenance.require(tables, workspace.path("ppm"), "train PPM anew with `python -m pipelines.pretrain`")
+    provenance.require(inputs.versions, workspace.path("ppm"), PPM_ANEW)
     with precision_of(provenance):
         model = build_pretraining_model(config, schema, tables)
     model.load_weights(workspace.path("ppm") / "ppm.weights.h5")

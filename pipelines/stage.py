@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from pipelines.given import remember, with_settings
 from ppm_tf.config import Config, ConfigError, DataSettings, check_relations, describe, load
+from ppm_tf.models.provenance import Provenance
 from ppm_tf.storage import writing
 from ppm_tf.terminal import INTERRUPTED, interrupted, printing
 from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
@@ -292,6 +293,25 @@ def fail(module: str, error: Exception) -> NoReturn:
         raise error
     print(f"{module}: {error}\n(Set PPM_TF_TRACEBACK=1 to see where this was raised.)", file=sys.stderr)
     raise SystemExit(1) from None
+
+
+def check_encoders(folder: Path, tables: Iterable[str], config: Config, remedy: str) -> None:
+    """Refuses to make tables of another encoder for a model that is there, before they take the place of those that fit it.
+
+    Args:
+        folder: the trained model, or PPM; nothing is looked at where it does not exist.
+        tables: the tables that it is to read.
+        config: the settings, which say where the encoders are.
+        remedy: what to do instead of bringing the earlier encoder back.
+
+    Raises:
+        ValueError: an encoder was made anew since the training; the message names both versions.
+    """
+    if not folder.exists():
+        return
+    version_of, workspace = importlib.import_module("pipelines.embed").version_of, Workspace(config.run)
+    found = {table: version_of(table, config, workspace) for table in tables}
+    Provenance.read(folder).require({table: version for table, version in found.items() if version}, folder, remedy)
 
 
 def encoder_settings(config: Config, section: str) -> dict[str, Any]:

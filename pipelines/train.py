@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.given import with_settings
-from pipelines.stage import Stage, main, peak_memory
+from pipelines.stage import Stage, check_encoders, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import check_contents
+from ppm_tf.models.provenance import PPM_ANEW, START_ANEW, Provenance
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,6 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.provenance import Provenance
     from ppm_tf.models.ranking_files import save_ranking_model, start_from
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.optimizers import ranking_optimizer
@@ -72,7 +72,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         if reads_ppm(config):
             if others := other_form(Schema.read(workspace.path("ppm") / "schema.json"), schema):
                 raise ValueError(f"{workspace.path('ppm')} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: train PPM anew with `python -m pipelines.pretrain`.")
-            Provenance.read(workspace.path("ppm")).require(inputs.tables, workspace.path("ppm"), "train PPM anew with `python -m pipelines.pretrain`")
+            Provenance.read(workspace.path("ppm")).require(inputs.versions, workspace.path("ppm"), PPM_ANEW)
             pretrained = workspace.path("ppm") / "ppm.weights.h5"
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
         initial = model.embedding.initial_values()
@@ -173,11 +173,17 @@ def needs(config: Config) -> Iterator[str]:
     """The data, the tables and, unless it starts at random, PPM; the contents of all tables are looked at before the first is made.
 
     Raises:
-        ValueError: the data has no log to learn from, or no item has the content of a table.
+        ValueError: the data has no log to learn from, no item has the content of a table, or PPM (or `model.start`) was trained on
+            vectors of other encoders than the run has.
     """
     if not config.has_log:
         raise ValueError("A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns.")
     check_contents(config, config.ranking_tables)
+    if reads_ppm(config):
+        check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
+    if config.model.start:
+        kept = config.ranking_tables if not reads_ppm(config) else config.model.tables
+        check_encoders(Path(config.model.start), kept, config, START_ANEW)
     yield "data"
     check_contents(config, config.ranking_tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
     yield from (f"tables/{name}" for name in config.ranking_tables)

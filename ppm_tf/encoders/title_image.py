@@ -41,7 +41,7 @@ class TitleImage:
     @property
     def version(self) -> str:
         """Changes whenever one of the two encoders' versions does."""
-        return _version(*(part.version for part in self.parts))
+        return joined_version(*(part.version for part in self.parts))
 
     @property
     def tokens(self) -> int:
@@ -103,11 +103,12 @@ def join_saved(text: Path, image: Path, folder: Path) -> None:
     """Saves a `TitleImage` of two saved encoders without loading them; the folder points to theirs."""
     folder.mkdir(parents=True)
     saved = [describe_encoder(part) for part in (text, image)]
-    about = {"kind": TitleImage.kind, "dim": sum(one["dim"] for one in saved), "version": _version(*(one["version"] for one in saved))}
+    about = {"kind": TitleImage.kind, "dim": sum(one["dim"] for one in saved), "version": joined_version(*(one["version"] for one in saved))}
     (folder / FILE_NAME).write_text(json.dumps(about, indent=1), encoding="utf-8")
     for name, part in zip(_PARTS, (text, image), strict=True):
         (folder / name).symlink_to(part.resolve(), target_is_directory=True)
 
 
-def _version(text: str, image: str) -> str:
-    return content_version(TitleImage.kind, {"text": text, "image": image}, {})
+def joined_version(text: str, image: str) -> str:
+    """The version of the two encoders of these versions together."""
+    return contentjoined_version(TitleImage.kind, {"text": text, "image": image}, {})

@@ -109,6 +109,7 @@ def build_ranking_model(
         dim=settings.dim,
         first_order=BACKBONES[backbone.name].reads_first_order,
         initializer_stddev=settings.initializer_stddev,
+        unknown_items=vocabularies.items.unknown_rows if vocabularies.items is not None else 0,
         name="embedding",
     )
     network = BACKBONES[backbone.name](len(schema.tasks), **backbone.model_dump(exclude={"name"}), name="backbone")

@@ -18,6 +18,7 @@ from ppm_tf.models.ppm import recency
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"
+FIRST_ORDER = ".linear"  # behind a field's name: its table of first-order weights
 
 
 class FeatureEmbedding(keras.layers.Layer):
@@ -37,6 +38,7 @@ class FeatureEmbedding(keras.layers.Layer):
         dim: int. Width of an embedding. Defaults to `16`.
         first_order: bool. Whether the backbone reads `first_order`; else it is zeros. Defaults to `False`.
         initializer_stddev: float. Of the Gaussian initial embeddings. Defaults to `0.01`.
+        unknown_items: int. Rows of the field `item_id` that ids without a row of their own are hashed into. Defaults to `1`.
 
     Call arguments:
         batch: dict with `history` `[R, T]`, `item` `[R, N]`, `user_id` `[R]` and, where the data has them, `user`, `context`,
@@ -57,6 +59,7 @@ class FeatureEmbedding(keras.layers.Layer):
         dim: int = 16,
         first_order: bool = False,
         initializer_stddev: float = 0.01,
+        unknown_items: int = 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -64,6 +67,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.users = users
         self.frozen = dict(tables or {})
         self.dim = dim
+        self.unknown_rows = {f"item.{ITEM_ID}": unknown_items, f"user.{USER_ID}": users.unknown_rows if users is not None else 0}
         if not item_rows and not self.frozen:
             raise ValueError("A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[].")
         self.widths = {"user": {name: width for name, (_, width) in user_fields.items()}, "context": {name: width for name, (_, width) in context_fields.items()}}
@@ -126,15 +130,15 @@ class FeatureEmbedding(keras.layers.Layer):
         return self._of_items(self.attributes(rows), rows)
 
     def initial_values(self):
-        """The tables of the fields before anything was learnt: dict of table name -> array `[rows, D]`. Ids have hashed rows for strangers."""
-        return {name: np.array(layer.table) for name, layer in self._field_tables().items()}
+        """What was not learnt yet: dict of table name -> array `[rows, D]`, all rows of a field's table, of an id's those that strangers are hashed into."""
+        return {name: np.array(layer.table[: self._may_be_strange(name, layer)]) for name, layer in self._tables().items()}
 
     def settle_strangers(self, before):
-        """Gives the rows of a field that never trained a meaning.
+        """Gives the rows that never trained a meaning.
 
         With `min_count` 1 every value of the data has a row of its own, so the row of unknown values never trains, nor does that of a
-        value whose items no request showed; whatever comes later, such as a new brand, would get the random vector that the row
-        began with. Such rows become the mean of those that trained: the least that is known of a value.
+        value whose items no request showed, and of ids no row is hashed into; whatever comes later, such as a new brand or item,
+        would get the random vector that the row began with. Such rows become the mean of those that trained: the least that is known of a value.
 
         Args:
             before: `initial_values()` of the model as it was built, before the weights of an earlier one were put into it; a row
@@ -144,21 +148,26 @@ class FeatureEmbedding(keras.layers.Layer):
             How many rows were settled, by table.
         """
         settled = {}
-        for name, layer in self._field_tables().items():
-            values = np.array(layer.table)
-            strange = (values == before[name]).all(axis=1)
+        for name, layer in self._tables().items():
+            values, some = np.array(layer.table), self._may_be_strange(name, layer)
+            strange = np.zeros(len(values), bool)
+            strange[:some] = (values[:some] == before[name]).all(axis=1)
             strange[:UNKNOWN_ROW] = False  # padding has no value
-            learnt = ~strange & (np.arange(len(values)) >= FIRST_ROW)
+            learnt = ~strange
+            learnt[: UNKNOWN_ROW if name.removesuffix(FIRST_ORDER) in self.unknown_rows else FIRST_ROW] = False
             if strange.any() and learnt.any():
                 values[strange] = values[learnt].mean(axis=0)
                 layer.table.assign(values)
                 settled[name] = int(strange.sum())
         return settled
 
-    def _field_tables(self):
-        ids = {f"item.{ITEM_ID}", f"user.{USER_ID}"}
-        found = {name: layer for name, layer in self.embeddings.items() if name not in ids}
-        return found | {f"{name}.linear": layer for name, layer in self.linear.items() if name not in ids}
+    def _tables(self):
+        return self.embeddings | {f"{name}{FIRST_ORDER}": layer for name, layer in self.linear.items()}
+
+    def _may_be_strange(self, name, layer):
+        """How many rows of a table, from the first, training may have passed by; an id has a row of its own only where it was met."""
+        unknown = self.unknown_rows.get(name.removesuffix(FIRST_ORDER))
+        return layer.table.shape[0] if unknown is None else FIRST_UNKNOWN_ROW + unknown
 
     def fold_tables(self):
         """Replaces each item table and its dense layer by a table of what comes out: the same scores from fewer numbers an item.

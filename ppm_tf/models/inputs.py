@@ -30,3 +30,8 @@ class Inputs:
         """Reads the schema, the catalog and the tables of these names from a run folder."""
         catalog = ItemCatalog.read(workspace.path("data") / "catalog")
         return cls(Schema.read(workspace.path("data") / "schema.json"), catalog, {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in tables})
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of the encoder behind each table, by the table's name."""
+        return {name: table.encoder_version for name, table in self.tables.items()}

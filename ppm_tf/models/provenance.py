@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
-
-from ppm_tf.data.tables import EmbeddingTable
+if TYPE_CHECKING:  # what a folder says is read without loading a framework
+    from ppm_tf.data.tables import EmbeddingTable
 
 FILE_NAME = "made_of.json"
+# remedies of `Provenance.require`
+PPM_ANEW = "train PPM anew with `python -m pipelines.pretrain`"
+MODEL_ANEW = "train the model anew with `python -m pipelines.train`, after `python -m pipelines.pretrain` where PPM is plugged in"
+START_ANEW = "train a model from its start, without model.start"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Provenance:
     @classmethod
     def of(cls, tables: Mapping[str, EmbeddingTable], ppm: str | None = None) -> Provenance:
         """That of a model trained now, on these tables and at the current precision."""
+        import keras
+
         return cls({name: table.encoder_version for name, table in tables.items()}, keras.mixed_precision.global_policy().name, ppm)
 
     def write(self, folder: str | Path) -> None:
@@ -52,11 +58,11 @@ class Provenance:
         except (FileNotFoundError, json.JSONDecodeError, TypeError) as error:
             raise ValueError(f"{path} must say what the model was made of. Received: {error}. Remedy: train the model anew; one of an earlier version does not say it.") from error
 
-    def require(self, tables: Mapping[str, EmbeddingTable], folder: str | Path, remedy: str) -> None:
+    def require(self, versions: Mapping[str, str], folder: str | Path, remedy: str) -> None:
         """Refuses vectors of an encoder that the model's weights do not know.
 
         Args:
-            tables: the tables that it is to read.
+            versions: the encoder's version of each table that it is to read.
             folder: the model, for the message.
             remedy: what to do instead of embedding with the earlier encoder.
 
@@ -64,9 +70,9 @@ class Provenance:
             ValueError: a table is of another encoder; the message names both versions.
         """
         others = [
-            f"the table {name} was of encoder {version} and is of {tables[name].encoder_version}"
+            f"the table {name} was of encoder {version} and is of {versions[name]}"
             for name, version in self.tables.items()
-            if name in tables and tables[name].encoder_version != version
+            if versions.get(name, version) != version
         ]
         if others:
             raise ValueError(
@@ -78,6 +84,8 @@ class Provenance:
 @contextmanager
 def precision_of(provenance: Provenance) -> Iterator[None]:
     """Builds layers at the precision of the training, whatever this process computes in."""
+    import keras
+
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(provenance.precision)
     try:

@@ -13,7 +13,7 @@ from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema, diff
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
-from ppm_tf.models.provenance import Provenance, precision_of
+from ppm_tf.models.provenance import MODEL_ANEW, START_ANEW, Provenance, precision_of
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.storage import save_weights
@@ -51,7 +51,7 @@ def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype
     """
     schema, provenance = Schema.read(folder / SCHEMA), Provenance.read(folder)
     require_same_values(folder, schema, inputs.schema)
-    provenance.require(inputs.tables, folder, "train the model anew with `python -m pipelines.train`, after `python -m pipelines.pretrain` where PPM is plugged in")
+    provenance.require(inputs.versions, folder, MODEL_ANEW)
     with precision_of(provenance):
         model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
     model.load_weights(folder / WEIGHTS)
@@ -113,8 +113,8 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         ValueError: the earlier model has other settings, or read vectors of other encoders.
     """
     # PPM that is replaced brings vectors of its own encoders.
-    kept = inputs.tables if keep_ppm else {name: inputs.tables[name] for name in config.model.tables}
-    Provenance.read(folder).require(kept, folder, "train a model from its start, without model.start")
+    kept = {name: version for name, version in inputs.versions.items() if keep_ppm or name in config.model.tables}
+    Provenance.read(folder).require(kept, folder, START_ANEW)
     schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
     require_same_values(folder, schema, inputs.schema)
     old = build_ranking_model(config, schema, _NoItems(schema), inputs.tables, earlier)

@@ -90,11 +90,18 @@ def test_a_value_that_training_never_met_is_the_mean_of_those_it_met(backbone):
     trained = np.array(tags)
     trained[[1, 2, 4]] += 1.0  # unknown, and two of three values
     tags.assign(trained)
-    ids = np.array(embedding.embeddings["item.item_id"].table)
+    ids = embedding.embeddings["item.item_id"].table
+    own = np.array(ids)
+    own[[2, 3, 4]] += 1.0  # one of two hashed rows (1, 2) and both ids with rows of their own (3, 4)
+    ids.assign(own)
     settled = embedding.settle_strangers(before)
     expected = trained.copy()
     expected[3] = trained[[2, 4]].mean(axis=0)
     np.testing.assert_allclose(np.array(tags), expected, atol=1e-7)
     np.testing.assert_array_equal(np.array(brand), before["item.brand"])  # nothing of it was learnt
-    np.testing.assert_array_equal(np.array(embedding.embeddings["item.item_id"].table), ids)
-    assert settled == {"item.tags": 1}
+    expected = own.copy()
+    expected[1] = own[2:].mean(axis=0)
+    np.testing.assert_allclose(np.array(ids), expected, atol=1e-7)
+    users = embedding.embeddings["user.user_id"].table
+    np.testing.assert_allclose(np.array(users)[1:3], np.tile(np.array(users)[3:].mean(axis=0), (2, 1)), atol=1e-7)  # a row of one's own is for an id that was met
+    assert {name: rows for name, rows in settled.items() if not name.endswith(".linear")} == {"item.tags": 1, "item.item_id": 1, "user.user_id": 2}

@@ -1,14 +1,13 @@
 """From a pre-trained PPM to ranking models, their scores and their reports, on a small shop, through the command line."""
 
 import json
-import shutil
 import re
 import shutil
 
 import numpy as np
 import pytest
 
-from pipelines import evaluate, pretrain, train
+from pipelines import evaluate, export, pretrain, train
 from pipelines.stage import main
 from ppm_tf.data.manifest import Manifest
 from ppm_tf.evaluation import load_scores, read_metrics
@@ -187,6 +186,25 @@ def test_vectors_of_another_encoder_are_refused_by_name(shop, tmp_path, capsys):
         with pytest.raises(SystemExit):
             main(stage, [*again, *more])
         assert f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {old} and is of trained anew" in capsys.readouterr().err
+
+
+def test_an_encoder_trained_anew_is_refused_before_its_table_replaces_the_one_that_fits(shop, tmp_path, capsys):
+    copy = tmp_path / "shop"
+    shutil.copytree(shop.folder, copy)
+    encoder, table = copy / "encoders" / "text", copy / "tables" / "title" / "manifest.json"
+    about, made = json.loads((encoder / "encoder.json").read_text()), (encoder / "made_by.yaml").read_text()
+    (encoder / "encoder.json").write_text(json.dumps({**about, "version": "trained anew"}))
+    (encoder / "made_by.yaml").write_text(made.replace(Workspace(copy).id("encoders/text"), "trained anew"))
+    before, again = table.read_bytes(), [f"run={copy}", *SETTINGS, *TRAIN]
+    said = f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {about['version']} and is of trained anew"
+    for stage, more in ((evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]), (train.STAGE, [*URM, "model.name=third"]), (train.STAGE, [*URM, "model.ppm=random", f"model.start={shop.path('models/urm-finetune')}"])):
+        with pytest.raises(SystemExit):
+            main(stage, [*again, *more])
+        assert said in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        export.main([*again, *URM])
+    assert said in capsys.readouterr().err
+    assert table.read_bytes() == before
 
 
 def test_going_on_takes_the_newer_ppm_or_keeps_the_earlier_and_says_which(shop, caplog):
