@@ -23,6 +23,7 @@ from typing import Any
 
 from pipelines.stage import Stage, folder_size, main, peak_memory
 from ppm_tf.config import Config
+from ppm_tf.data.sources import SOURCES
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _RAW_SETTINGS = {
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Prepares the data set and commits `data/`."""
-    from ppm_tf.data import preparation
+    from ppm_tf.data.preparation.prepare import prepare as preparation
 
     source = _source(config)
     raw = _write_raw(config, workspace, source)
@@ -71,7 +72,7 @@ def inputs(config: Config) -> dict[str, str]:
 
 
 def _source(config: Config) -> Any:
-    return importlib.import_module(f"ppm_tf.data.sources.{config.data.source}")
+    return importlib.import_module(SOURCES[config.data.source])
 
 
 STAGE = Stage(module="pipelines.prepare", makes="data", needs=(), sections=("data",), also_uses=("beam",), run=run, inputs=inputs)

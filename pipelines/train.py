@@ -49,7 +49,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.predict import Predictor
     from ppm_tf.models.ranking_files import save_ranking_model, start_from
     from ppm_tf.models.vocabularies import Vocabularies
-    from ppm_tf.optimizers import ranking_optimizer
+    from ppm_tf.training.optimizers import ranking_optimizer
 
     settings, begun, name = config.model.train, time.monotonic(), STAGE.artifact(config)
     seed = config.ranking_seed

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ppm_tf.private_apis import cached_variables
+
 # What a full disk, a limit on the size of files (ulimit -f) and a quota are called, by errno and by the words of libraries that give none.
 _REASONS = {errno.ENOSPC: "No space left on device", errno.EFBIG: "File too large", errno.EDQUOT: "Disk quota exceeded"}
 _LAYOUT = 1 << 16  # bytes of an HDF5 file beside its values, and what each variable adds
@@ -113,7 +115,7 @@ def save_weights(model: Any, path: str | Path) -> None:
 
 def weights_size(model: Any) -> int:
     """Bytes of a model's weights in an HDF5 file, at most; cached item tables are not among them."""
-    cached = {id(variable) for layer in model._flatten_layers() for variable in getattr(layer, "cached_variables", ())}
+    cached = {id(variable) for variable in cached_variables(model)}
     return _LAYOUT + sum(_LAYOUT_OF_ONE + size_of([variable]) for variable in model.variables if id(variable) not in cached)
 
 

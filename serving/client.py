@@ -1,4 +1,4 @@
-"""A client of the REST interface, for TF Serving and for `serving.server`. Standard library only: copy this file to use it elsewhere.
+"""A client of the REST interface, for TF Serving and for `serving.local`. Standard library only: copy this file to use it elsewhere.
 
     python -m serving.client --model synthetic rank --user 5 --history 3,2,1 --candidates 7,8,9     # or: status, metadata
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.model_versions import Policy, versions_in
+MAX_VERSION = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which versions are served: all, those named, or else the highest `latest`."""
+
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+    all: bool = False
+
+    def choose(self, versions: set[int]) -> set[int]:
+        """Those of the versions in the folder that are to be served."""
+        if self.all or self.specific:
+            return versions if self.all else versions & set(self.specific)
+        return set(sorted(versions)[-self.latest :])
 
 
 @dataclass(frozen=True)
@@ -88,3 +103,11 @@ def _policy(entry) -> Policy:
     if chosen == "specific":
         return Policy(specific=tuple(policy.specific.versions))
     return Policy(all=chosen == "all", latest=policy.latest.num_versions or 1)
+
+
+def versions_in(folder: Path) -> set[int]:
+    """The numbers of the version folders, `12` and not `012`, `tmp12` or `12.part`."""
+    if not folder.is_dir():
+        return set()
+    names = (path.name for path in folder.iterdir() if path.is_dir() and path.name.isascii() and path.name.isdigit())
+    return {int(name) for name in names if len(name) <= 19 and str(int(name)) == name and int(name) <= MAX_VERSION}

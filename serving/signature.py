@@ -11,6 +11,7 @@ from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.ids import fingerprints, stored_ids
 from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
 from ppm_tf.models.ranking import RankingModel
+from ppm_tf.private_apis import cached_variables, replace_value
 from serving.lookup import RowLookup, fingerprint
 from serving.times import check_times, in_seconds
 from serving.words import canonical_words
@@ -147,7 +148,6 @@ def free_catalog_variables(model: RankingModel) -> None:
     Keras fixes a variable's shape, and a graph that was traced over it refuses a longer table; so the TensorFlow variable
     behind each is replaced.
     """
-    for layer in model._flatten_layers():
-        for variable in getattr(layer, "cached_variables", ()):
-            value = variable.value
-            variable._value = tf.Variable(value, trainable=False, shape=[None, *value.shape[1:]], dtype=value.dtype, name=variable.name)
+    for variable in cached_variables(model):
+        value = variable.value
+        replace_value(variable, tf.Variable(value, trainable=False, shape=[None, *value.shape[1:]], dtype=value.dtype, name=variable.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from ppm_tf.data.column_times import TICKS, UNITS
+from ppm_tf.data.raw.column_times import TICKS, UNITS
 from ppm_tf.data.schema import Schema
 
 # How far a request may lie outside the training's time: far enough for years of service, too near for seconds taken as milliseconds.

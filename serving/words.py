@@ -1,4 +1,4 @@
-"""The one spelling of a value, inside a graph: as `ppm_tf.data.column_forms.canonical` writes it for the trainer."""
+"""The one spelling of a value, inside a graph: as `ppm_tf.data.raw.column_forms.canonical` writes it for the trainer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from ppm_tf.data.column_forms import FALSE, NEGATIVE_ZERO, TRUE, ZERO_FRACTION
+from ppm_tf.data.raw.column_forms import FALSE, NEGATIVE_ZERO, TRUE, ZERO_FRACTION
 
 _LITERAL = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
 _CLOSING_ZEROS = r"^(-?(?:0|[1-9][0-9]*)\.[0-9]*[1-9])0+$"

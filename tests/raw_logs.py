@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ppm_tf.config import BeamSettings, ColumnarData
-from ppm_tf.data.preparation import prepare
+from ppm_tf.data.preparation.prepare import prepare
 
 ITEMS = {
     "item_id": [10, 20, 30, 40, 50],

@@ -177,7 +177,7 @@ def built(config: Config, inputs, counts, history: int | None = None, num_candid
 def _trainer(model, config: Config, dataset, strategy):
     from ppm_tf import training as harness
     from ppm_tf.losses import multi_task_cross_entropy
-    from ppm_tf.optimizers import ranking_optimizer
+    from ppm_tf.training.optimizers import ranking_optimizer
 
     settings = config.model.train
     optimizer = ranking_optimizer(settings.learning_rate, settings.final_learning_rate, 10_000, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate)

@@ -42,8 +42,8 @@ def serving(config: Config, workspace: Workspace) -> None:
     import keras
     import numpy as np
 
-    from serving.models import Models
-    from serving.server import LocalServer
+    from serving.local.models import Models
+    from serving.local.server import LocalServer
 
     threads = _set_threads()
     backbone = config.model.backbone.name
@@ -83,7 +83,7 @@ def lookup(config: Config, workspace: Workspace) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from serving.loaded_version import LoadedVersion
+    from serving.local.loaded_version import LoadedVersion
     from serving.lookup import RowLookup
 
     class Table(tf.Module):
@@ -239,7 +239,7 @@ def _set_threads() -> dict[str, int]:
     """Gives an operation as many threads as under the server; returns what holds, for a process whose TensorFlow runs keeps its own."""
     import tensorflow as tf
 
-    from serving.loaded_version import INTRA_OP_THREADS
+    from serving.local.loaded_version import INTRA_OP_THREADS
 
     wanted = int(os.environ.get("TF_NUM_INTRAOP_THREADS", INTRA_OP_THREADS))
     try:

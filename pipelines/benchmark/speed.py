@@ -45,7 +45,7 @@ def training(config: Config, workspace: Workspace) -> None:
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm import click_loss
-    from ppm_tf.optimizers import dense_optimizer
+    from ppm_tf.training.optimizers import dense_optimizer
 
     strategy = harness.prepare_backend(config.train, config.seed)
     inputs = Inputs.read(workspace, config.ppm.tables)
@@ -89,7 +89,7 @@ def tables(config: Config, workspace: Workspace) -> None:
 
     from ppm_tf import training as harness
     from ppm_tf.losses import binary_cross_entropy
-    from ppm_tf.optimizers import dense_optimizer, ranking_optimizer
+    from ppm_tf.training.optimizers import dense_optimizer, ranking_optimizer
 
     strategy = harness.prepare_backend(config.train, config.seed)
     rng = np.random.default_rng(config.seed)

@@ -84,8 +84,8 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     from ppm_tf.data.holdout import TEST, TRAIN, VALID
     from ppm_tf.data.schema import FIRST_ROW
     from ppm_tf.evaluation import write_metrics
+    from ppm_tf.evaluation.retrieval import Retrieval
     from ppm_tf.objectives.query_matching import QueryMatching, pair_batches
-    from ppm_tf.retrieval import Retrieval
 
     parts = {part: pairs.of(part) for part in (TRAIN, VALID, TEST)}
     name = "/".join(Path(config.text.preset).parts[-2:]) if config.text.preset else "small BERT"

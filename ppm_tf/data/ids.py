@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ppm_tf.data.column_forms import are_whole, canonical, inexact
-from ppm_tf.data.column_values import Place
+from ppm_tf.data.raw.column_forms import are_whole, canonical, inexact
+from ppm_tf.data.raw.columns import Place
 
 FINGERPRINT_BUCKETS = 2**63 - 1  # the largest bucket count TensorFlow's op takes
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.column_forms import canonical
+from ppm_tf.data.raw.column_forms import canonical
 from ppm_tf.data.schema import UNKNOWN_ROW
 
 _CHANGES: dict[str, Callable[[pa.Array], pa.Array]] = {

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ppm_tf.config import ColumnarData
-from ppm_tf.data import raw_files
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.column_values import Place, numbers, stored, texts
 from ppm_tf.data.ids import refuse_inexact, typed_ids
 from ppm_tf.data.near_matches import near_matches
+from ppm_tf.data.raw import files as raw_files
+from ppm_tf.data.raw.columns import Place, numbers, stored, texts
 from ppm_tf.data.schema import FIRST_ROW
 
 logger = logging.getLogger(__name__)

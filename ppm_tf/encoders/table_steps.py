@@ -22,7 +22,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from ppm_tf.data.ids import stored_ids
 from ppm_tf.data.manifest import Manifest, Shard
-from ppm_tf.data.preparation_jobs import partition_of
+from ppm_tf.data.preparation.jobs import partition_of
 from ppm_tf.data.tables import HASH_BYTES, TableRecords, read_records, write_shard
 from ppm_tf.encoders.safe_encoder import SafeEncoder
 from ppm_tf.encoders.saved import load_encoder

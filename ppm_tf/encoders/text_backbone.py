@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from ppm_tf.encoders.text_formats import DECODERS, ENCODERS, refuse_unconverted
+from ppm_tf.private_apis import all_layers, full_kernel
 
 
 def load_backbone(preset: str):
@@ -66,14 +67,14 @@ def backbone_width(backbone) -> int:
 
 def has_lora(backbone) -> bool:
     """Whether low-rank updates are on in a layer of the backbone."""
-    return any(getattr(layer, "lora_enabled", False) for layer in backbone._flatten_layers())
+    return any(getattr(layer, "lora_enabled", False) for layer in all_layers(backbone))
 
 
 def merged_lora(backbone):
     """The backbone with low-rank updates added to the weights that they update; itself if it has none."""
     if not has_lora(backbone):
         return backbone
-    effective = {id(layer._kernel): layer.kernel for layer in backbone._flatten_layers() if getattr(layer, "lora_enabled", False)}
+    effective = {id(full_kernel(layer)): layer.kernel for layer in all_layers(backbone) if getattr(layer, "lora_enabled", False)}
     copy = type(backbone).from_config(backbone.get_config())
     copy.set_weights([ops.convert_to_numpy(effective.get(id(weight), weight)) for weight in backbone.weights if not weight.name.startswith("lora_")])
     return copy

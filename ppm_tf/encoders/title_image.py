@@ -111,4 +111,4 @@ def join_saved(text: Path, image: Path, folder: Path) -> None:
 
 def joined_version(text: str, image: str) -> str:
     """The version of the two encoders of these versions together."""
-    return contentjoined_version(TitleImage.kind, {"text": text, "image": image}, {})
+    return content_version(TitleImage.kind, {"text": text, "image": image}, {})

@@ -13,7 +13,7 @@ class IdEmbedding(keras.layers.Layer):
 
     The output of row `r` is `table[r]`, and zeros for the padding row 0, which gets no gradient. The gradient of the table
     is a `tf.IndexedSlices`, and nothing here reads the table as a whole: a variable that is read as a whole is copied by
-    the next scattered update, all rows of it. `ppm_tf.optimizers.ranking_optimizer` updates the rows of a batch in place.
+    the next scattered update, all rows of it. `ppm_tf.training.optimizers.ranking_optimizer` updates the rows of a batch in place.
 
     Args:
         num_rows: int. Rows of the table, the padding row included.

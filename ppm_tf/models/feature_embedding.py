@@ -15,6 +15,7 @@ from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.layers.id_lookup import FIRST_UNKNOWN_ROW, IdLookup
 from ppm_tf.layers.item_attributes import ItemAttributes
 from ppm_tf.models.ppm import recency
+from ppm_tf.private_apis import layers_may_change
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"
@@ -174,14 +175,13 @@ class FeatureEmbedding(keras.layers.Layer):
 
         For serving. The dense layers are gone afterwards, so the model must not be trained on, nor saved as weights.
         """
-        self._tracker.unlock()
-        for name, table in self.frozen.items():
-            rows = ops.arange(table.num_rows)
-            folded = FrozenEmbedding(table.num_rows, self.dim, standardize=False, table_dtype="float32", name=f"{name}_folded")
-            folded.load_table(ops.convert_to_numpy(self.projections[name](table(rows))), [True] * table.num_rows)
-            self.frozen[name] = folded
-            self.projections[name] = keras.layers.Identity()
-        self._tracker.lock()
+        with layers_may_change(self):
+            for name, table in self.frozen.items():
+                rows = ops.arange(table.num_rows)
+                folded = FrozenEmbedding(table.num_rows, self.dim, standardize=False, table_dtype="float32", name=f"{name}_folded")
+                folded.load_table(ops.convert_to_numpy(self.projections[name](table(rows))), [True] * table.num_rows)
+                self.frozen[name] = folded
+                self.projections[name] = keras.layers.Identity()
 
     def _values(self, batch, side):
         """Vocabulary rows of each field of a side, `[R, values]`."""

@@ -10,6 +10,7 @@ from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
+from ppm_tf.private_apis import all_layers, cached_variables
 
 
 def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies, keep_ppm: bool = True) -> int:
@@ -51,9 +52,9 @@ def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_sch
 
 def _other_variables(model: RankingModel, with_ppm: bool) -> list[keras.Variable]:
     """What is neither an id table nor the data's own (catalog, item tables, user ids), nor perhaps the plug-in's."""
-    data = [variable for layer in model._flatten_layers() for variable in getattr(layer, "cached_variables", [])]
+    data = cached_variables(model)
     data += model.embedding.users.variables if model.embedding.users is not None else []
-    tables = [layer.table for layer in model._flatten_layers() if isinstance(layer, IdEmbedding)]
+    tables = [layer.table for layer in all_layers(model) if isinstance(layer, IdEmbedding)]
     plug_in = model.ppm.variables if model.ppm is not None and not with_ppm else []
     left_out = {id(variable) for variable in (*data, *tables, *plug_in)}
     return [variable for variable in model.variables if id(variable) not in left_out]

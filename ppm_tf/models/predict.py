@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-
 AS_SERVED = "-as-served"  # behind a model's name: the same weights on candidates without a display position
 
 

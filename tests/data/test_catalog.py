@@ -4,9 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.catalog_builder import build_catalog
 from ppm_tf.data.ids import IdIndex, fixed_width
-from ppm_tf.data.spool import Spool
+from ppm_tf.data.preparation.catalog_builder import build_catalog
+from ppm_tf.data.preparation.spool import Spool
 from tests.raw_logs import ITEMS, mapping, write_file, write_raw
 
 

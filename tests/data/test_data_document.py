@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ppm_tf.config import DataSettings
-from ppm_tf.data import raw_files
-from ppm_tf.data.column_times import TICKS, moments, ordering
-from ppm_tf.data.column_values import Place, categories, labels, numbers, texts
 from ppm_tf.data.ids import refuse_inexact, typed_ids
+from ppm_tf.data.raw import files as raw_files
+from ppm_tf.data.raw.column_times import TICKS, moments, ordering
+from ppm_tf.data.raw.columns import Place, categories, labels, numbers, texts
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
 MISSING = DataSettings().missing

@@ -106,7 +106,7 @@ def test_damage_that_a_check_of_sizes_passes_over_is_named_wherever_samples_are_
     path.write_bytes(content)
     files = find_shards(folder, ["test"], verify="size")
     message = rf"A shard must be as it was written\. Received: {path}: .+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"
-    for read in (
+    for reads in (
         lambda: count_samples(files, SCHEMA, 40),
         lambda: time_of_newest(files, SCHEMA, 0.5),
         lambda: sample_batches(Workspace(tmp_path), Inputs(SCHEMA, None, {}), 64, 8),

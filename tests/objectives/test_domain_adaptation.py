@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ppm_tf.adaptation import held_out_figures, unigram_perplexity
+from ppm_tf.evaluation.language_model import held_out_figures, unigram_perplexity
 from ppm_tf.metrics.representation import uniformity
 from ppm_tf.objectives.domain_adaptation import DomainAdaptation, text_batches
 from tests import tiny_encoders

@@ -80,7 +80,7 @@ def csv(path, columns):
 
 
 def test_one_literal_with_a_fraction_does_not_merge_ids_of_19_digits(tmp_path, monkeypatch):
-    monkeypatch.setattr("ppm_tf.data.json_lines._TEXT_BLOCK", 400)  # a block every few lines, each with types of its own
+    monkeypatch.setattr("ppm_tf.data.raw.json_lines._TEXT_BLOCK", 400)  # a block every few lines, each with types of its own
     write_file(tmp_path / "items.parquet", ITEMS)
     log = rows()
     ids = [1234567890123456000 + user for user in log["user_id"]]

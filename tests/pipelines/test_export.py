@@ -43,9 +43,9 @@ def test_the_local_server_scores_the_test_split_as_the_evaluation_did(shop):
     from ppm_tf.data.schema import Schema
     from ppm_tf.models.inputs import Inputs
     from serving.client import Client
-    from serving.models import Models
+    from serving.local.models import Models
+    from serving.local.server import LocalServer
     from serving.requests import raw_requests, sample_batches
-    from serving.server import LocalServer
 
     main(evaluate.STAGE, arguments(shop))
     kept = load_scores(shop.path("reports/served") / "scores.npz")

@@ -84,7 +84,7 @@ def test_a_value_that_nobody_knows_is_a_word_and_not_padding(grown):
 
 def test_values_that_the_training_did_not_know_score_as_unknown_ones(grown):
     """In the exported version, through the loader that the server takes: by value, padding and unknown being different."""
-    from serving.loaded_version import LoadedVersion
+    from serving.local.loaded_version import LoadedVersion
 
     workspace, _ = grown
     loaded = LoadedVersion(workspace.folder / "exports" / "shop" / "2")

@@ -89,7 +89,8 @@ def test_a_folder_that_reads_as_a_pattern_is_refused(tmp_path, monkeypatch, name
 
 
 def test_a_server_and_a_publisher_refuse_such_a_folder_too(tmp_path, capsys):
-    from serving import publish, server
+    from serving import publish
+    from serving.local import server
 
     for command in (lambda base: publish.main(["--base", base, "--model", "ranker", "--list"]), lambda base: server.main(["--base", base])):
         with pytest.raises(SystemExit):
@@ -98,7 +99,8 @@ def test_a_server_and_a_publisher_refuse_such_a_folder_too(tmp_path, capsys):
 
 
 def test_what_the_sources_offer_is_what_they_say(tmp_path):
-    from ppm_tf.data.sources import amazon, synthetic
+    from ppm_tf.data.sources import amazon
+    from ppm_tf.data.sources.shop import synthetic
 
     for arguments, source in ((["data.source=synthetic"], synthetic), (["data.source=amazon", "data.path=x", "data.reviews=a", "data.metadata=b"], amazon)):
         data = load(arguments).data

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.catalog_builder import build_catalog
+from ppm_tf.data.preparation.catalog_builder import build_catalog
 from ppm_tf.reports.sheet import Shown, read_shown, write_sheet
 from tests.raw_logs import ITEMS, mapping, write_file
 

@@ -8,13 +8,13 @@ from tests.serving.asking import Asker
 
 
 def pytest_addoption(parser):
-    parser.addoption("--server", metavar="URL", help="test the server at this address, over the models of `python -m tests.serving.contract_models`")
+    parser.addoption("--server", metavar="URL", help="test the server at this address, over the models of `python -m tests.serving.local.contract_models`")
 
 
 @pytest.fixture(scope="session")
 def contract_folder(tmp_path_factory):
     """The contract models and their model.config, for the local server."""
-    from tests.serving.contract_models import write_contract_models
+    from tests.serving.local.contract_models import write_contract_models
 
     folder = tmp_path_factory.mktemp("contract_models")
     write_contract_models(folder)
@@ -29,8 +29,8 @@ def server_url(request):
     if url:
         yield url.rstrip("/")
         return
-    from serving.models import Models
-    from serving.server import LocalServer
+    from serving.local.models import Models
+    from serving.local.server import LocalServer
 
     folder = request.getfixturevalue("contract_folder")
     with LocalServer(Models(config_file=folder / "model.config"), port=0, poll_seconds=None) as server:

@@ -123,7 +123,8 @@ def test_a_label_and_a_version_are_one_too_many(capsys):
 
 def test_every_help_says_that_histories_are_newest_first(capsys):
     from pipelines import export
-    from serving import grpc_client, server
+    from serving import grpc_client
+    from serving.local import server
 
     for command in (main, grpc_client.main, server.main, export.main):
         try:

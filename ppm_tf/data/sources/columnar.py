@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from ppm_tf.config import ColumnarData, LogFiles, UserFiles
-from ppm_tf.data import raw_files
-from ppm_tf.data.column_forms import ColumnForm
-from ppm_tf.data.column_survey import survey_column
-from ppm_tf.data.column_values import Place, check_type
+from ppm_tf.data.raw import files as raw_files
+from ppm_tf.data.raw.column_forms import ColumnForm
+from ppm_tf.data.raw.column_survey import survey_column
+from ppm_tf.data.raw.columns import Place, check_type
 
 logger = logging.getLogger(__name__)
 

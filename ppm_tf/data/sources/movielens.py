@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ppm_tf.config import ColumnarData, DataSettings, MovieLensData
-from ppm_tf.data import raw_files
+from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.sources import columnar
 
 logger = logging.getLogger(__name__)

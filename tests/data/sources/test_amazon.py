@@ -8,7 +8,7 @@ import pytest
 
 from ppm_tf.config import AmazonData, BeamSettings, SplitSettings
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.preparation import prepare
+from ppm_tf.data.preparation.prepare import prepare
 from ppm_tf.data.sources import amazon
 from ppm_tf.data.sources.amazon_log import Interactions, keep_core, sample_log
 from tests.raw_logs import read_samples

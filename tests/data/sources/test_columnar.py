@@ -3,9 +3,10 @@ import gzip
 import pyarrow as pa
 import pytest
 
-from ppm_tf.data import json_lines, raw_files
-from ppm_tf.data.column_times import TICKS, moments, ordering
-from ppm_tf.data.column_values import Place, categories, labels
+from ppm_tf.data.raw import files as raw_files
+from ppm_tf.data.raw import json_lines
+from ppm_tf.data.raw.column_times import TICKS, moments, ordering
+from ppm_tf.data.raw.columns import Place, categories, labels
 from ppm_tf.data.sources import columnar
 from tests.raw_logs import LOG, SINGLE, mapping, write_file, write_raw
 

@@ -4,7 +4,7 @@ import pytest
 
 from ppm_tf.config import BeamSettings, MovieLensData
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.preparation import prepare
+from ppm_tf.data.preparation.prepare import prepare
 from ppm_tf.data.schema import Schema
 from ppm_tf.data.sources import columnar, movielens
 from tests.raw_logs import read_samples, sample, write_file

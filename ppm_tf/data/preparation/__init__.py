@@ -1,0 +1,1 @@
+"""From raw columns to a catalog, requests with their histories, and shards of samples."""

@@ -1,0 +1,236 @@
+"""From raw files to the artifact `data/`: schema, catalog, users, queries, samples, statistics."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ppm_tf.config import BeamSettings, ColumnarData
+from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.manifest import Manifest, Shard
+from ppm_tf.data.preparation.catalog_builder import build_catalog
+from ppm_tf.data.preparation.jobs import SampleJob, survey_log, write_no_counts, write_samples
+from ppm_tf.data.preparation.log_batches import LogForms
+from ppm_tf.data.preparation.log_judgement import check_survey, judge_rows, log_forms, place_of, say_strangers, say_what_is_empty
+from ppm_tf.data.preparation.survey import Survey
+from ppm_tf.data.preparation.user_features import write_users
+from ppm_tf.data.preparation.vocabulary import vocabulary
+from ppm_tf.data.queries import write_queries
+from ppm_tf.data.raw import files as raw_files
+from ppm_tf.data.raw.column_forms import plain_numbers
+from ppm_tf.data.raw.column_times import CALENDAR
+from ppm_tf.data.raw.columns import Place
+from ppm_tf.data.raw.image_files import refuse_missing
+from ppm_tf.data.raw.rejected import Rejected
+from ppm_tf.data.schema import Field, Schema
+from ppm_tf.data.sources import columnar
+from ppm_tf.data.splits import SPLITS, time_cuts
+
+logger = logging.getLogger(__name__)
+
+SPANS_CUT = "a request on both sides of a cut in time"
+MIXED = "a request whose rows differ in a field of the request"
+
+
+def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str, Any]:
+    """Writes a prepared data set.
+
+    The log is read twice: a survey that checks every row and finds the cuts in time, then the samples. Equal files and
+    settings give equal bytes, whatever the batch size or the number of workers. Without a log (`columns.log` is None) there
+    are no tasks, no users and no samples: the catalog and the queries are all.
+
+    Args:
+        columns: where the columns are, and how the log becomes requests.
+        beam: where the jobs run.
+        folder: empty or new folder; on a remote runner one that all workers share. The caller moves it into place.
+
+    Returns:
+        The content of `statistics.json`.
+
+    Raises:
+        FileNotFoundError: a setting names files that are not there.
+        ValueError: files, columns, cells or settings are not as they must be; the message says where and what to do.
+    """
+    started = time.monotonic()
+    columnar.check(columns)
+    item_id_type = columnar.item_id_type(columns)
+    folder = folder.absolute()  # workers may run in another folder
+    folder.mkdir(parents=True, exist_ok=True)
+    report = build_catalog(columns, folder / "catalog", item_id_type)
+    refuse_missing(report.missing_images, report.with_image, columns.max_missing_images)
+    logger.info("catalog: %d items, %d with text, %d with image", report.num_items, report.with_text, report.with_image)
+    say_what_is_empty(report)
+    if report.repeated_rows:
+        logger.info("catalog: %d further rows of item ids that came before; the first row of each counts", report.repeated_rows)
+    queries = None
+    if columns.queries:
+        queries = write_queries(columns, ItemCatalog.read(folder / "catalog"), folder / "queries.parquet")
+        logger.info("queries: %d of %d kept", queries["kept"], queries["read"])
+    rejected, log = Rejected(), {"users": 0, "rows_read": 0, "rows_rejected": {}, "splits": {}, "cut_times": None}
+    if columns.log is None:
+        _schema(columns, item_id_type, "int", report.fields).write(folder / "schema.json")
+        write_no_counts(ItemCatalog.read(folder / "catalog"))
+    else:
+        log, rejected = _prepare_log(columns, beam, folder, item_id_type, report.fields)
+    rejected.update(report.missing_images)
+    rejected.write(folder / "rejected.jsonl")
+    statistics = {
+        "items": report.num_items,
+        "items_with_text": report.with_text,
+        "items_with_image": report.with_image,
+        "image_files_not_found": report.missing_images.total,
+        "repeated_item_rows": report.repeated_rows,
+        **log,
+        "queries": queries,
+    }
+    (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+    counts = ", ".join(f"{found['requests']} {split}" for split, found in statistics["splits"].items() if found["requests"])
+    made = f"{statistics['rows_read']} rows: {counts} requests" if columns.log else f"{report.num_items} items, without a log,"
+    logger.info("prepared %s in %.1f s", made, time.monotonic() - started)
+    return statistics
+
+
+def _prepare_log(
+    columns: ColumnarData, beam: BeamSettings, folder: Path, item_id_type: str, item_fields: tuple[Field, ...]
+) -> tuple[dict[str, Any], Rejected]:
+    """Writes schema, users and samples; gives the log's part of the statistics, and the rows set aside."""
+    work = folder / ".work"
+    work.mkdir(exist_ok=True)
+    pieces = raw_files.splits(raw_files.find(columns.path, columns.log.files, "data.log.files"), columns.csv)
+    survey = survey_log(columns, pieces, folder / "catalog", beam, work)
+    check_survey(survey, columns, ItemCatalog.read(folder / "catalog"))
+    forms = log_forms(survey, columns)
+    user_fields = write_users(columns, folder, forms.user) if columns.users else ()
+    schema = _schema(columns, item_id_type, forms.user, (*item_fields, *user_fields, *_context_fields(columns, survey, forms)))
+    cuts = time_cuts(survey.histogram, columns.split) if columns.split.by == "time" else None
+    job = SampleJob(columns, schema, str(folder), forms, cuts, beam.batch_rows)
+    partitions = write_samples(job, pieces, beam, work)
+    _set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
+    judge_rows(partitions, pieces, columns)
+    say_strangers(partitions, columns)
+    if columns.mixed_requests == "drop":
+        _set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
+    statistics = _statistics(survey, partitions, schema, cuts)
+    if schema.has_time:
+        found = [one for one in statistics["splits"].values() if one["requests"]]
+        schema = replace(schema, time_range=(min(one["first_time"] for one in found), max(one["last_time"] for one in found)) if found else None)
+    schema.write(folder / "schema.json")
+    _check_splits(statistics, columns, schema, cuts)
+    _write_manifests(folder / "samples", partitions, columns.compression)
+    shutil.rmtree(work)
+    return statistics, survey.rejected
+
+
+def _context_fields(columns: ColumnarData, survey: Survey, forms: LogForms) -> tuple[Field, ...]:
+    fields = []
+    for name, column in columns.log.context.items():
+        counts, numeric = survey.context.get(name, Counter()), name in forms.numeric
+        if numeric:
+            plain = plain_numbers(pa.array(list(counts), pa.string())).to_pylist()
+            merged: Counter[str] = Counter()
+            for word, count in zip(plain, counts.values(), strict=True):
+                merged[word] += count
+            counts = merged
+        fields.append(Field(name, "context", vocabulary(counts, column.min_count), survey.context_values.get(name, 1), numeric))
+    return tuple(fields)
+
+
+def _schema(columns: ColumnarData, item_id_type: str, user_id_type: str, fields: tuple[Field, ...]) -> Schema:
+    log = columns.log
+    tasks = tuple(log.labels) if log else ()
+    return Schema(
+        fields=fields,
+        numbers=columns.items.numbers,
+        tasks=tasks,
+        history_task=(columns.history_task or tasks[0]) if log else "",
+        history_length=columns.history_length,
+        num_candidates=1 if columns.requests == "single" else columns.candidates,
+        item_id_type=item_id_type,
+        user_id_type=user_id_type,
+        has_time=log is not None and log.time is not None,
+        has_slot=log is not None and log.slot is not None,
+        has_truth=log is not None and bool(log.truth),
+        time_unit="s" if log is None or log.time_unit == "auto" or log.time_unit in CALENDAR else log.time_unit,
+        missing=columns.missing,
+    )
+
+
+def _set_aside(partitions: list[dict], what: str, reason: str, pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:
+    """Counts the requests that were left out for a reason that their rows show together."""
+    affected = [found[what] for found in partitions if found[what]["rows"]]
+    if not affected:
+        return
+    path, row = place_of(min(found["origin"] for found in affected), pieces)
+    aside = Rejected()
+    aside.add_case(reason, Place(path, columns.log.request or "", "data.log.request"), row, None)
+    aside.counts[reason] = sum(found["rows"] for found in affected)
+    survey.rejected.update(aside)
+    survey.rejected.refuse_above(columns.max_rejected, survey.rows)
+
+
+def _statistics(survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None) -> dict[str, Any]:
+    splits = {}
+    for split in SPLITS:
+        parts = [found["splits"][split] for found in partitions if split in found["splits"]]
+        labels = {task: [sum(part["labels"][task][place] for part in parts) for place in range(3)] for task in schema.tasks}
+        splits[split] = {
+            "requests": sum(part["shard"]["records"] for part in parts),
+            "candidates": sum(part["shard"]["candidates"] for part in parts),
+            "positives": {task: counts[2] for task, counts in labels.items()},
+            "negatives": {task: counts[1] for task, counts in labels.items()},
+            "missing": {task: counts[0] for task, counts in labels.items()},
+        }
+        if schema.has_time and parts:
+            splits[split] |= {"first_time": min(part["first_time"] for part in parts), "last_time": max(part["last_time"] for part in parts)}
+    return {
+        "users": sum(found["users"] for found in partitions),
+        "users_without_row": sum(found["users"] - found["described"] for found in partitions),
+        "rows_read": survey.rows,
+        "rows_repeated": sum(found["repeats"]["rows"] for found in partitions),
+        "requests_mixed": sum(found["mixed"]["requests"] for found in partitions),
+        "ties": {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviours")},
+        "rows_rejected": dict(sorted(survey.rejected.counts.items())),
+        "splits": splits,
+        "cut_times": dict(zip(SPLITS[1:], cuts, strict=True)) if cuts else None,
+    }
+
+
+def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Schema, cuts: tuple[int, int, int] | None) -> None:
+    """Refuses splits that cannot be trained on or scored, and verifies that none reaches past its cut."""
+    settings, found = columns.split, statistics["splits"]
+    for split, share in zip(SPLITS, (settings.pretrain, 1.0, settings.valid, settings.test), strict=True):
+        if share and not found[split]["requests"]:
+            sizes = ", ".join(f"{name} {counts['requests']}" for name, counts in found.items())
+            raise ValueError(
+                f"The {split} split must hold at least one request. Received: {sizes} requests. Remedy: change data.split.{'valid' if split == 'train' else split}, or bring more data."
+            )
+    for split, tasks in (("train", schema.tasks), ("pretrain", schema.tasks[:1] if settings.pretrain else ())):
+        for task in tasks:
+            positives, negatives = found[split]["positives"][task], found[split]["negatives"][task]
+            if not positives or not negatives:
+                label = columns.log.labels[task]
+                alone = "" if negatives else " A log of clicks alone needs negatives: add rows of what was shown and not clicked, or of items drawn at random, with label 0."
+                raise ValueError(
+                    f"The {split} split must hold both positives and negatives of the task {task}. Received: {positives} positives and {negatives} negatives "
+                    f"in column {label.column} of {columns.log.files}. Remedy: check data.log.labels.{task} ({f'equals: {list(label.equals)}' if label.equals is not None else f'at_least: {label.at_least}'}) and data.split.{alone}"
+                )
+    for split, cut in zip(SPLITS[:3], cuts or (), strict=False):
+        if found[split]["requests"] and found[split]["last_time"] >= cut:
+            raise RuntimeError(
+                f"The {split} split must end before its cut at {cut}. Received: a row at {found[split]['last_time']}. This is a fault of the program."
+            )
+
+
+def _write_manifests(folder: Path, partitions: list[dict], compression: str) -> None:
+    for split in SPLITS:
+        shards = tuple(Shard(**found["splits"][split]["shard"]) for found in partitions if split in found["splits"])
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        Manifest(shards, compression, {"split": split}).write(folder / split)

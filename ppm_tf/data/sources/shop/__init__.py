@@ -1,0 +1,1 @@
+"""The embedded shop: a simulated world of items, users, texts, images and clicks."""

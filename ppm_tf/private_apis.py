@@ -1,0 +1,44 @@
+"""What the product needs of Keras and Orbit that they do not offer openly, in one place: look here first when one of them is updated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def all_layers(model: Any) -> Iterable[Any]:
+    """The model and every layer inside it, however deep. Keras' `layers` are a model's outermost alone."""
+    return model._flatten_layers()
+
+
+def cached_variables(model: Any) -> list[Any]:
+    """The variables that hold data and nothing learnt, such as item tables: those that layers name in `cached_variables`."""
+    return [variable for layer in all_layers(model) for variable in getattr(layer, "cached_variables", ())]
+
+
+def replace_value(variable: Any, value: Any) -> None:
+    """Puts another TensorFlow variable behind one of Keras, whose own has a fixed shape."""
+    variable._value = value
+
+
+def full_kernel(layer: Any) -> Any:
+    """The kernel of a layer without its low-rank update; Keras' `kernel` has the update added."""
+    return layer._kernel
+
+
+@contextmanager
+def layers_may_change(layer: Any) -> Iterator[None]:
+    """Lets a built layer get other children; Keras locks what it tracks."""
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
+
+
+def iterator_of(trainer: Any) -> Any:
+    """The iterator over an Orbit trainer's data, made once. Orbit makes its own at the first loop, too late for a checkpoint to restore it."""
+    if trainer._train_iter is None:
+        trainer._train_iter = iter(trainer.train_dataset)
+    return trainer._train_iter

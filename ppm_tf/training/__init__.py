@@ -1,0 +1,23 @@
+"""Training: the loop, one step over replicas, the optimisers, the log."""
+
+from ppm_tf.training.log import LOG, keep_logs, read_log
+from ppm_tf.training.loop import NonFiniteLoss, TrainingResult, UndefinedCriterion, fit
+from ppm_tf.training.start import prepare_backend, starting_rate, state_variables, total_steps
+from ppm_tf.training.trainer import Trainer, id_tables, known_labels
+
+__all__ = [
+    "LOG",
+    "NonFiniteLoss",
+    "Trainer",
+    "TrainingResult",
+    "UndefinedCriterion",
+    "fit",
+    "id_tables",
+    "keep_logs",
+    "known_labels",
+    "prepare_backend",
+    "read_log",
+    "starting_rate",
+    "state_variables",
+    "total_steps",
+]

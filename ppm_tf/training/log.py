@@ -1,0 +1,70 @@
+"""The training log, one JSON object a line, and the progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+LOG = "train.jsonl"
+
+
+class TrainingLog:
+    """Metrics as one JSON object a line. On a restart, lines after the restored step are dropped."""
+
+    def __init__(self, path: Path, step: int):
+        lines = [json.dumps(line) for line in read_log(path) if line["step"] <= step]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        self.file = path.open("a", encoding="utf-8")
+
+    def write(self, **values: Any) -> None:
+        self.file.write(json.dumps({key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a training log, in order; a last line that a kill cut off is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def keep_logs(work: Path, folder: Path) -> None:
+    """Copies the training log and the TensorBoard events of a run's working folder into its artifact."""
+    shutil.copy(work / LOG, folder / LOG)
+    if (work / "tensorboard").is_dir():
+        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+
+
+class ProgressBar:
+    """Steps, examples a second, time left and the last loss, on standard error."""
+
+    def __init__(self, total: int, start: int, title: str, unit: str = "candidates"):
+        self.bar = tqdm(total=total, initial=start, desc=title, unit="step", dynamic_ncols=True, mininterval=1.0, smoothing=0.1)
+        self.unit = unit
+        self.time = time.monotonic()
+
+    def update(self, steps: int, loss: float, examples: float) -> float:
+        """Moves on by a loop; returns its examples a second."""
+        now = time.monotonic()
+        rate = examples / max(now - self.time, 1e-9)
+        self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:,.0f} {self.unit}/s")
+        self.bar.update(steps)
+        return rate
+
+    def restart_clock(self) -> None:
+        """Leaves out the time that validation and saving took."""
+        self.time = time.monotonic()

@@ -1,0 +1,247 @@
+"""The training loop: Orbit's controller around a Keras model, with checkpoints that continue bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import orbit
+import tensorflow as tf
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ppm_tf.config import FitSettings
+from ppm_tf.storage import save_weights, size_of, writing
+from ppm_tf.training.log import LOG, ProgressBar, TrainingLog
+from ppm_tf.training.optimizers import dense_optimizer
+from ppm_tf.training.start import state_variables, total_steps
+from ppm_tf.training.trainer import Trainer, known_labels
+
+logger = logging.getLogger(__name__)
+
+BEST_WEIGHTS = "best.weights.h5"
+
+
+class NonFiniteLoss(ValueError):
+    """The loss became NaN or infinite; the message names the examples of the batch."""
+
+
+class UndefinedCriterion(ValueError):
+    """The validation figure that stops a training and chooses its weights is no number; the message names it."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        steps: steps taken.
+        best_step: step of the best validation.
+        best: what the validation gave there, in the figure that chooses.
+        stopped_early: whether patience ended the run.
+    """
+
+    steps: int
+    best_step: int
+    best: float
+    stopped_early: bool
+
+
+def fit(
+    model: keras.Model,
+    loss: Callable[[dict, Any], Any],
+    dataset: tf.data.Dataset,
+    records: int,
+    validate: Callable[[keras.Model], dict[str, float]],
+    settings: FitSettings,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+    weight: Callable[[dict], Any] | None = None,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    title: str = "train",
+    criterion: str = "auc",
+    minimize: bool = False,
+    identify: Callable[[dict, Any], Any] | None = None,
+    unit: str = "candidates",
+) -> TrainingResult:
+    """Trains a model, keeps the weights that validate best, and survives being killed.
+
+    Everything that the next step depends on is in the checkpoint: weights, optimiser, random states, step, the place in
+    the data and the state of the early stopping. A run killed at any moment and started again with the same `folder`
+    ends with the same weights, bit for bit on CPU, as one that was not killed.
+
+    Args:
+        model: built model, made under `strategy.scope()`; `model(batch, training)` gives its outputs.
+        loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels.
+        dataset: batches of `settings.epochs` passes, in an order that depends on the seed alone.
+        records: examples an epoch.
+        validate: `validate(model)` gives figures by name, `criterion` among them, on held-out data only.
+        settings: `FitSettings`.
+        folder: working folder: checkpoints, logs and the best weights.
+        strategy: default: the current one.
+        weight: `weight(batch)`, how many labels the loss is a mean of; default: the known labels.
+        optimizer: default: Adam with the settings' linear decay.
+        title: shown on the progress bar.
+        criterion: the validation figure that stops the training and chooses the weights.
+        minimize: whether a smaller figure is the better one.
+        identify: `identify(batch, outputs)`, the ids that a message about a loss that is not finite names; default: requests.
+        unit: what `weight` counts, for the progress bar.
+
+    Returns:
+        `TrainingResult`. The model holds the best weights.
+
+    Raises:
+        NonFiniteLoss: the loss became NaN or infinite. The weights on disk are from before it.
+        UndefinedCriterion: `validate` gave NaN or infinity as `criterion`, which says nothing of the weights.
+        DiskFull: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    steps = total_steps(settings, records)
+    loop = min(settings.steps_per_loop, steps)
+    every = _whole_loops(settings.validate_every or min(math.ceil(steps / 8), math.ceil(records / settings.batch_size)), loop)
+    checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
+    with strategy.scope():
+        optimizer = optimizer or dense_optimizer(settings.learning_rate, settings.final_learning_rate, steps, settings.weight_decay, settings.warmup)
+    several = strategy.num_replicas_in_sync > 1
+    batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
+    trainer = Trainer(model, loss, weight or known_labels(), optimizer, batches, strategy, settings.clip_norm, identify)
+    stopping = _Stopping(minimize)
+    saved: dict[str, Any] = {
+        "step": trainer.global_step,
+        "weights": _Variables(state_variables(model)),
+        "optimizer": _Variables([variable.value for variable in optimizer.variables]),
+        "stopping": _Variables(stopping.variables),
+    }
+    if not several:  # a distributed iterator cannot be saved; its place is found again by skipping
+        saved["iterator"] = trainer.iterator()
+    checkpoint = tf.train.Checkpoint(**saved)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2, step_counter=trainer.global_step)
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), steps, manager.latest_checkpoint)
+        if several:
+            trainer.train_dataset = strategy.experimental_distribute_dataset(dataset.skip(int(trainer.global_step)))
+    need = size_of(variable for part in saved.values() if isinstance(part, _Variables) for variable in part.items)
+    with contextlib.ExitStack() as closing:
+        closing.enter_context(writing(folder, need))
+        closing.callback(_clear_half_written, folder / "checkpoints")
+        log = TrainingLog(folder / LOG, int(trainer.global_step))
+        closing.callback(log.close)
+        bar = ProgressBar(steps, int(trainer.global_step), title, unit)
+        closing.callback(bar.bar.close)
+
+        def after_loop(output: dict[str, float]) -> None:
+            step = int(trainer.global_step)
+            rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
+            log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(optimizer.learning_rate))
+
+        controller = orbit.Controller(
+            strategy=strategy,
+            trainer=trainer,
+            global_step=trainer.global_step,
+            steps_per_loop=loop,
+            summary_dir=str(folder / "tensorboard"),
+            train_actions=[after_loop],
+        )
+        closing.enter_context(logging_redirect_tqdm())
+        while True:
+            step = int(trainer.global_step)
+            if step and step > stopping.validated and (step % every == 0 or step >= steps):
+                scores = validate(model)
+                log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
+                if not math.isfinite(scores[criterion]):
+                    raise UndefinedCriterion(
+                        f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step} of {steps}, with "
+                        f"{', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. "
+                        "Remedy: look at the held-out part (an AUC needs positives and negatives there), or lower the learning rate if the scores themselves are no numbers."
+                    )
+                if stopping.look(step, scores[criterion]):
+                    save_weights(model, folder / BEST_WEIGHTS)
+                logger.info("step %d of %d: validation %s%s", step, steps, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), " (best)" if stopping.best_step == step else "")
+                with controller.summary_manager.summary_writer().as_default():
+                    for name, value in scores.items():
+                        tf.summary.scalar(f"valid/{name}", value, step=step)
+                manager.save()
+            if step >= steps or stopping.misses >= settings.patience:
+                break
+            if step and step % checkpoint_every == 0 and step > _saved_step(manager):
+                manager.save()
+            bar.restart_clock()
+            with contextlib.redirect_stdout(io.StringIO()):  # Orbit prints two lines a loop; the bar and the log say more
+                try:
+                    controller.train(min(step + loop, steps), checkpoint_at_completion=False)
+                except tf.errors.InvalidArgumentError as error:
+                    raise _explain(error) from None
+    model.load_weights(folder / BEST_WEIGHTS)
+    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best, int(trainer.global_step) < steps)
+
+
+class _Variables(tf.Module):
+    """A list of variables as one checkpointable object."""
+
+    def __init__(self, variables: list[tf.Variable]):
+        super().__init__()
+        self.items = list(variables)
+
+
+class _Stopping:
+    """Early stopping whose state lies in variables, so that a checkpoint holds it."""
+
+    def __init__(self, minimize: bool = False):
+        self._sign = -1.0 if minimize else 1.0
+        self._validated = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
+        self._misses = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.variables = [self._validated, self._best_step, self._best, self._misses]
+
+    validated = property(lambda self: int(self._validated))
+    best_step = property(lambda self: int(self._best_step))
+    best = property(lambda self: self._sign * float(self._best))
+    misses = property(lambda self: int(self._misses))
+
+    def look(self, step: int, value: float) -> bool:
+        """Notes a validation, a finite figure; returns whether it is the best so far."""
+        self._validated.assign(step)
+        value = self._sign * value
+        better = value > float(self._best)
+        if better:
+            self._best_step.assign(step)
+            self._best.assign(value)
+        self._misses.assign(0 if better else self.misses + 1)
+        return better
+
+
+def _whole_loops(steps: int, loop: int) -> int:
+    return max(1, math.ceil(steps / loop)) * loop
+
+
+def _saved_step(manager: tf.train.CheckpointManager) -> int:
+    return int(manager.latest_checkpoint.rsplit("-", 1)[1]) if manager.latest_checkpoint else 0
+
+
+def _clear_half_written(checkpoints: Path) -> None:
+    """Removes what a checkpoint that could not be finished has left, beside the whole ones."""
+    for folder in checkpoints.glob("*_temp"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _explain(error: tf.errors.InvalidArgumentError) -> Exception:
+    text = error.message
+    if "[loss]" not in text:
+        return error
+    listed = " ".join(text.split()).split("[examples]")[-1].split("[[{{")[0]
+    numbers = [int(number) for number in re.findall(r"\d+", listed)]
+    names = ", ".join(f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" if number >> 40 else str(number) for number in numbers[:16])
+    return NonFiniteLoss(
+        f"The loss must stay finite. Received NaN or infinity from the batch with {names}. "
+        "Look at these records, or lower the learning rate if the loss grew before."
+    )
