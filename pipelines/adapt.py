@@ -50,8 +50,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     chosen = {part: np.flatnonzero(parts == part) for part in (TRAIN, VALID, TEST)}
     if min(len(found) for found in chosen.values()) < 2:
         raise ValueError(
-            f"Adaptation needs at least two texts in each of the train, valid and test parts. Received: {', '.join(str(len(found)) for found in chosen.values())}, of {len(texts)} items with a text. "
-            "Look at the text columns of the item file, or raise text.adapt.valid and text.adapt.test."
+            "Adaptation needs at least two texts in each of the train, valid and test parts. Received:"
+            f" {', '.join(str(len(found)) for found in chosen.values())}, of {len(texts)} items with a text. Look at the text columns of the item"
+            " file, or raise text.adapt.valid and text.adapt.test."
         )
     with strategy.scope():
         encoder = start_encoder(config.text, [texts[place] for place in chosen[TRAIN]], dim=None, cleaner=cleaner)
@@ -72,12 +73,24 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         strategy=strategy, weight=model.weight, title="adapt", criterion="loss", minimize=True, identify=model.identify, unit="texts",
     )  # fmt: skip
     after = held_out_figures(model, batches(TEST))
-    logger.info("best validation loss %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
+    logger.info(
+        "best validation loss %.4f at step %d of %d%s; %s",
+        result.best,
+        result.best_step,
+        result.steps,
+        " (stopped early)" if result.stopped_early else "",
+        peak_memory(),
+    )
     with workspace.commit("encoders/adapted", recipe) as folder:
         encoder.save(folder)
         count = len(chosen[TEST])
         if settings.mlm_weight:
-            write_metrics(records_of({"perplexity": unigram_perplexity(batches(TRAIN), batches(TEST), encoder, settings.mask_share)}, count), folder / "metrics.jsonl", "token frequency", config.seed)
+            write_metrics(
+                records_of({"perplexity": unigram_perplexity(batches(TRAIN), batches(TEST), encoder, settings.mask_share)}, count),
+                folder / "metrics.jsonl",
+                "token frequency",
+                config.seed,
+            )
         write_metrics(records_of(before, count), folder / "metrics.jsonl", "before", config.seed)
         write_metrics(records_of(after, count), folder / "metrics.jsonl", "after", config.seed)
         training.keep_logs(work, folder)

@@ -63,7 +63,10 @@ def encoder_of(table: str, config: Config, workspace: Workspace, joined: Path) -
 
 
 def version_of(table: str, config: Config, workspace: Workspace) -> str | None:
-    """The version of the encoder behind a table once it is up to date: it stays, or is written by the encoders that are there; `None` where one is yet to be made."""
+    """The version of the encoder behind a table once it is up to date; `None` where an encoder is yet to be made.
+
+    A table that is up to date stays; another one is written by the encoders that are there.
+    """
     from ppm_tf.data.manifest import Manifest
     from ppm_tf.encoders.saved import describe_encoder
     from ppm_tf.encoders.title_image import joined_version
@@ -108,7 +111,10 @@ STAGES = dict(zip(TABLES, (TITLE, IMAGE, BOW, TITLE_IMAGE), strict=True))
 
 
 def default(config: Config) -> list[str]:
-    """The tables that are written where none is named; first those that will be refused, then those of images, so that no refusal comes after a text encoder's training."""
+    """The tables that are written where none is named.
+
+    First those that will be refused, then those of images, so that no refusal comes after a text encoder's training.
+    """
     refused = lacking(config, config.ppm.tables, Workspace(config.run).path("data"))
     return sorted(config.ppm.tables, key=lambda table: (table not in refused, "image" not in CONTENTS[table]))
 

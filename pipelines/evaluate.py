@@ -106,7 +106,10 @@ def compared(config: Config) -> dict[str, str]:
     workspace, found = Workspace(config.run), {}
     for name in config.evaluate.against:
         if not workspace.exists(f"reports/{name}"):
-            raise FileNotFoundError(f"evaluate.against names {name}, and {workspace.path(f'reports/{name}')} is not there. Evaluate that model first, in the same run folder.")
+            raise FileNotFoundError(
+                f"evaluate.against names {name}, and {workspace.path(f'reports/{name}')} is not there. Evaluate that model first, in the same run"
+                " folder."
+            )
         found[f"reports/{name}"] = workspace.id(f"reports/{name}")
     return found
 

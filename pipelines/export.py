@@ -93,10 +93,13 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
         if tables_only:
             keep_graph(staged, base / name / str(max(versions(base, name), default=0)), module.catalog_keys)
         about = {
-            "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks), "items": inputs.catalog.num_items,
+            "model": name, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "tasks": list(schema.tasks),
+            "items": inputs.catalog.num_items,
             **_tables(model),
-            "inputs": {key: [str(spec.dtype.name), list(spec.shape)] for key, spec in module.inputs().items()}, "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
-            "max_candidates": settings.max_candidates, "max_history": schema.history_length, **_times(schema), "tables_only": tables_only, "auc_of_tables": change,
+            "inputs": {key: [str(spec.dtype.name), list(spec.shape)] for key, spec in module.inputs().items()},
+            "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
+            "max_candidates": settings.max_candidates, "max_history": schema.history_length, **_times(schema), "tables_only": tables_only,
+            "auc_of_tables": change,
             "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
         }  # fmt: skip
         write_extras(staged, requests, answers, name, settings.warmup_batches, about)
@@ -110,7 +113,13 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
         folder = publish(staged, base, name, keep=settings.keep, pins=pins, judge=judge)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    logger.info("pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)", time.monotonic() - begun, folder, f"{inputs.catalog.num_items:,}", figures["megabytes"])
+    logger.info(
+        "pipelines.export: done in %.1f s, wrote %s (%s items, %.1f MiB)",
+        time.monotonic() - begun,
+        folder,
+        f"{inputs.catalog.num_items:,}",
+        figures["megabytes"],
+    )
     return folder
 
 
@@ -168,7 +177,10 @@ def _check_first(config: Config, tables_only: bool) -> None:
     """Refuses what no export can come of, before anything is made."""
     most = 1 if config.data.requests == "single" else config.data.candidates
     if config.serve.max_candidates < most:
-        raise ConfigError(f"serve.max_candidates must be at least the candidates of a request in the data. Received: {config.serve.max_candidates} and data.candidates={most}.")
+        raise ConfigError(
+            f"serve.max_candidates must be at least the candidates of a request in the data. Received: {config.serve.max_candidates} and"
+            f" data.candidates={most}."
+        )
     if not tables_only:
         check_first([stage_of("models")], config)
 

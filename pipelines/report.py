@@ -150,7 +150,8 @@ def compare_encoders(runs: list[str]) -> str:
         paths = {name: Path(folder, name, "metrics.jsonl") for name in ENCODERS}
         if not any(path.is_file() for path in paths.values()):
             raise FileNotFoundError(
-                f"A run must hold metrics of an encoder, such as {folder}/encoders/text/metrics.jsonl. Received: {folder}, without. Run `python -m pipelines.finetune` first."
+                f"A run must hold metrics of an encoder, such as {folder}/encoders/text/metrics.jsonl. Received: {folder}, without. Run `python -m"
+                " pipelines.finetune` first."
             )
         for name, path in paths.items():
             for record in read_metrics(path) if path.is_file() else ():
@@ -184,12 +185,17 @@ def over_seeds(runs: list[str]) -> str:
     from ppm_tf.reports import metrics_table
 
     if len(runs) < 2:
-        raise ValueError(f"A spread over seeds needs at least two runs. Received: {', '.join(runs)}. Remedy: the same command with another seed= and run=.")
+        raise ValueError(
+            f"A spread over seeds needs at least two runs. Received: {', '.join(runs)}. Remedy: the same command with another seed= and run=."
+        )
     names = [{path.parent.name for path in Path(run, "reports").glob("*/metrics.jsonl")} for run in runs]
     shared = sorted(set.intersection(*names))
     if not shared:
         found = "; ".join(f"{run}: {', '.join(sorted(one)) or 'none'}" for run, one in zip(runs, names, strict=True))
-        raise FileNotFoundError(f"The runs must have a report in common, <run>/reports/<name>/metrics.jsonl. Received: {found}. Remedy: run `python -m pipelines.pretrain` or `python -m pipelines.evaluate` in each.")
+        raise FileNotFoundError(
+            f"The runs must have a report in common, <run>/reports/<name>/metrics.jsonl. Received: {found}. Remedy: run `python -m"
+            " pipelines.pretrain` or `python -m pipelines.evaluate` in each."
+        )
     parts = []
     for name in shared:
         records: list[Record] = []
@@ -199,11 +205,17 @@ def over_seeds(runs: list[str]) -> str:
             found = read_metrics(Path(run, "reports", name, "metrics.jsonl"))
             for record in found:
                 if owner.setdefault((record.model, record.seed), run) != run:
-                    raise ValueError(f"Each run must have a seed of its own. Received: {owner[record.model, record.seed]} and {run}, both of seed {record.seed} ({record.model}). Remedy: seed=<another> run=<another>.")
+                    raise ValueError(
+                        f"Each run must have a seed of its own. Received: {owner[record.model, record.seed]} and {run}, both of seed {record.seed}"
+                        f" ({record.model}). Remedy: seed=<another> run=<another>."
+                    )
                 if (record.slice, record.metric) == (ALL, "auc"):
                     other, count = first.setdefault((record.model, record.task, record.metric), (run, record.count))
                     if count != record.count:
-                        raise ValueError(f"The runs must be judged on the same test candidates. Received: {count:,} in {other}, {record.count:,} in {run} ({record.model}, {record.task}). Remedy: the same data settings in each.")
+                        raise ValueError(
+                            f"The runs must be judged on the same test candidates. Received: {count:,} in {other}, {record.count:,} in {run}"
+                            f" ({record.model}, {record.task}). Remedy: the same data settings in each."
+                        )
             records += found
         parts.append(f"reports/{name}\n\n{metrics_table(records)}")
     return "\n\n".join(parts)

@@ -136,7 +136,11 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
             return
         if not asked and (found := stage.unlike(config, workspace)):
             raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
-        kept = f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}" if stage.sticky and config.keep_replaced else ""
+        kept = (
+            f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}"
+            if stage.sticky and config.keep_replaced
+            else ""
+        )
         logger.info("%s (made %s) is made anew%s", workspace.path(artifact), workspace.made_by(artifact)["made_at"], kept)
     elif not asked:
         logger.info("%s is missing: making it with `%s`", workspace.path(artifact), with_settings(stage.command))
@@ -197,7 +201,10 @@ def _refusal(stale: list[tuple[Stage, str, list[str]]], workspace: Workspace) ->
         parts.append(f"{workspace.path(name)} was made otherwise: {'; '.join(differences[:8])}{more}.")
     commands = ", then ".join(f"`{with_settings(stage.command)}`" for stage, _, _ in stale)
     again = "it" if len(stale) == 1 else "them"
-    return f"{' '.join(parts)} Run {commands} with the same settings to make {again} again, pass the old values to use {again} as before, or choose another folder with run=<folder>."
+    return (
+        f"{' '.join(parts)} Run {commands} with the same settings to make {again} again, pass the old values to use {again} as before, or choose"
+        " another folder with run=<folder>."
+    )
 
 
 def main(stage: Stage, arguments: list[str] | None = None) -> None:

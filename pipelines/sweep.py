@@ -59,7 +59,10 @@ def train(trial: Trial) -> dict[str, Any]:
     folder = workspace.path(stage.artifact(config))
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     if not math.isfinite(summary["valid_auc"]):
-        raise ValueError(f"A trial must have a validation AUC. Received: {summary['valid_auc']} in {folder / 'summary.json'}. Remedy: remove {folder} to train the trial anew, or look at data.split.valid.")
+        raise ValueError(
+            f"A trial must have a validation AUC. Received: {summary['valid_auc']} in {folder / 'summary.json'}. Remedy: remove {folder} to train the"
+            " trial anew, or look at data.split.valid."
+        )
     return summary
 
 
@@ -82,7 +85,10 @@ def main(arguments: list[str] | None = None) -> None:
                 check_first([stage_of("models")], trial.config)
             failed = run(sweep, trials, Path(sweep.run) / "sweep" / Path(arguments[0]).stem)
         if failed:
-            print(f"{failed} of {len(trials)} trials failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)
+            print(
+                f"{failed} of {len(trials)} trials failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)",
+                file=sys.stderr,
+            )
             raise SystemExit(1)
 
 

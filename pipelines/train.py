@@ -59,7 +59,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     weights = task_weights(config, schema.tasks)
     learnt = [task for task, weight in zip(schema.tasks, weights, strict=True) if weight]
     if unjudged := [task for task in learnt if task not in tasks_to_validate(workspace.path("data"), learnt)]:
-        logger.info("the valid split has labels of one kind only for %s: the mean AUC that chooses the weights is over the other tasks", ", ".join(unjudged))
+        logger.info(
+            "the valid split has labels of one kind only for %s: the mean AUC that chooses the weights is over the other tasks", ", ".join(unjudged)
+        )
     folder = workspace.path("data") / "samples"
     train = samples.find_shards(folder, ["train"], settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)
@@ -71,7 +73,10 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         pretrained = None
         if reads_ppm(config):
             if others := other_form(Schema.read(workspace.path("ppm") / "schema.json"), schema):
-                raise ValueError(f"{workspace.path('ppm')} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: train PPM anew with `python -m pipelines.pretrain`.")
+                raise ValueError(
+                    f"{workspace.path('ppm')} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: train PPM"
+                    " anew with `python -m pipelines.pretrain`."
+                )
             Provenance.read(workspace.path("ppm")).require(inputs.versions, workspace.path("ppm"), PPM_ANEW)
             pretrained = workspace.path("ppm") / "ppm.weights.h5"
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
@@ -88,8 +93,10 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )  # fmt: skip
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     logger.info(
-        "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); %s requests to train on, %s to validate on",
-        config.model.backbone.name, config.model.ppm, f"{trainable:,}", f"{sum(table.shape.num_elements() for table in training.id_tables(model)):,}", len(training.id_tables(model)),
+        "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); "
+        "%s requests to train on, %s to validate on",
+        config.model.backbone.name, config.model.ppm, f"{trainable:,}",
+        f"{sum(table.shape.num_elements() for table in training.id_tables(model)):,}", len(training.id_tables(model)),
         *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
     )  # fmt: skip
     predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
@@ -107,16 +114,27 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             optimizer=optimizer,
             title=f"train {config.model.folder}",
         )
-    logger.info("best validation AUC %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
+    logger.info(
+        "best validation AUC %.4f at step %d of %d%s; %s",
+        result.best,
+        result.best_step,
+        result.steps,
+        " (stopped early)" if result.stopped_early else "",
+        peak_memory(),
+    )
     if settled := model.embedding.settle_strangers(initial):
         met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
-        logger.info("values that training never met are the mean of their field: %s", ", ".join(f"{name} {count:,} rows" for name, count in met.items()))
+        logger.info(
+            "values that training never met are the mean of their field: %s", ", ".join(f"{name} {count:,} rows" for name, count in met.items())
+        )
     with workspace.commit(name, recipe) as made:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
         save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))
         summary = {
-            "valid_auc": result.best, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early, "requests": counts.requests,
-            "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm, "seed": seed,
+            "valid_auc": result.best, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
+            "requests": counts.requests,
+            "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
+            "seed": seed,
         }  # fmt: skip
         (made / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
         training.keep_logs(work, made)
@@ -132,7 +150,9 @@ def task_weights(config: Config, tasks: tuple[str, ...]) -> tuple[float, ...]:
     unknown = [name for name in config.model.tasks if name not in tasks]
     weights = tuple(config.model.tasks.get(name, 0.0 if config.model.tasks else 1.0) for name in tasks)
     if unknown or not any(weights):
-        raise ValueError(f"model.tasks must name tasks of the data ({', '.join(tasks)}) and give one of them a weight. Received: {config.model.tasks}.")
+        raise ValueError(
+            f"model.tasks must name tasks of the data ({', '.join(tasks)}) and give one of them a weight. Received: {config.model.tasks}."
+        )
     return weights
 
 
@@ -166,7 +186,10 @@ def settings(config: Config) -> dict[str, Any]:
     found = config.model_dump(mode="json")
     model = {**found["model"], "seed": config.ranking_seed}
     del model["name"]
-    return {"model": model, **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {})}
+    return {
+        "model": model,
+        **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {}),
+    }
 
 
 def needs(config: Config) -> Iterator[str]:
@@ -177,7 +200,9 @@ def needs(config: Config) -> Iterator[str]:
             vectors of other encoders than the run has.
     """
     if not config.has_log:
-        raise ValueError("A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns.")
+        raise ValueError(
+            "A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns."
+        )
     check_contents(config, config.ranking_tables)
     if reads_ppm(config):
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)

@@ -30,7 +30,10 @@ def own_keras() -> None:
     if keras is None:
         return
     if keras.config.backend() != "tensorflow":
-        raise RuntimeError(f"ppm_tf needs Keras on TensorFlow. Received: Keras is imported already, on {keras.config.backend()}. Remedy: import ppm_tf before keras, or unset KERAS_BACKEND.")
+        raise RuntimeError(
+            f"ppm_tf needs Keras on TensorFlow. Received: Keras is imported already, on {keras.config.backend()}. Remedy: import ppm_tf before keras,"
+            " or unset KERAS_BACKEND."
+        )
     keras.config.set_floatx(_FLOATX)
     keras.config.set_epsilon(_EPSILON)
     keras.config.set_image_data_format(_DATA_FORMAT)

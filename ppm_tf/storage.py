@@ -58,7 +58,11 @@ def no_room(error: BaseException | None) -> str:
         seen.add(id(error))
         # TensorFlow's writers give ResourceExhausted or OutOfRange and Beam a copy of the error: their words are all there is to go by.
         for number, words in _REASONS.items():
-            if getattr(error, "errno", None) == number or (isinstance(error, (OSError, RuntimeError)) or hasattr(error, "error_code")) and words in str(error):
+            if (
+                getattr(error, "errno", None) == number
+                or (isinstance(error, (OSError, RuntimeError)) or hasattr(error, "error_code"))
+                and words in str(error)
+            ):
                 return words
         error = error.__cause__ or error.__context__
     return ""

@@ -127,7 +127,9 @@ class Workspace:
         differences = self.differences(name, recipe)
         if differences:
             text = "; ".join(differences[:8]) + (f"; and {len(differences) - 8} more" if len(differences) > 8 else "")
-            raise StaleArtifact(f"{self.path(name)} was made otherwise: {text}. {remedy or 'Make it again, or choose another folder with run=<folder>.'}")
+            raise StaleArtifact(
+                f"{self.path(name)} was made otherwise: {text}. {remedy or 'Make it again, or choose another folder with run=<folder>.'}"
+            )
         return self.path(name)
 
     @contextmanager

@@ -97,7 +97,15 @@ class Client:
     """
 
     def __init__(
-        self, url: str, model: str, *, version: int | None = None, label: str | None = None, timeout: float = 2.0, retries: int = 3, deadline: float = 10.0,
+        self,
+        url: str,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 2.0,
+        retries: int = 3,
+        deadline: float = 10.0,
         headers: Mapping[str, str] | None = None,
     ):
         parts = urlsplit(url)
@@ -131,8 +139,14 @@ class Client:
     def rank(
         self,
         *,
-        candidates: Sequence[Id], history: Sequence[Id] | Sequence[tuple[Id, int]] = (), user_id: Id | None = None, time: int | None = None,
-        user: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None, by: str | None = None, signature_name: str = "serving_default",
+        candidates: Sequence[Id],
+        history: Sequence[Id] | Sequence[tuple[Id, int]] = (),
+        user_id: Id | None = None,
+        time: int | None = None,
+        user: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        by: str | None = None,
+        signature_name: str = "serving_default",
     ) -> dict[str, list[float]] | list[tuple[Id, float]]:
         """Scores candidates for one user.
 
@@ -209,7 +223,9 @@ class Client:
                 problem: ServingError = Failed(f"503: {_message(content)}", 503)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                problem = Unreachable(f"{self.url} must answer within {self._timeout} s. Received: {type(error).__name__}: {error}. Is the server up?")
+                problem = Unreachable(
+                    f"{self.url} must answer within {self._timeout} s. Received: {type(error).__name__}: {error}. Is the server up?"
+                )
                 if isinstance(error, TimeoutError):  # what was too slow once only gets slower if it is asked again
                     raise problem from error
             attempt += 1
@@ -242,8 +258,12 @@ class Client:
 def request_row(
     signature: Mapping[str, Any],
     *,
-    candidates: Sequence[Id], history: Sequence[Any] = (), user_id: Id | None = None, time: int | None = None,
-    user: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None,
+    candidates: Sequence[Id],
+    history: Sequence[Any] = (),
+    user_id: Id | None = None,
+    time: int | None = None,
+    user: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One row of a request, of the inputs that the signature has; nothing is padded. The arguments are those of `Client.rank`.
 
@@ -272,7 +292,9 @@ def request_row(
     }
     missing = sorted(name for name in kinds if given.get(name) is None)
     if missing:
-        raise BadInput(f"The model needs {', '.join(f'{name} ({_HOW.get(name) or _how_field(name)})' for name in missing)}. Received: nothing for it.")
+        raise BadInput(
+            f"The model needs {', '.join(f'{name} ({_HOW.get(name) or _how_field(name)})' for name in missing)}. Received: nothing for it."
+        )
     for name, kind in kinds.items():
         _check(name, given[name], kind)
     return {name: given[name] for name in kinds}
@@ -332,7 +354,10 @@ def read_arguments(options: argparse.Namespace, signature: Mapping[str, Any]) ->
     history = [entry.rsplit("@", 1) for entry in _words(options.history)]
     return {
         "candidates": [of("candidate_ids", word) for word in _words(options.candidates)],
-        "history": [(of("history_ids", entry[0]), _integer("history_times", entry[1])) if len(entry) == 2 else of("history_ids", entry[0]) for entry in history],
+        "history": [
+            (of("history_ids", entry[0]), _integer("history_times", entry[1])) if len(entry) == 2 else of("history_ids", entry[0])
+            for entry in history
+        ],
         "user_id": None if options.user is None else of("user_id", options.user),
         "time": options.time,
         "user": dict(_field(text) for text in options.user_field),
@@ -391,7 +416,9 @@ def main(arguments: list[str] | None = None) -> None:
     which.add_argument("--version", type=int, help="a version's number (default: the latest)")
     which.add_argument("--label", help="a label of the server's model.config, such as stable")
     parser.add_argument("--timeout", type=float, default=2.0, help="seconds that one attempt may take (default: %(default)s)")
-    parser.add_argument("--header", action="append", default=[], metavar="NAME: VALUE", help="a header of each request, for a proxy that asks for a key")
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME: VALUE", help="a header of each request, for a proxy that asks for a key"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     rank = commands.add_parser("rank", help="score candidates")
     add_rank_arguments(rank)

@@ -39,17 +39,29 @@ def keep_graph(folder: Path, earlier: Path, catalog_keys: frozenset[str]) -> Non
         ValueError: the earlier version is another model.
     """
     if not (earlier / "saved_model.pb").is_file():
-        raise FileNotFoundError(f"An earlier version must be there to take the graph from. Received: none in {earlier.parent}. Run `python -m pipelines.export` first.")
+        raise FileNotFoundError(
+            f"An earlier version must be there to take the graph from. Received: none in {earlier.parent}. Run `python -m pipelines.export` first."
+        )
     old, new = (tf.train.load_checkpoint(str(one / "variables" / "variables")) for one in (earlier, folder))
     keys = [set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"} for reader in (old, new)]
     if keys[0] != keys[1] or any(not np.array_equal(old.get_tensor(key), new.get_tensor(key)) for key in sorted(keys[0] - catalog_keys)):
-        raise ValueError(f"New tables alone may only go to the same model. Received: other weights than those of {earlier}. Run `python -m pipelines.export` for the whole model.")
+        raise ValueError(
+            f"New tables alone may only go to the same model. Received: other weights than those of {earlier}. Run `python -m pipelines.export` for"
+            " the whole model."
+        )
     for name in ("saved_model.pb", "fingerprint.pb"):
         if (earlier / name).is_file():
             shutil.copy(earlier / name, folder / name)
 
 
-def write_extras(folder: Path, requests: list[Mapping[str, np.ndarray]], answers: list[Mapping[str, np.ndarray]], model: str, batches: tuple[int, ...], about: Mapping[str, Any]) -> None:
+def write_extras(
+    folder: Path,
+    requests: list[Mapping[str, np.ndarray]],
+    answers: list[Mapping[str, np.ndarray]],
+    model: str,
+    batches: tuple[int, ...],
+    about: Mapping[str, Any],
+) -> None:
     """Writes the warm-up, the golden request with its answer, and what the export is.
 
     Args:

@@ -78,7 +78,8 @@ class _Graph:
         found = {node.op for node in self._run_by(tensors) if node.op not in self._functions}
         if found - allowed:
             raise ValueError(
-                f"{what} must run nothing but the operations of serving/allowed_ops.py, of which none touches files, sockets or Python. Received: {', '.join(sorted(found - allowed))}."
+                f"{what} must run nothing but the operations of serving/allowed_ops.py, of which none touches files, sockets or Python. Received:"
+                f" {', '.join(sorted(found - allowed))}."
             )
         return found
 

@@ -2,7 +2,8 @@
 
     python -m serving.grpc_client --target 127.0.0.1:8500 --model synthetic --user 5 --history 3,2,1 --candidates 7,8,9
 
-Prints what `python -m serving.client ... rank` prints; histories are given NEWEST FIRST, as there. Only the real server speaks gRPC, `serving.local` does not.
+Prints what `python -m serving.client ... rank` prints; histories are given NEWEST FIRST, as there. Only the real server
+speaks gRPC, `serving.local` does not.
 """
 
 from __future__ import annotations

@@ -26,7 +26,10 @@ class RowLookup(tf.Module):
         keys = np.asarray(keys, np.int64)
         unique = np.unique(keys)
         if unique.size != keys.size:
-            raise ValueError(f"The ids of {name} must differ. Received: {keys.size - unique.size} repetitions; for string ids two may share a 63-bit fingerprint: rename one of them.")
+            raise ValueError(
+                f"The ids of {name} must differ. Received: {keys.size - unique.size} repetitions; for string ids two may share a 63-bit fingerprint:"
+                " rename one of them."
+            )
         self.keys = tf.Variable(keys, trainable=False, shape=[None], name=f"{name}_keys")
         self.table = tf.lookup.StaticHashTable(_FromVariable(self.keys), default_value=-1)
 

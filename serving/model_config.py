@@ -83,7 +83,9 @@ def _parse(file: Path):
         from google.protobuf import text_format
         from tensorflow_serving.config import model_server_config_pb2
     except ImportError:
-        raise ValueError("A model.config is read with the package tensorflow-serving-api, which is not installed. Use --base alone, or install it.") from None
+        raise ValueError(
+            "A model.config is read with the package tensorflow-serving-api, which is not installed. Use --base alone, or install it."
+        ) from None
     try:
         message = text_format.Parse(file.read_text(encoding="utf-8"), model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:

@@ -40,7 +40,13 @@ _MOST = 2**63 - 1  # the server reads a version as int64
 
 
 def publish(
-    staged: Path, base: Path, model: str, version: int | None = None, keep: int = 3, pins: Pins | None = None, judge: Callable[[Path], Any] | None = None
+    staged: Path,
+    base: Path,
+    model: str,
+    version: int | None = None,
+    keep: int = 3,
+    pins: Pins | None = None,
+    judge: Callable[[Path], Any] | None = None,
 ) -> Path:
     """Makes a staged version folder the newest one, and removes versions beyond the last `keep` that nothing pins or serves.
 
@@ -180,16 +186,26 @@ def require_complete(folder: Path) -> None:
         raise FileNotFoundError(f"A version must be a folder. Received: {folder}, which is not there. Run `python -m pipelines.export` first.")
     shards = sorted(folder.glob("variables/variables.data-*-of-*"))
     total = int(shards[0].name.rpartition("-")[2]) if shards and shards[0].name.rpartition("-")[2].isdigit() else 1
-    needed = ["saved_model.pb", "variables/variables.index", *(f"variables/variables.data-{i:05d}-of-{total:05d}" for i in range(total)), f"{EXTRA}/{WARMUP}", f"{EXTRA}/{GOLDEN}"]
+    needed = [
+        "saved_model.pb",
+        "variables/variables.index",
+        *(f"variables/variables.data-{i:05d}-of-{total:05d}" for i in range(total)),
+        f"{EXTRA}/{WARMUP}",
+        f"{EXTRA}/{GOLDEN}",
+    ]
     missing = [name for name in needed if not (folder / name).is_file() or not (folder / name).stat().st_size]
     if missing:
-        raise ValueError(f"A version must hold {', '.join(needed)}. Received: {folder}, where {', '.join(missing)} is missing or empty. Export it again.")
+        raise ValueError(
+            f"A version must hold {', '.join(needed)}. Received: {folder}, where {', '.join(missing)} is missing or empty. Export it again."
+        )
     try:
         golden = json.loads((folder / EXTRA / GOLDEN).read_text(encoding="utf-8"))
     except ValueError:
         golden = None
     if not isinstance(golden, dict) or not {"inputs", "outputs"} <= set(golden):
-        raise ValueError(f"{EXTRA}/{GOLDEN} must be a JSON object with inputs and outputs. Received: {folder / EXTRA / GOLDEN}, which is not. Export it again.")
+        raise ValueError(
+            f"{EXTRA}/{GOLDEN} must be a JSON object with inputs and outputs. Received: {folder / EXTRA / GOLDEN}, which is not. Export it again."
+        )
 
 
 def _folder(base: Path, model: str) -> Path:
@@ -219,7 +235,9 @@ def _next(folder: Path, version: int | None) -> int:
     if version in taken:
         raise ValueError(f"A version number must be new in {folder}. Received: {version}, which exists. Leave it out to get {highest + 1}.")
     if not highest < version <= _MOST:
-        raise ValueError(f"A version must be above the highest in {folder}, {highest}, to go live. Received: {version}. Leave it out to get {highest + 1}.")
+        raise ValueError(
+            f"A version must be above the highest in {folder}, {highest}, to go live. Received: {version}. Leave it out to get {highest + 1}."
+        )
     return version
 
 
@@ -228,7 +246,9 @@ def _copy(source: Path, target: Path) -> None:
     with writing(target, sum(before.values())):
         shutil.copytree(source, target)
     if _contents(target) != before or _contents(source) != before:
-        raise RuntimeError(f"The staged folder must not change while it is copied. Received: {source}, which did. Publish it when its export is done.")
+        raise RuntimeError(
+            f"The staged folder must not change while it is copied. Received: {source}, which did. Publish it when its export is done."
+        )
 
 
 def _contents(folder: Path) -> dict[str, int]:
@@ -313,11 +333,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--version", type=int, help="number to publish under; by default one above the highest")
     parser.add_argument("--keep", type=int, default=3, help="versions that stay (default 3; the newest and the one below it always do)")
-    parser.add_argument("--model-config-file", "--model_config_file", type=Path, help=f"a model.config: what its labels and policy name stays (default: <base>/{CONFIG}, if it is there)")
-    parser.add_argument("--status", metavar="URL", help="the model's status at its server, http://host:8501/v1/models/NAME: what it serves stays, and --list tells its states")
+    parser.add_argument(
+        "--model-config-file",
+        "--model_config_file",
+        type=Path,
+        help=f"a model.config: what its labels and policy name stays (default: <base>/{CONFIG}, if it is there)",
+    )
+    parser.add_argument(
+        "--status",
+        metavar="URL",
+        help="the model's status at its server, http://host:8501/v1/models/NAME: what it serves stays, and --list tells its states",
+    )
     parser.add_argument("--rollback", nargs="?", type=int, const=-1, metavar="VERSION", help="go back to a version, or to the one below the live one")
     parser.add_argument("--restore", type=int, metavar="VERSION", help="bring a withdrawn version back")
-    parser.add_argument("--list", action="store_true", help="print the versions: number, bytes, the server's state (with --status) or which is newest, what pins them; and those withdrawn")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the versions: number, bytes, the server's state (with --status) or which is newest, what pins them; and those withdrawn",
+    )
     asked = parser.parse_args(arguments)
     if [asked.staged is not None, asked.rollback is not None, asked.restore is not None, asked.list].count(True) != 1:
         parser.error("give exactly one of: a staged folder, --rollback, --restore, --list")

@@ -37,7 +37,9 @@ def sample_batches(workspace: Workspace, inputs: Inputs, count: int, candidates:
     found = []
     with samples.reading(files):
         for batch in samples.read(files, inputs.schema, 1).take(count):
-            one = {name: value.numpy() for name, value in batch.items() if name not in ("slot", "labels")}  # neither is known when a request is served
+            one = {
+                name: value.numpy() for name, value in batch.items() if name not in ("slot", "labels")
+            }  # neither is known when a request is served
             one["item"] = one["item"][:, :candidates]
             if inputs.schema.user_id_type == "string":
                 one["user_id"] = fingerprints(pa.array([UNKNOWN_USER]))

@@ -57,17 +57,23 @@ class ServingModule(tf.Module):
         self._schema, self._limits, self._integers = schema, limits, schema.item_id_type == "int"
         ids = stored_ids(catalog.ids, schema.item_id_type)
         if self._integers and (ids == limits.pad_id).any():
-            raise ValueError(f"serve.pad_id must be no item's id. Received: {limits.pad_id}, which the catalog holds. Choose another, such as -9007199254740991.")
+            raise ValueError(
+                f"serve.pad_id must be no item's id. Received: {limits.pad_id}, which the catalog holds. Choose another, such as -9007199254740991."
+            )
         self.items = RowLookup(ids, "items")
         self.words = {
-            f"{field.side}_{field.name}": RowLookup(fingerprints(pa.array(field.vocabulary, pa.string())), f"{field.side}_{field.name}") for field in schema.fields if field.side != "item"
+            f"{field.side}_{field.name}": RowLookup(fingerprints(pa.array(field.vocabulary, pa.string())), f"{field.side}_{field.name}")
+            for field in schema.fields
+            if field.side != "item"
         }
         self._numeric = frozenset(f"{field.side}_{field.name}" for field in schema.fields if field.numeric)
         self._has_users = model.embedding.users is not None
         free_catalog_variables(model)
         self.variables_of_model = [variable.value for variable in model.variables]
         free = [place for place, variable in enumerate(self.variables_of_model) if variable.shape.rank and variable.shape[0] is None]
-        self._catalog_keys = frozenset(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("items/keys", *(f"variables_of_model/{place}" for place in free)))
+        self._catalog_keys = frozenset(
+            f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("items/keys", *(f"variables_of_model/{place}" for place in free))
+        )
         # Behind a function, so that tf.Module does not track the Keras model.
         self._model = lambda batch: model(batch, training=False)
         self._vectors = model.item_vectors
@@ -96,17 +102,23 @@ class ServingModule(tf.Module):
         inputs = {name: tf.ensure_shape(value, [None] * rank[name]) for name, value in inputs.items()}
         requests, candidates = tf.shape(inputs["candidate_ids"])[0], tf.shape(inputs["candidate_ids"])[1]
         checks = [
-            tf.debugging.assert_equal(tf.shape(value)[0], requests, f"{name} must have one row a request, as candidate_ids has.") for name, value in inputs.items() if name != "candidate_ids"
+            tf.debugging.assert_equal(tf.shape(value)[0], requests, f"{name} must have one row a request, as candidate_ids has.")
+            for name, value in inputs.items()
+            if name != "candidate_ids"
         ]
         checks += [
             tf.debugging.assert_positive(candidates, "candidate_ids must hold at least one candidate a request."),
-            tf.debugging.assert_less_equal(candidates, self._limits.candidates, f"candidate_ids must hold at most {self._limits.candidates} candidates a request."),
+            tf.debugging.assert_less_equal(
+                candidates, self._limits.candidates, f"candidate_ids must hold at most {self._limits.candidates} candidates a request."
+            ),
         ]
         if schema.has_time:
             checks += check_times(inputs["time"], inputs["history_times"], self._is_padding(inputs["history_ids"]), schema)
         with tf.control_dependencies(checks):  # nothing is computed from a request that is not what it should be
             inputs = {name: tf.identity(value) for name, value in inputs.items()}
-        inputs |= {name: inputs[name][:, : schema.history_length] for name in ("history_ids", "history_times") if name in inputs}  # the newest come first
+        inputs |= {
+            name: inputs[name][:, : schema.history_length] for name in ("history_ids", "history_times") if name in inputs
+        }  # the newest come first
         batch = {"item": self.rows_of(inputs["candidate_ids"]), "history": self.rows_of(inputs["history_ids"])}
         batch["user_id"] = self._stored(inputs["user_id"]) if self._has_users else tf.zeros([requests], tf.int64)
         if schema.has_time:
@@ -114,7 +126,9 @@ class ServingModule(tf.Module):
         for side in ("user", "context"):
             fields = schema.side(side)
             if fields:
-                batch[side] = tf.concat([self._word_rows(f"{side}_{field.name}", inputs[f"{side}_{field.name}"], field.num_values) for field in fields], axis=1)
+                batch[side] = tf.concat(
+                    [self._word_rows(f"{side}_{field.name}", inputs[f"{side}_{field.name}"], field.num_values) for field in fields], axis=1
+                )
         probabilities = tf.sigmoid(tf.cast(self._model(batch), tf.float32))
         return {task: probabilities[:, :, place] for place, task in enumerate(schema.tasks)}
 

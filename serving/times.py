@@ -10,7 +10,13 @@ from ppm_tf.data.schema import Schema
 # How far a request may lie outside the training's time: far enough for years of service, too near for seconds taken as milliseconds.
 YEARS = 20
 _YEAR = 366 * 86400
-UNIT_NAMES = {"s": "seconds since 1970", "ms": "milliseconds since 1970", "us": "microseconds since 1970", "ns": "nanoseconds since 1970", "step": "steps of the user, as in the log"}
+UNIT_NAMES = {
+    "s": "seconds since 1970",
+    "ms": "milliseconds since 1970",
+    "us": "microseconds since 1970",
+    "ns": "nanoseconds since 1970",
+    "step": "steps of the user, as in the log",
+}
 
 
 def units_per_second(unit: str) -> int:
@@ -47,7 +53,9 @@ def check_times(time: tf.Tensor, history_times: tf.Tensor, padding: tf.Tensor, s
     """
     unit = UNIT_NAMES[schema.time_unit]
     # The shape comes first: the other checks set times and ids side by side.
-    same = tf.debugging.assert_equal(tf.shape(history_times), tf.shape(padding), "history_times must have the shape of history_ids, a time for each behaviour, newest first.")
+    same = tf.debugging.assert_equal(
+        tf.shape(history_times), tf.shape(padding), "history_times must have the shape of history_ids, a time for each behaviour, newest first."
+    )
     with tf.control_dependencies([same]):
         late = tf.where(padding, tf.expand_dims(time, 1), history_times)
     checks = [
@@ -55,7 +63,9 @@ def check_times(time: tf.Tensor, history_times: tf.Tensor, padding: tf.Tensor, s
         tf.debugging.assert_less_equal(late, tf.expand_dims(time, 1), f"history_times must not be after time. Both count {unit}."),
         # A padding behaviour between others stands at the request's own time: only real neighbours are compared.
         tf.debugging.assert_less_equal(
-            tf.where(padding[:, 1:] | padding[:, :-1], late[:, :-1], late[:, 1:]), late[:, :-1], "history_ids and history_times must be newest first: times must not grow along a history."
+            tf.where(padding[:, 1:] | padding[:, :-1], late[:, :-1], late[:, 1:]),
+            late[:, :-1],
+            "history_ids and history_times must be newest first: times must not grow along a history.",
         ),
     ]
     bounds = window(schema)

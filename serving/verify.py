@@ -31,7 +31,8 @@ def verify_afresh(folder: Path) -> dict[str, float]:
     done = subprocess.run([sys.executable, "-m", "serving.verify", str(folder)], capture_output=True, text=True)
     if done.returncode:
         raise ValueError(
-            f"The export {folder} must load and answer as the trainer does. Received: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
+            f"The export {folder} must load and answer as the trainer does. Received:"
+            f" {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
         )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -90,14 +91,16 @@ def _signature(meta: Any, name: str, inputs: Iterable[str], outputs: Iterable[st
     found = meta.signature_def[name]
     if set(inputs) != set(found.inputs) or not set(inputs):
         raise ValueError(
-            f"A request of {name} must hold the inputs by their names: {', '.join(sorted(found.inputs)) or 'none, but there must be some'}. Received: {', '.join(sorted(inputs)) or 'none'}."
+            f"A request of {name} must hold the inputs by their names: {', '.join(sorted(found.inputs)) or 'none, but there must be some'}. Received:"
+            f" {', '.join(sorted(inputs)) or 'none'}."
         )
     unnamed = sorted(key for key, tensor in (*found.inputs.items(), *found.outputs.items()) if not tensor.name)
     if unnamed:
         raise ValueError(f"Each input and output of {name} must be one dense tensor. Received: {', '.join(unnamed)}, which are not.")
     if set(outputs) - set(found.outputs):
         raise ValueError(
-            f"{name} must give what the golden answers hold. Received: no {', '.join(sorted(set(outputs) - set(found.outputs)))} among {', '.join(sorted(found.outputs))}."
+            f"{name} must give what the golden answers hold. Received: no {', '.join(sorted(set(outputs) - set(found.outputs)))} among"
+            f" {', '.join(sorted(found.outputs))}."
         )
     return found
 

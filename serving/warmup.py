@@ -28,7 +28,9 @@ def write_warmup(folder: Path, model: str, records: Iterable[tuple[str, Mapping[
 
     records = list(records)
     if not 1 <= len(records) <= MAX_RECORDS:
-        raise ValueError(f"There must be 1 to {MAX_RECORDS} warm-up records. Received: {len(records)}. Look at serve.requests and serve.warmup_batches.")
+        raise ValueError(
+            f"There must be 1 to {MAX_RECORDS} warm-up records. Received: {len(records)}. Look at serve.requests and serve.warmup_batches."
+        )
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as writer:
         for signature, inputs in records:
             request = predict_pb2.PredictRequest()

@@ -119,7 +119,12 @@ def check_objective(model, batch, frozen=()):
             loss = model.loss_of(batch, model(batch, training=True))
         gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
         present = [tf.zeros(()) if gradient is None else tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient))) for gradient in gradients]
-        optimizer.apply([tf.zeros_like(variable.value) if gradient is None else gradient for variable, gradient in zip(model.trainable_variables, gradients, strict=True)])
+        optimizer.apply(
+            [
+                tf.zeros_like(variable.value) if gradient is None else gradient
+                for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+            ]
+        )
         return loss, present
 
     batch = tf.nest.map_structure(tf.convert_to_tensor, batch)
@@ -159,7 +164,9 @@ def random_features(rng, requests=3, candidates=4, history=6, item_fields=3, use
 def shapes_of(features):
     """What a backbone's `build` takes: the shapes, with unknown numbers of requests and candidates."""
     free = {"item": 2, "other": 2, "first_order": 2}
-    return Features(*[None if value is None else (None,) * free.get(name, 1) + value.shape[free.get(name, 1) :] for name, value in features._asdict().items()])
+    return Features(
+        *[None if value is None else (None,) * free.get(name, 1) + value.shape[free.get(name, 1) :] for name, value in features._asdict().items()]
+    )
 
 
 def built(cls, init, features, seed=0, **extra):
@@ -216,7 +223,9 @@ def _check_independence(backbone, features, logits):
     noise = np.where(features.mask[..., None, None], features.history, 7.0).astype("float32")
     padded = features._replace(history=noise, recency=np.where(features.mask, features.recency, 5))
     np.testing.assert_allclose(_logits(backbone, padded), logits, atol=1e-5, err_msg="padded behaviours change a score")
-    shorter = features._replace(history=features.history[1:, :4], recency=features.recency[1:, :4], mask=features.mask[1:, :4], **_rows(features, slice(1, None)))
+    shorter = features._replace(
+        history=features.history[1:, :4], recency=features.recency[1:, :4], mask=features.mask[1:, :4], **_rows(features, slice(1, None))
+    )
     np.testing.assert_allclose(_logits(backbone, shorter), logits[1:], atol=1e-5, err_msg="the width of the padding changes a score")
     order = [2, 0, 1]
     permuted = Features(*[value[order] for value in features])
@@ -225,8 +234,12 @@ def _check_independence(backbone, features, logits):
     permuted = features._replace(item=features.item[:, order], other=features.other[:, order], first_order=features.first_order[:, order])
     np.testing.assert_allclose(_logits(backbone, permuted), logits[:, order], atol=1e-5, err_msg="candidates see each other")
     alone = Features(*[np.repeat(value, 4, axis=0) for value in features])
-    alone = alone._replace(**{name: getattr(features, name).reshape(12, 1, *getattr(features, name).shape[2:]) for name in ("item", "other", "first_order")})
-    np.testing.assert_allclose(_logits(backbone, alone).reshape(logits.shape), logits, atol=1e-5, err_msg="N candidates do not score as N requests with one")
+    alone = alone._replace(
+        **{name: getattr(features, name).reshape(12, 1, *getattr(features, name).shape[2:]) for name in ("item", "other", "first_order")}
+    )
+    np.testing.assert_allclose(
+        _logits(backbone, alone).reshape(logits.shape), logits, atol=1e-5, err_msg="N candidates do not score as N requests with one"
+    )
 
 
 def _rows(features, rows):
@@ -234,7 +247,10 @@ def _rows(features, rows):
 
 
 def _check_what_moves_a_score(cls, init, backbone, features, logits):
-    moved = {name: np.abs(_logits(backbone, features._replace(**{name: getattr(features, name) + 1})) - logits) for name in ("user", "context", "item", "other")}
+    moved = {
+        name: np.abs(_logits(backbone, features._replace(**{name: getattr(features, name) + 1})) - logits)
+        for name in ("user", "context", "item", "other")
+    }
     moved["history"] = np.abs(_logits(backbone, features._replace(history=features.history[:, ::-1] + features.mask[..., None, None])) - logits)[:2]
     moved["first_order"] = np.abs(_logits(backbone, features._replace(first_order=features.first_order + 1)) - logits)
     for name, distance in moved.items():
@@ -245,7 +261,8 @@ def _check_what_moves_a_score(cls, init, backbone, features, logits):
     # A plug-in field: one more on items and histories, as from a table of text vectors.
     rng = np.random.default_rng(1)
     wider = features._replace(
-        item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2), history=np.concatenate([features.history, features.history[:, :, :1]], 2)
+        item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2),
+        history=np.concatenate([features.history, features.history[:, :, :1]], 2),
     )
     plugged = built(cls, init, wider)
     other = wider._replace(item=np.concatenate([features.item, rng.normal(size=(3, 4, 1, 8)).astype("float32")], 2))

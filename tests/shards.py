@@ -8,7 +8,19 @@ import tensorflow as tf
 from ppm_tf.data.manifest import Manifest, describe_shard
 from ppm_tf.data.schema import Schema
 
-SCHEMA = Schema((), (), ("click", "order"), "click", history_length=4, num_candidates=3, item_id_type="int", user_id_type="int", has_time=True, has_slot=True, has_truth=True)
+SCHEMA = Schema(
+    (),
+    (),
+    ("click", "order"),
+    "click",
+    history_length=4,
+    num_candidates=3,
+    item_id_type="int",
+    user_id_type="int",
+    has_time=True,
+    has_slot=True,
+    has_truth=True,
+)
 
 
 def example(**features) -> bytes:

@@ -25,7 +25,9 @@ def test_an_override_inside_a_section_keeps_that_sources_other_defaults():
 
 
 def test_a_config_survives_being_written():
-    config = load(["data.source=columnar", "data.path=x", "data.log.labels={click: {column: rating, at_least: 4}}", "data.items.fields={brand: maker}"])
+    config = load(
+        ["data.source=columnar", "data.path=x", "data.log.labels={click: {column: rating, at_least: 4}}", "data.items.fields={brand: maker}"]
+    )
     assert from_dict(config.model_dump(mode="json")) == config
     assert config.data.items.fields["brand"].column == "maker"
 
@@ -93,7 +95,12 @@ def test_the_text_encoder_is_trained_on_what_the_data_has(arguments, training):
 
 @pytest.mark.parametrize(
     ("arguments", "trained"),
-    [([], True), (["image.weights=x.weights.h5"], False), (["image.weights=x.weights.h5", "image.training=[finetune]"], True), (["image.encoder=descriptor"], False)],
+    [
+        ([], True),
+        (["image.weights=x.weights.h5"], False),
+        (["image.weights=x.weights.h5", "image.training=[finetune]"], True),
+        (["image.encoder=descriptor"], False),
+    ],
 )
 def test_a_resnet_without_weights_is_trained(arguments, trained):
     assert load(arguments).image.is_trained is trained
@@ -135,12 +142,19 @@ def test_backbone_settings_without_a_name_are_those_of_the_default():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("model.backbone={name: din, heads: 3}", "Setting model.backbone.heads is not known. Allowed here: mlp_units, dropout, name, attention_units"),
+        (
+            "model.backbone={name: din, heads: 3}",
+            "Setting model.backbone.heads is not known. Allowed here: mlp_units, dropout, name, attention_units",
+        ),
         ("model.backbone={name: dsin, session: 3}", "Did you mean model.backbone.sessions?"),
         ("model.backbone.name=dim", "'dim' found using 'name' does not match any of the expected tags"),
         ("model.backbone={name: din, dropout: 1.5}", "Setting model.backbone.dropout: Input should be less than 1"),
         ("model.name=ppm", "name must not be that of another report. Received: ppm"),
-        *((f"{setting}={name}", f"Setting {setting}: Value error, a name is a folder's: it must be letters, digits and any of ._-") for setting in ("model.name", "serve.model") for name in ("a/b", "..", ".a", "-x", "é", "a b", "''")),
+        *(
+            (f"{setting}={name}", f"Setting {setting}: Value error, a name is a folder's: it must be letters, digits and any of ._-")
+            for setting in ("model.name", "serve.model")
+            for name in ("a/b", "..", ".a", "-x", "é", "a b", "''")
+        ),
         ("evaluate.against=[../data]", "Setting evaluate.against.0: Value error, a name is a folder's"),
         ("model.newest=0", "Setting model.newest: Input should be greater than 0"),
         ("model.ppm=off", "Setting model.ppm: Input should be 'none', 'random', 'frozen' or 'finetune'"),

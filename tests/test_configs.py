@@ -62,4 +62,6 @@ def test_files_of_one_run_folder_share_their_models():
 
 def test_there_are_files():
     assert {"synthetic.yaml", "movielens.yaml", "amazon_sports.yaml", "home_depot.yaml", "fashion_products.yaml"} <= {path.name for path in FILES}
-    assert {"ppm_table2.yaml", "ppm_table3.yaml", "ppm_figure2.yaml", "movielens.yaml", "movielens_latest_small.yaml"} <= {path.name for path in FILES}
+    assert {"ppm_table2.yaml", "ppm_table3.yaml", "ppm_figure2.yaml", "movielens.yaml", "movielens_latest_small.yaml"} <= {
+        path.name for path in FILES
+    }

@@ -96,7 +96,9 @@ def test_prometheus_asks_for_each_label_that_the_server_is_told_of():
     config = model_config("model.labels.config")
     _, job = yaml.safe_load((DOCKER / "monitoring/prometheus.yml").read_text())["scrape_configs"]
     assert job["job_name"] == "labels"
-    assert set(job["static_configs"][0]["targets"]) == {f"http://model:8501/v1/models/{config.name}/labels/{label}/metadata" for label in config.version_labels}
+    assert set(job["static_configs"][0]["targets"]) == {
+        f"http://model:8501/v1/models/{config.name}/labels/{label}/metadata" for label in config.version_labels
+    }
     assert COMPOSE["services"]["prober"]["profiles"] == ["labels"]
     assert job["relabel_configs"][-1]["replacement"] == "prober:9115"
 
@@ -130,8 +132,21 @@ def test_an_image_is_pinned_small_and_not_roots(name, context, base, variant):
 
 def test_nothing_that_tools_leave_in_the_packages_goes_to_a_builder():
     left = (ROOT / ".dockerignore").read_text().splitlines()
-    patterns = [line.removeprefix("**/") for line in left[max(place for place, line in enumerate(left) if line.startswith("!")) :] if line.startswith("**/")]
-    for name in ("__pycache__", "a.pyc", "ppm_tf.egg-info", ".DS_Store", ".env", ".ipynb_checkpoints", ".ruff_cache", "a.py~", ".a.py.swp", "a.py.orig"):
+    patterns = [
+        line.removeprefix("**/") for line in left[max(place for place, line in enumerate(left) if line.startswith("!")) :] if line.startswith("**/")
+    ]
+    for name in (
+        "__pycache__",
+        "a.pyc",
+        "ppm_tf.egg-info",
+        ".DS_Store",
+        ".env",
+        ".ipynb_checkpoints",
+        ".ruff_cache",
+        "a.py~",
+        ".a.py.swp",
+        "a.py.orig",
+    ):
         assert any(fnmatch(name, pattern) for pattern in patterns), name
     for path in (*(ROOT / "ppm_tf").rglob("*.py"), *(ROOT / "configs").rglob("*.yaml")):
         assert not any(fnmatch(part, pattern) for part in path.relative_to(ROOT).parts for pattern in patterns), path
@@ -204,7 +219,8 @@ def test_versions_that_are_named_and_absent_are_said_at_the_start(started, tmp_p
         "model_config_list { # versions: 9\n"
         f'config {{ name: "one" base_path: "{tmp_path}/one" model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}\n'
         f'  version_labels {{ key: "stable" value: 3 }} version_labels {{ key: "canary" value: 4 }} }}\n'
-        f'config {{ base_path: "{tmp_path}/two" model_version_policy {{ latest {{ num_versions: 5 }} }} version_labels {{ key: "stable" value: 2 }} }}\n'
+        f'config {{ base_path: "{tmp_path}/two" model_version_policy {{ latest {{ num_versions: 5 }} }} version_labels {{ key: "stable" value: 2 }}'
+        " }\n"
         "}"
     )
     process = started(MODEL_CONFIG=str(tmp_path / "model.config"), END="0")
@@ -222,7 +238,9 @@ def test_session_parallelism_can_stand_in_for_the_threads_of_an_operation(starte
 
 def test_batching_is_asked_for_by_file(started):
     flags = started(BATCHING_CONFIG="/etc/tfserving/batching.config", GPU_MEMORY_FRACTION="0.8", END="0").communicate()[0].split()
-    assert {"--enable_batching=true", "--batching_parameters_file=/etc/tfserving/batching.config", "--per_process_gpu_memory_fraction=0.8"} <= set(flags)
+    assert {"--enable_batching=true", "--batching_parameters_file=/etc/tfserving/batching.config", "--per_process_gpu_memory_fraction=0.8"} <= set(
+        flags
+    )
 
 
 def test_a_stop_drains_before_the_server_ends(started):
@@ -248,7 +266,10 @@ def health(port, folder):
 
 
 def test_health_is_a_version_that_is_available(server, tmp_path):
-    server.body = b'{\n "model_version_status": [\n  {\n   "version": "2",\n   "state": "END"\n  },\n  {\n   "version": "1",\n   "state": "AVAILABLE"\n  }\n ]\n}\n'
+    server.body = (
+        b'{\n "model_version_status": [\n  {\n   "version": "2",\n   "state": "END"\n  },\n  {\n   "version": "1",\n   "state": "AVAILABLE"\n  }\n'
+        b" ]\n}\n"
+    )
     assert health(server.server_port, tmp_path) == (0, "AVAILABLE")
     assert server.seen[0][:2] == ("GET", "/v1/models/ranker")
     (tmp_path / "draining").touch()

@@ -54,7 +54,10 @@ def test_promtool_accepts_the_configuration_and_every_expression(tmp_path):
 
 def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path):
     count, model = ":tensorflow:serving:request_count", 'model_name="ranker"'
-    load, bucket = ":tensorflow:cc:saved_model:load_attempt_count", f':tensorflow:serving:request_latency_bucket{{{model},API="Predict",entrypoint="REST"'
+    load, bucket = (
+        ":tensorflow:cc:saved_model:load_attempt_count",
+        f':tensorflow:serving:request_latency_bucket{{{model},API="Predict",entrypoint="REST"',
+    )
     good = {'up{job="tf-serving"}': "1x60", f'{count}{{{model},status="OK"}}': "0+600x60", load + '{model_path="1",status="success"}': "1x60"}
     good |= {f'{bucket},le="{le}"}}': "0+600x60" for le in ("10000", "100000", "+Inf")}
     cases = [
@@ -75,11 +78,24 @@ def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path):
         series = [{"series": name, "values": values} for name, values in (good | changes).items()]
         # count() of the firing alerts: what they say is not compared
         checks = [
-            {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)', "eval_time": "30m", "exp_samples": [{"value": float(name in firing)}]}
+            {
+                "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
+                "eval_time": "30m",
+                "exp_samples": [{"value": float(name in firing)}],
+            }
             for name in sorted(alerts)
         ]
-        tests.append({"name": str(number), "interval": "1m", "input_series": series, "promql_expr_test": [c | {"exp_samples": [{"labels": "{}", **c["exp_samples"][0]}]} for c in checks]})
-    (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump({"rule_files": [str(DOCKER / "monitoring/alerts.yml")], "evaluation_interval": "15s", "tests": tests}))
+        tests.append(
+            {
+                "name": str(number),
+                "interval": "1m",
+                "input_series": series,
+                "promql_expr_test": [c | {"exp_samples": [{"labels": "{}", **c["exp_samples"][0]}]} for c in checks],
+            }
+        )
+    (tmp_path / "alerts.test.yml").write_text(
+        yaml.safe_dump({"rule_files": [str(DOCKER / "monitoring/alerts.yml")], "evaluation_interval": "15s", "tests": tests})
+    )
     assert "SUCCESS" in run(tool("promtool"), "test", "rules", tmp_path / "alerts.test.yml")
 
 

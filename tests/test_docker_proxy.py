@@ -176,7 +176,11 @@ def test_a_server_that_is_gone_is_a_503(proxy):
 
 
 def test_the_path_that_was_judged_is_the_path_that_is_asked(proxy):
-    for path in ("/v1/models/x/../ranker:predict", "/monitoring/prometheus/metrics/../../../v1/models/ranker:predict", "//v1/models/%72anker:predict?a=b"):
+    for path in (
+        "/v1/models/x/../ranker:predict",
+        "/monitoring/prometheus/metrics/../../../v1/models/ranker:predict",
+        "//v1/models/%72anker:predict?a=b",
+    ):
         status, _, ((_, reached, _, _),) = ask(proxy, path=path)
         assert (status, reached) == (200, "/v1/models/ranker:predict")
     _, _, ((_, reached, _, _),) = ask(proxy, "GET", "/v1/models/x/../ranker/metadata")

@@ -14,7 +14,8 @@ CODE = """
 import ppm_tf, keras
 from ppm_tf.encoders.image_start import resnet
 backbone = resnet("small_resnet")
-print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), backbone.dtype, backbone.input_shape[-1])
+print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), end=" ")
+print(backbone.dtype, backbone.input_shape[-1])
 """
 
 
@@ -29,13 +30,16 @@ def test_the_users_keras_settings_do_not_leak_in(tmp_path):
 def test_keras_that_is_imported_already_is_set_or_refused(monkeypatch):
     found = {}
     config = types.SimpleNamespace(
-        backend=lambda: "tensorflow", **{f"set_{name}": lambda value, name=name: found.setdefault(name, value) for name in ("floatx", "epsilon", "image_data_format")}
+        backend=lambda: "tensorflow",
+        **{f"set_{name}": lambda value, name=name: found.setdefault(name, value) for name in ("floatx", "epsilon", "image_data_format")},
     )
     monkeypatch.setitem(sys.modules, "keras", types.SimpleNamespace(config=config))
     ppm_tf.own_keras()
     assert found == {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
     config.backend = lambda: "jax"
-    with pytest.raises(RuntimeError, match="ppm_tf needs Keras on TensorFlow. Received: Keras is imported already, on jax. Remedy: import ppm_tf before keras"):
+    with pytest.raises(
+        RuntimeError, match="ppm_tf needs Keras on TensorFlow. Received: Keras is imported already, on jax. Remedy: import ppm_tf before keras"
+    ):
         ppm_tf.own_keras()
 
 

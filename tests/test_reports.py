@@ -107,10 +107,15 @@ def test_bucket_plot_shows_values_intervals_and_shares(records, drawn, tmp_path)
 
 
 def test_a_table_says_what_its_brackets_hold(records):
-    assert metrics_table(records).endswith("\n\nIn brackets: 95% interval over users alone, resampled, of one training; another seed or processor moves a figure besides.")
+    assert metrics_table(records).endswith(
+        "\n\nIn brackets: 95% interval over users alone, resampled, of one training; another seed or processor moves a figure besides."
+    )
     again = [dataclasses.replace(record, seed=1) for record in records]
     last = metrics_table([*records, *again], confidence=0.9).split("\n\n")[-1]
-    assert last.startswith("Means of 2 seeds (0, 1). After ±: standard deviation over the seeds. In brackets: 90% interval over seeds (Student's t), on the same test users")
+    assert last.startswith(
+        "Means of 2 seeds (0, 1). After ±: standard deviation over the seeds. In brackets: 90% interval over seeds (Student's t), on the same test"
+        " users"
+    )
     assert "In brackets" not in metrics_table([dataclasses.replace(record, low=math.nan, high=math.nan) for record in records])
 
 
@@ -138,7 +143,11 @@ def test_bucket_plot_needs_buckets(records, tmp_path):
 
 def test_learning_curve_shows_loss_and_best_validation(drawn, tmp_path):
     rows = [{"step": step, "loss": 1 / step, "candidates_per_second": 9} for step in range(1, 41)]
-    rows += [{"step": 10, "valid_auc": 0.6, "valid_log_loss": 0.5}, {"step": 20, "valid_auc": 0.8, "valid_log_loss": 0.4}, {"step": 30, "valid_auc": 0.7, "valid_log_loss": 0.45}]
+    rows += [
+        {"step": 10, "valid_auc": 0.6, "valid_log_loss": 0.5},
+        {"step": 20, "valid_auc": 0.8, "valid_log_loss": 0.4},
+        {"step": 30, "valid_auc": 0.7, "valid_log_loss": 0.45},
+    ]
     plot_learning_curve(rows, tmp_path / "curve.png", "Shop, PPM")
     assert is_picture(tmp_path / "curve.png")
     top, bottom = drawn[0].axes

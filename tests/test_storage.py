@@ -10,14 +10,21 @@ from ppm_tf.storage import DiskFull, no_room, reserve, writing
 from ppm_tf.workspace import Recipe, Workspace
 from tests.limited import file_size
 
-MESSAGE = r"There must be room for .*{path}\. Received: File too large \([\d.]+ [KMGi]*B free, {need} needed\)\. Remedy: make room there or raise the limit on file sizes"
+MESSAGE = (
+    r"There must be room for .*{path}\. Received: File too large \([\d.]+ [KMGi]*B free, {need} needed\)\. Remedy: make room there or raise the limit"
+    r" on file sizes"
+)
 
 
 def test_an_artifact_without_room_is_refused_by_its_path_and_nothing_partial_remains(tmp_path):
     workspace = Workspace(tmp_path)
     with workspace.commit("data", Recipe({})) as folder:
         (folder / "a.txt").write_text("old")
-    with pytest.raises(DiskFull, match=MESSAGE.format(path="data", need=r"more than [\d.]+ KiB")), file_size(50_000), workspace.commit("data", Recipe({})) as folder:
+    with (
+        pytest.raises(DiskFull, match=MESSAGE.format(path="data", need=r"more than [\d.]+ KiB")),
+        file_size(50_000),
+        workspace.commit("data", Recipe({})) as folder,
+    ):
         np.savez(folder / "a.npz", a=np.zeros(100_000))
     assert (workspace.path("data") / "a.txt").read_text() == "old"
     assert [path.name for path in (tmp_path / ".state").iterdir()] == ["lock-data"]
@@ -50,7 +57,11 @@ def test_the_writers_of_tensorflow_and_arrow_are_understood(tmp_path):
 def test_no_other_error_is_taken_for_a_full_disk(tmp_path):
     import tensorflow as tf
 
-    for error in (ValueError("No space left on device, says a column"), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), OSError(2, "No such file")):
+    for error in (
+        ValueError("No space left on device, says a column"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        OSError(2, "No such file"),
+    ):
         assert no_room(error) == ""
         with pytest.raises(type(error)), writing(tmp_path):
             raise error

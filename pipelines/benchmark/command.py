@@ -38,7 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
             _grid(what, arguments[1:])
             return
         if what not in BENCHMARKS:
-            print(f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: {what or 'none'}. See --help.", file=sys.stderr)
+            print(
+                f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: {what or 'none'}. See --help.",
+                file=sys.stderr,
+            )
             raise SystemExit(2)
         try:
             config = load(arguments[1:])
@@ -69,5 +72,8 @@ def _grid(file: str, overrides: list[str]) -> None:
             check_first([stage_of("reports")], cell.config)
         failed = run(benchmark, cells, Path(benchmark.run) / "benchmark" / name, name, " ".join(("python -m pipelines.benchmark", file, *overrides)))
     if failed:
-        print(f"{failed} of {len(cells)} cells failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)", file=sys.stderr)
+        print(
+            f"{failed} of {len(cells)} cells failed; the same command tries them again. (Set PPM_TF_TRACEBACK=1 to see where they did.)",
+            file=sys.stderr,
+        )
         raise SystemExit(1)

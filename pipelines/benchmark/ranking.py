@@ -35,7 +35,9 @@ def efficiency(config: Config, workspace: Workspace) -> None:
         make(stage_of(name), config, workspace, asked=False)
     settings = config.model.train
     strategy = harness.prepare_backend(settings, config.seed)
-    inputs, files, counts = training_inputs(config, workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in cell.ranking_tables)))
+    inputs, files, counts = training_inputs(
+        config, workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in cell.ranking_tables))
+    )
     dataset = samples.read(files, inputs.schema, settings.batch_size, epochs=1000, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     some = next(iter(dataset.unbatch().batch(_STEPS)))
     one_by_one = [{name: value[number : number + 1] for name, value in some.items()} for number in range(_STEPS)]
@@ -59,7 +61,8 @@ def efficiency(config: Config, workspace: Workspace) -> None:
         tables = sum(table.shape.num_elements() for table in harness.id_tables(model))
         weights = sum(variable.shape.num_elements() for variable in model.trainable_variables)
         lines.append({
-            "benchmark": "efficiency", "model": cell[0], "ppm": cell[1] != "none", "weights": weights, "id_table_weights": tables, "dense_weights": weights - tables,
+            "benchmark": "efficiency", "model": cell[0], "ppm": cell[1] != "none", "weights": weights, "id_table_weights": tables,
+            "dense_weights": weights - tables,
             "train_candidates_per_second": float(rate), "inference_ms_per_request": 1000 * float(wait), "batch_size": settings.batch_size,
             "candidates": inputs.schema.num_candidates, "history": inputs.schema.history_length,
         })  # fmt: skip
@@ -93,7 +96,9 @@ def candidates(config: Config, workspace: Workspace) -> None:
         for variable, same in zip(models["one"].variables, models["many"].variables, strict=True):
             variable.assign(same)
         logits = {kind: models[kind](_tensors(batch), training=False).numpy().reshape(_REQUESTS * _CANDIDATES, -1) for kind, batch in batches.items()}
-        trainers = {kind: _trainer(models[kind], its, tf.data.Dataset.from_tensors(_tensors(batch)).repeat(), strategy) for kind, batch in batches.items()}
+        trainers = {
+            kind: _trainer(models[kind], its, tf.data.Dataset.from_tensors(_tensors(batch)).repeat(), strategy) for kind, batch in batches.items()
+        }
         for trainer in trainers.values():
             trainer.train(tf.constant(3))
         times: dict[str, list[float]] = {kind: [] for kind in trainers}
@@ -102,8 +107,10 @@ def candidates(config: Config, workspace: Workspace) -> None:
                 times[kind].append(timed(lambda trainer=trainer: trainer.train(tf.constant(4)))[0][0] / 4)
         many_ms, one_ms = (1000 * float(np.median(times[kind])) for kind in ("many", "one"))
         show(
-            benchmark="candidates", model=name, history=_HISTORY, requests=_REQUESTS, candidates=_CANDIDATES, ms_per_step=many_ms, ms_per_step_of_one_candidate_each=one_ms,
-            ratio=many_ms / one_ms, largest_difference_of_logits=f"{np.abs(logits['many'] - logits['one']).max():.1e}", spread_of_logits=f"{logits['many'].std():.1e}",
+            benchmark="candidates", model=name, history=_HISTORY, requests=_REQUESTS, candidates=_CANDIDATES, ms_per_step=many_ms,
+            ms_per_step_of_one_candidate_each=one_ms,
+            ratio=many_ms / one_ms, largest_difference_of_logits=f"{np.abs(logits['many'] - logits['one']).max():.1e}",
+            spread_of_logits=f"{logits['many'].std():.1e}",
         )  # fmt: skip
 
 
@@ -159,7 +166,9 @@ def one_candidate_each(batch: dict[str, Any]) -> dict[str, Any]:
 
     of_candidates = {"item", "labels", "slot"}
     size = batch["item"].shape[1]
-    found = {name: values.reshape(-1, 1, *values.shape[2:]) if name in of_candidates else np.repeat(values, size, axis=0) for name, values in batch.items()}
+    found = {
+        name: values.reshape(-1, 1, *values.shape[2:]) if name in of_candidates else np.repeat(values, size, axis=0) for name, values in batch.items()
+    }
     return {**found, "request": np.arange(len(found["item"]), dtype="int64")}
 
 
@@ -170,8 +179,12 @@ def built(config: Config, inputs, counts, history: int | None = None, num_candid
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.vocabularies import Vocabularies
 
-    schema = replace(inputs.schema, history_length=history or inputs.schema.history_length, num_candidates=num_candidates or inputs.schema.num_candidates)
-    return build_ranking_model(config, schema, inputs.catalog, inputs.tables, Vocabularies.of(config.model, schema, inputs.catalog, counts), table_dtype=table_dtype)
+    schema = replace(
+        inputs.schema, history_length=history or inputs.schema.history_length, num_candidates=num_candidates or inputs.schema.num_candidates
+    )
+    return build_ranking_model(
+        config, schema, inputs.catalog, inputs.tables, Vocabularies.of(config.model, schema, inputs.catalog, counts), table_dtype=table_dtype
+    )
 
 
 def _trainer(model, config: Config, dataset, strategy):
@@ -180,7 +193,9 @@ def _trainer(model, config: Config, dataset, strategy):
     from ppm_tf.training.optimizers import ranking_optimizer
 
     settings = config.model.train
-    optimizer = ranking_optimizer(settings.learning_rate, settings.final_learning_rate, 10_000, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate)
+    optimizer = ranking_optimizer(
+        settings.learning_rate, settings.final_learning_rate, 10_000, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate
+    )
 
     def loss(batch, logits):
         return multi_task_cross_entropy(batch["labels"], logits, (1.0,) * logits.shape[-1])

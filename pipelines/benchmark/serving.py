@@ -67,7 +67,10 @@ def serving(config: Config, workspace: Workspace) -> None:
             loads = _loads(sessions, requests[_SMALL])
     encoding = _encoding(workspace, inputs, _LARGE + _HISTORY, rng)
     lines = [{**about, **line} for line in (*times.lines(), *loads, encoding)]
-    lines += [{**about, "ratio": name, "median": middle, "quartiles": [low, high], **threads} for name, (low, middle, high) in _ratios(times, encoding).items()]
+    lines += [
+        {**about, "ratio": name, "median": middle, "quartiles": [low, high], **threads}
+        for name, (low, middle, high) in _ratios(times, encoding).items()
+    ]
     for line in lines:
         show(**line)
     show(benchmark="serving", memory_mib=memory())
@@ -90,7 +93,9 @@ def lookup(config: Config, workspace: Workspace) -> None:
         def __init__(self):
             super().__init__()
             self.items = RowLookup(np.arange(_MANY_ITEMS) * 7 + 1, "items")
-            self.table = tf.Variable(np.random.default_rng(0).normal(size=(_MANY_ITEMS + 2, _WIDTH)).astype("float16"), trainable=False, shape=[None, _WIDTH])
+            self.table = tf.Variable(
+                np.random.default_rng(0).normal(size=(_MANY_ITEMS + 2, _WIDTH)).astype("float16"), trainable=False, shape=[None, _WIDTH]
+            )
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="item_ids")])
         def look(self, item_ids):
@@ -114,7 +119,8 @@ def lookup(config: Config, workspace: Workspace) -> None:
             version.run(signature, {"item_ids": ids})
             waits.append(1000 * (time.perf_counter() - begun))
         show(
-            benchmark="lookup", items=_MANY_ITEMS, width=_WIDTH, dtype="float16", ids=len(ids), megabytes=size / 2**20, load_seconds=seconds, memory_mib=memory() - before,
+            benchmark="lookup", items=_MANY_ITEMS, width=_WIDTH, dtype="float16", ids=len(ids), megabytes=size / 2**20, load_seconds=seconds,
+            memory_mib=memory() - before,
             p50_ms=float(np.median(waits)), p99_ms=float(np.quantile(waits, 0.99)), right=bool(np.array_equal(found, expected)),
         )  # fmt: skip
         version.close()
@@ -181,7 +187,15 @@ class _Times:
         for (name, how, size), rounds in self.of.items():
             calls = 1000 * np.concatenate(rounds)
             low, high = np.quantile(calls, [0.5, 0.99])
-            yield {"model": name, "through": how, "candidates": size, "history": _HISTORY, "p50_ms": float(low), "p99_ms": float(high), "calls": len(calls)}
+            yield {
+                "model": name,
+                "through": how,
+                "candidates": size,
+                "history": _HISTORY,
+                "p50_ms": float(low),
+                "p99_ms": float(high),
+                "calls": len(calls),
+            }
 
     def quartiles(self, what: tuple) -> list[float]:
         """Quartiles over the rounds of their median milliseconds."""
@@ -245,7 +259,9 @@ def _set_threads() -> dict[str, int]:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(wanted)
     except RuntimeError:
-        logger.warning("TensorFlow runs already: its operations keep their %d threads (0 = all cores)", tf.config.threading.get_intra_op_parallelism_threads())
+        logger.warning(
+            "TensorFlow runs already: its operations keep their %d threads (0 = all cores)", tf.config.threading.get_intra_op_parallelism_threads()
+        )
     return {"cores": len(os.sched_getaffinity(0)), "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads()}
 
 
@@ -266,7 +282,11 @@ def _request(inputs, rows: int, candidates: int, rng, counts) -> dict[str, Any]:
     schema, ids = inputs.schema, inputs.catalog.ids.to_numpy(zero_copy_only=False)
     words = lambda field: np.full((rows, 1), field.vocabulary[0].encode(), object)
     draw = lambda count: ids[rng.integers(0, len(ids), count)]
-    found: dict[str, Any] = {"candidate_ids": draw((rows, candidates)), "history_ids": np.tile(draw((1, _HISTORY)), (rows, 1)), "user_id": np.full(rows, counts.user_id[0])}
+    found: dict[str, Any] = {
+        "candidate_ids": draw((rows, candidates)),
+        "history_ids": np.tile(draw((1, _HISTORY)), (rows, 1)),
+        "user_id": np.full(rows, counts.user_id[0]),
+    }
     if schema.has_time:
         scale = units_per_second(schema.time_unit)
         now = schema.time_range[1] if schema.time_range else 10**6  # the time of the newest training request
@@ -300,7 +320,9 @@ def _plot(lines: list[dict[str, Any]], path: Path) -> None:
     for place, model in enumerate(dict.fromkeys(line["model"] for line in shown)):
         for how, style in (("session", "-"), ("rest", "--")):
             mine = [line for line in shown if (line["model"], line["through"]) == (model, how)]
-            axes.plot([line["candidates"] for line in mine], [line["p50_ms"] for line in mine], f"o{style}", color=f"C{place}", label=f"{model}, {how}")
+            axes.plot(
+                [line["candidates"] for line in mine], [line["p50_ms"] for line in mine], f"o{style}", color=f"C{place}", label=f"{model}, {how}"
+            )
     axes.set(xlabel="candidates a request", ylabel="p50, ms", title=f"{shown[0]['backbone']}, history of {_HISTORY}")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

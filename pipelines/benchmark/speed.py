@@ -99,9 +99,20 @@ def tables(config: Config, workspace: Workspace) -> None:
     batches["request"] = np.arange(_STEPS * 1000).reshape(_STEPS, 1000)
     loss = lambda batch, logits: binary_cross_entropy(batch["labels"], logits)
     cases = {}
-    for optimizer, num_rows in (("adam", 10_000), ("adam", 4_000_000), ("adagrad", 10_000), ("adagrad", 4_000_000), ("keras_adam", 10_000), ("keras_adam", 1_000_000)):
+    for optimizer, num_rows in (
+        ("adam", 10_000),
+        ("adam", 4_000_000),
+        ("adagrad", 10_000),
+        ("adagrad", 4_000_000),
+        ("keras_adam", 10_000),
+        ("keras_adam", 1_000_000),
+    ):
         model = _table_model(num_rows)
-        own = dense_optimizer(1e-3, 1e-4, 1000) if optimizer == "keras_adam" else ranking_optimizer(1e-3, 1e-4, 1000, harness.id_tables(model), optimizer)
+        own = (
+            dense_optimizer(1e-3, 1e-4, 1000)
+            if optimizer == "keras_adam"
+            else ranking_optimizer(1e-3, 1e-4, 1000, harness.id_tables(model), optimizer)
+        )
         dataset = tf.data.Dataset.from_tensor_slices(batches).repeat().prefetch(2)
         cases[optimizer, num_rows] = harness.Trainer(model, loss, harness.known_labels(), own, dataset, strategy, config.train.clip_norm)
         cases[optimizer, num_rows].train(tf.constant(5))
@@ -112,7 +123,8 @@ def tables(config: Config, workspace: Workspace) -> None:
     middle = {case: float(np.median(found)) for case, found in times.items()}
     for (optimizer, num_rows), found in times.items():
         show(
-            benchmark="tables", optimizer=optimizer, rows=num_rows, ids_per_step=20_000, rows_per_step=int(np.median([len(np.unique(batch)) for batch in rows])),
+            benchmark="tables", optimizer=optimizer, rows=num_rows, ids_per_step=20_000,
+            rows_per_step=int(np.median([len(np.unique(batch)) for batch in rows])),
             ms_per_step=1000 * middle[optimizer, num_rows], ms_lowest=1000 * min(found), ms_highest=1000 * max(found),
             ratio_to_10000_rows=middle[optimizer, num_rows] / middle[optimizer, 10_000],
         )  # fmt: skip

@@ -128,7 +128,8 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
     hits = {"most frequent class": _most_frequent(data, train, test)}
     hits[f"linear probe, {'random weights' if nothing else 'before'}"] = _probe(encoder, data, train, test, in_order, config.seed)
     result = training.fit(
-        model, model.loss_of, training_batches(data, train, encoder, settings.batch_size, settings.epochs, config.seed, settings.augment), len(train), validate, settings, work,
+        model, model.loss_of, training_batches(data, train, encoder, settings.batch_size, settings.epochs, config.seed, settings.augment),
+        len(train), validate, settings, work,
         strategy=strategy, weight=model.weight, title="entities", criterion="top_1", identify=model.identify, unit="images",
     )  # fmt: skip
     early = " (stopped early)" if result.stopped_early else ""
@@ -152,8 +153,10 @@ def _report(data, settings) -> None:
     for item_id, reason in data.images.refused[:20]:
         logger.warning("the image of item %s is left out: %s", item_id, reason)
     logger.info(
-        "entity prediction: %s classes of %s with at least %d training images each; %s images to train on, %s to validate on, %s to test on; left out: %s of a rarer class, %s that cannot be read",
-        f"{len(data.classes):,}", settings.entity, settings.min_count, *(f"{size:,}" for size in sizes), f"{len(data.images) - sum(sizes):,}", f"{len(data.images.refused):,}",
+        "entity prediction: %s classes of %s with at least %d training images each; %s images to train on, %s to validate on, %s to test on; "
+        "left out: %s of a rarer class, %s that cannot be read",
+        f"{len(data.classes):,}", settings.entity, settings.min_count, *(f"{size:,}" for size in sizes), f"{len(data.images) - sum(sizes):,}",
+        f"{len(data.images.refused):,}",
     )  # fmt: skip
     if not all(sizes):
         raise ValueError(

@@ -52,7 +52,9 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe, catalog) -> Non
     if "finetune" in wanted:
         path = workspace.path("data") / "queries.parquet"
         if not path.is_file():
-            raise ValueError("Fine-tuning on queries needs search queries with clicked items. Received: none. Remedy: set data.queries, or text.training=[adapt].")
+            raise ValueError(
+                "Fine-tuning on queries needs search queries with clicked items. Received: none. Remedy: set data.queries, or text.training=[adapt]."
+            )
         pairs = read_pairs(path, catalog, fit.valid, fit.test)
     with strategy.scope():
         if "adapt" in wanted:
@@ -101,7 +103,14 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     train = parts[TRAIN]
     ids = np.stack([pairs.item[train] + FIRST_ROW, pairs.query[train]], axis=1)
     dataset = pair_batches(
-        encoder, [pairs.queries[query] for query in pairs.query[train]], [texts[item] for item in pairs.item[train]], ids, fit.batch_size, fit.epochs, fit.query_tokens, config.seed
+        encoder,
+        [pairs.queries[query] for query in pairs.query[train]],
+        [texts[item] for item in pairs.item[train]],
+        ids,
+        fit.batch_size,
+        fit.epochs,
+        fit.query_tokens,
+        config.seed,
     )
     work = workspace.work("encoders/text", recipe)
     result = training.fit(
@@ -109,7 +118,14 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
         strategy=strategy, weight=model.weight, title="query matching", criterion="recall_at_10", identify=model.identify, unit="pairs",
     )  # fmt: skip
     after = test.of_encoder(encoder, "test queries, after")
-    logger.info("best validation recall@10 %.4f at step %d of %d%s; %s", result.best, result.best_step, result.steps, " (stopped early)" if result.stopped_early else "", peak_memory())
+    logger.info(
+        "best validation recall@10 %.4f at step %d of %d%s; %s",
+        result.best,
+        result.best_step,
+        result.steps,
+        " (stopped early)" if result.stopped_early else "",
+        peak_memory(),
+    )
     figures = {"TF-IDF": tf_idf, f"{name}, before": before, f"{name}, after": after}
 
     def write_more(folder: Path) -> None:

@@ -69,7 +69,9 @@ class MIAN(keras.layers.Layer):
         if width % self.heads:
             raise ValueError(f"`heads` must divide the width of an item. Received: heads={self.heads}, width={width}.")
         self.places = self.add_weight(name="places", shape=(length, width), initializer=keras.initializers.RandomNormal(stddev=0.01))
-        self.block = keras_nlp.layers.TransformerEncoder(4 * width, self.heads, self.dropout, activation="relu", normalize_first=True, dtype=self.dtype_policy, name="block")
+        self.block = keras_nlp.layers.TransformerEncoder(
+            4 * width, self.heads, self.dropout, activation="relu", normalize_first=True, dtype=self.dtype_policy, name="block"
+        )
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="norm")
         self.block.build(history)
         self.norm.build(history)
@@ -93,7 +95,9 @@ class MIAN(keras.layers.Layer):
     def call(self, features, training=False):
         item, history = concat_fields(features.item), concat_fields(features.history)
         if history.shape[1] is not None and history.shape[1] > self.places.shape[0]:
-            raise ValueError(f"The history must not be longer than it was built for. Received: {history.shape[1]} behaviours, built for {self.places.shape[0]}.")
+            raise ValueError(
+                f"The history must not be longer than it was built for. Received: {history.shape[1]} behaviours, built for {self.places.shape[0]}."
+            )
         mask = ops.cast(features.mask, "bool")
         places = ops.cast(self.places, history.dtype)[: ops.shape(history)[1]]
         x = ops.where(ops.expand_dims(mask, -1), history + places, ops.zeros_like(history))

@@ -97,12 +97,15 @@ class URM(keras.layers.Layer):
         self.built = True
 
     def call(self, features, training=False):
-        user, item = self.transformer(concat_fields(features.history), concat_fields(features.item), features.mask, features.recency, training=training)
+        user, item = self.transformer(
+            concat_fields(features.history), concat_fields(features.item), features.mask, features.recency, training=training
+        )
         request = ops.expand_dims(ops.concatenate([concat_fields(features.user), concat_fields(features.context)], axis=-1), 1)
         shape = ops.shape(user)
         request = ops.broadcast_to(request, (shape[0], shape[1], request.shape[-1]))
         x = ops.concatenate([user, item, ops.cast(request, user.dtype), ops.cast(features.other, user.dtype)], axis=-1)
         mixed = self.mixture(x, training=training)
         return ops.concatenate(
-            [logit(tower(mixed[..., task, :], training=training)) for task, (tower, logit) in enumerate(zip(self.towers, self.logits, strict=True))], axis=-1
+            [logit(tower(mixed[..., task, :], training=training)) for task, (tower, logit) in enumerate(zip(self.towers, self.logits, strict=True))],
+            axis=-1,
         )

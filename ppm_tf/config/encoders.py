@@ -15,10 +15,19 @@ class AdaptSettings(EncoderFitSettings):
 
     batch_size: PositiveInt = Field(64, description="item texts a step")
     epochs: PositiveInt = Field(5, description="passes over the item texts")
-    mlm_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the masked (for decoder models: causal) language model loss; 0 = SimCSE alone")
-    simcse_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of SimCSE, the alpha of CELA's eq. 6; 0 = the language model loss alone")
+    mlm_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="weight of the masked (for decoder models: causal) language model loss; 0 = SimCSE alone"
+    )
+    simcse_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="weight of SimCSE, the alpha of CELA's eq. 6; 0 = the language model loss alone"
+    )
     mask_share: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="share of the tokens that are masked")
-    temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of SimCSE; a sentence encoder tells texts apart at 0.05 already and learns more at 0.25, where the loss is uniformity itself")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        0.05,
+        description=(
+            "temperature of SimCSE; a sentence encoder tells texts apart at 0.05 already and learns more at 0.25, where the loss is uniformity itself"
+        ),
+    )
     valid: Share = Field(0.05, description="share of the items held out to stop and to choose")
     test: Share = Field(0.05, description="share of the items held out to be scored before and after")
 
@@ -61,23 +70,51 @@ class TextSettings(Section):
     """The text encoder, and the table `title` that it writes."""
 
     encoder: Literal["small_bert", "preset", "saved", "bag_of_words"] = Field(
-        "small_bert", description="small_bert: a BERT of the sizes below that learns its words from the catalog; preset: text.preset; saved: an encoder of an earlier run, text.path; bag_of_words: no network"
+        "small_bert",
+        description=(
+            "small_bert: a BERT of the sizes below that learns its words from the catalog; preset: text.preset; saved: an encoder of an earlier run,"
+            " text.path; bag_of_words: no network"
+        ),
     )
-    preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder in its layout, or a Hugging Face folder of ALBERT, BERT, DistilBERT, RoBERTa, XLM-RoBERTa, Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen or SmolLM3; OPT and T5 in keras-nlp layout alone")
+    preset: str | None = Field(
+        None,
+        description=(
+            "for encoder=preset: a keras-nlp preset, or a folder in its layout, or a Hugging Face folder of ALBERT, BERT, DistilBERT, RoBERTa,"
+            " XLM-RoBERTa, Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen or SmolLM3; OPT and T5 in keras-nlp layout alone"
+        ),
+    )
     path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/text; it is taken as it is")
     dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
     pooling: Literal["cls", "mean", "last"] | None = Field(None, description="token vectors to text vector; null: mean, or last for decoder models")
     max_tokens: Annotated[int, Field(ge=4)] = Field(64, description="most tokens of an item's text, special ones included")
     training: Annotated[tuple[Literal["adapt", "finetune"], ...] | None, Once] = Field(
-        None, description="adapt: on item texts (DAP); finetune: on queries (QM); null: small_bert is fine-tuned where there are queries and else adapted, a preset stays as it is"
+        None,
+        description=(
+            "adapt: on item texts (DAP); finetune: on queries (QM); null: small_bert is fine-tuned where there are queries and else adapted, a preset"
+            " stays as it is"
+        ),
     )
     layers: PositiveInt = Field(2, description="small_bert: blocks")
     width: PositiveInt = Field(128, description="small_bert: width")
     heads: PositiveInt = Field(4, description="small_bert: attention heads")
     vocabulary: Annotated[int, Field(ge=64)] = Field(8000, description="small_bert: most word pieces")
-    lora_rank: Annotated[int, Field(ge=0)] = Field(0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything")
-    cleaning: Literal["none", "rules", "language_model"] = Field("none", description="what is taken out of the texts first. none: nothing; rules: tags, entities, contact data and sentences that recur; language_model: rules, then text.cleaner shortens what they leave")
-    cleaner: str | None = Field(None, description="for cleaning=language_model: a keras-nlp preset of a causal language model, or a folder in its layout, or a Hugging Face folder of Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen, SmolLM3, BART or T5Gemma")
+    lora_rank: Annotated[int, Field(ge=0)] = Field(
+        0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything"
+    )
+    cleaning: Literal["none", "rules", "language_model"] = Field(
+        "none",
+        description=(
+            "what is taken out of the texts first. none: nothing; rules: tags, entities, contact data and sentences that recur; language_model:"
+            " rules, then text.cleaner shortens what they leave"
+        ),
+    )
+    cleaner: str | None = Field(
+        None,
+        description=(
+            "for cleaning=language_model: a keras-nlp preset of a causal language model, or a folder in its layout, or a Hugging Face folder of"
+            " Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen, SmolLM3, BART or T5Gemma"
+        ),
+    )
     buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
     adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
     finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")
@@ -94,7 +131,10 @@ class TextSettings(Section):
         if self.width % self.heads:
             raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
         if self.encoder == "small_bert" and self.dim and self.dim > self.width:
-            raise ValueError(f"dim must be at most width, since the projection only leaves directions out. Received: dim: {self.dim}, width: {self.width}. Lower dim, or set it to null")
+            raise ValueError(
+                f"dim must be at most width, since the projection only leaves directions out. Received: dim: {self.dim}, width: {self.width}. Lower"
+                " dim, or set it to null"
+            )
         return self
 
 
@@ -102,14 +142,20 @@ class ImageSettings(Section):
     """The image encoder, and the table `image` that it writes."""
 
     encoder: Literal["small_resnet", "resnet18", "resnet50", "resnet101", "preset", "saved", "descriptor"] = Field(
-        "small_resnet", description="a ResNet that starts from nothing or from image.weights; preset: image.preset; saved: an encoder of an earlier run, image.path; descriptor: colour and edge statistics, no network"
+        "small_resnet",
+        description=(
+            "a ResNet that starts from nothing or from image.weights; preset: image.preset; saved: an encoder of an earlier run, image.path;"
+            " descriptor: colour and edge statistics, no network"
+        ),
     )
     preset: str | None = Field(None, description="for encoder=preset: a keras-nlp preset, or a folder")
     path: str | None = Field(None, description="for encoder=saved: its folder, such as <run>/encoders/image; it is taken as it is")
     weights: str | None = Field(None, description="for a ResNet: a .weights.h5 file to start from")
     dim: PositiveInt | None = Field(64, description="width of the table; null = the encoder's own width, without a projection")
     size: Annotated[int, Field(ge=8)] = Field(64, description="pixels a side that an image is resized to; PPM's ResNet-101 wants 224")
-    training: tuple[Literal["finetune"], ...] | None = Field(None, description="finetune: entity prediction (EP); null: a ResNet without weights is trained, any other encoder stays as it is")
+    training: tuple[Literal["finetune"], ...] | None = Field(
+        None, description="finetune: entity prediction (EP); null: a ResNet without weights is trained, any other encoder stays as it is"
+    )
     finetune: EntityPredictionSettings = Field(EntityPredictionSettings(), description="EP")
 
     @model_validator(mode="after")

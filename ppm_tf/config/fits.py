@@ -20,7 +20,9 @@ class FitSettings(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
     steps_per_loop: PositiveInt = Field(50, description="steps run inside one graph before Python looks at them")
-    validate_every: PositiveInt | None = Field(None, description="steps between two looks at the held-out part; default: eight looks in a run, at least one an epoch")
+    validate_every: PositiveInt | None = Field(
+        None, description="steps between two looks at the held-out part; default: eight looks in a run, at least one an epoch"
+    )
     patience: PositiveInt = Field(3, description="looks without a better validation figure before the training stops; the best weights are kept")
     checkpoint_every: PositiveInt = Field(500, description="steps between two checkpoints, rounded up to whole loops")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: mixed_bfloat16 where a GPU is found, else float32")
@@ -34,14 +36,18 @@ class TrainSettings(FitSettings):
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's first learning rate; PPM has 0.0004 at batches of 20,000")
     final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate; the decay between them is linear")
     shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
-    verify: Literal["sha256", "size"] = Field("sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data")
+    verify: Literal["sha256", "size"] = Field(
+        "sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data"
+    )
     max_bad_share: Share = Field(0.05, description="share of the records in damaged shards that may be set aside before the run is refused")
 
 
 class EncoderFitSettings(FitSettings):
     """What the trainings of encoders share."""
 
-    learning_rate: Annotated[float, Field(gt=0)] | None = Field(None, description="AdamW's highest learning rate; null: 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="AdamW's highest learning rate; null: 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one"
+    )
     warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises from zero")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled weight decay, not on biases, norms and embeddings")
     valid: Share = Field(0.1, description="share held out to stop and to choose")
@@ -50,5 +56,8 @@ class EncoderFitSettings(FitSettings):
     @model_validator(mode="after")
     def _has_three_parts(self) -> EncoderFitSettings:
         if not self.valid or not self.test or self.valid + self.test >= 1.0:
-            raise ValueError(f"valid and test must be above 0 and together below 1, so that there is a part to train on. Received: valid: {self.valid}, test: {self.test}")
+            raise ValueError(
+                f"valid and test must be above 0 and together below 1, so that there is a part to train on. Received: valid: {self.valid}, test:"
+                f" {self.test}"
+            )
         return self

@@ -27,14 +27,24 @@ class TransformerSettings(Section):
 class PPMSettings(TransformerSettings):
     """The pre-trained plug-in model (PPM, section 3.1)."""
 
-    tables: Annotated[tuple[TableName, ...], Once] = Field(("title", "image"), min_length=1, description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)")
-    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on")
+    tables: Annotated[tuple[TableName, ...], Once] = Field(
+        ("title", "image"),
+        min_length=1,
+        description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)",
+    )
+    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(
+        ("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on"
+    )
     standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
-    width: PositiveInt | None = Field(64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection")
+    width: PositiveInt | None = Field(
+        64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection"
+    )
     dropout: Share = Field(0.0, description="dropout in the transformer and the dense layers; of use with several passes")
     slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
     mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), min_length=1, description="the three dense layers before the click probability")
-    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(
+        0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them"
+    )
 
     @model_validator(mode="after")
     def _has_whole_heads(self) -> PPMSettings:
@@ -94,12 +104,16 @@ class URMSettings(TransformerSettings):
     """URM: behaviour transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
 
     name: Literal["urm"] = Field("urm", description="the backbone")
-    width: PositiveInt | None = Field(64, description="width of the transformer, to which the concatenated item fields are projected; null = their sum, without a projection")
+    width: PositiveInt | None = Field(
+        64, description="width of the transformer, to which the concatenated item fields are projected; null = their sum, without a projection"
+    )
     experts: PositiveInt = Field(4, description="experts of the mixture")
     expert_units: tuple[PositiveInt, ...] = Field((256, 128), min_length=1, description="dense layers of an expert")
     tower_units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="dense layers of a task's tower")
     dropout: Share = Field(0.0, description="dropout in the transformer, the experts and the towers")
-    initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.12, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01, and log enough to grow them")
+    initializer_stddev: Annotated[float, Field(gt=0)] = Field(
+        0.12, description="standard deviation of the transformer's Gaussian initial weights; the paper has 0.01, and log enough to grow them"
+    )
 
     @model_validator(mode="after")
     def _has_whole_heads(self) -> URMSettings:
@@ -115,16 +129,25 @@ class RankerFitSettings(TrainSettings):
     """The training of the ranking model."""
 
     table_optimizer: Literal["adam", "adagrad"] = Field("adam", description="optimiser of the id tables; either touches only the rows of a batch")
-    table_learning_rate: Annotated[float, Field(gt=0)] = Field(5.0, description="learning rate of the id tables, in multiples of learning_rate: a row moves only when its id comes by")
-    ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate")
+    table_learning_rate: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="learning rate of the id tables, in multiples of learning_rate: a row moves only when its id comes by"
+    )
+    ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate"
+    )
 
 
 class ModelSettings(Section):
     """The ranking model: an ID backbone, with PPM plugged in or not (PPM, section 3.2)."""
 
-    name: Name | None = Field(None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in")
+    name: Name | None = Field(
+        None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in"
+    )
     backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
-    ppm: Literal["none", "random", "frozen", "finetune"] = Field("finetune", description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on")
+    ppm: Literal["none", "random", "frozen", "finetune"] = Field(
+        "finetune",
+        description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on",
+    )
     tables: Annotated[tuple[TableName, ...], Once] = Field((), description="item tables that enter as further item fields, beside the ids")
     item_id: bool = Field(True, description="the item id as an item field")
     user_id: bool = Field(True, description="the user id as a user field")
@@ -134,8 +157,15 @@ class ModelSettings(Section):
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial embeddings; PPM has 0.01")
     tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
     newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
-    start: str | None = Field(None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own")
-    start_ppm: Literal["replace", "keep"] = Field("replace", description="with model.start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model")
+    start: str | None = Field(
+        None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own"
+    )
+    start_ppm: Literal["replace", "keep"] = Field(
+        "replace",
+        description=(
+            "with model.start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model"
+        ),
+    )
     seed: int | None = Field(None, description="seed of the ranking model; null: the run's seed")
     train: RankerFitSettings = Field(RankerFitSettings(), description="its training")
 

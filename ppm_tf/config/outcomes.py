@@ -16,12 +16,27 @@ class EvaluateSettings(Section):
     precision_at: PositiveInt = Field(2, description="N of Precision@N")
     bootstrap: Annotated[int, Field(ge=0)] = Field(200, description="bootstrap resamples (of users) behind each interval; 0 = no intervals")
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
-    bucket_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open")
-    history_edges: tuple[int, ...] = Field((0, 1, 5, 10, 20), description="first number of behaviours of each bucket of requests by their history; the last bucket is open")
-    user_edges: tuple[int, ...] = Field((0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open")
-    baselines: bool = Field(True, description="also judge the trivial answers: item mean and popularity, and the best possible where the data is simulated")
-    against: Annotated[tuple[Name, ...], Once] = Field((), description="names of other models of the run, evaluated before, with which the model is compared in pairs")
-    difference: Literal["bootstrap", "delong"] = Field("bootstrap", description="interval of the AUC of one model over another's: users resampled for both at once, or DeLong's formula, which takes rows as independent")
+    bucket_edges: tuple[int, ...] = Field(
+        (0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open"
+    )
+    history_edges: tuple[int, ...] = Field(
+        (0, 1, 5, 10, 20), description="first number of behaviours of each bucket of requests by their history; the last bucket is open"
+    )
+    user_edges: tuple[int, ...] = Field(
+        (0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open"
+    )
+    baselines: bool = Field(
+        True, description="also judge the trivial answers: item mean and popularity, and the best possible where the data is simulated"
+    )
+    against: Annotated[tuple[Name, ...], Once] = Field(
+        (), description="names of other models of the run, evaluated before, with which the model is compared in pairs"
+    )
+    difference: Literal["bootstrap", "delong"] = Field(
+        "bootstrap",
+        description=(
+            "interval of the AUC of one model over another's: users resampled for both at once, or DeLong's formula, which takes rows as independent"
+        ),
+    )
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> EvaluateSettings:
@@ -39,31 +54,47 @@ class ServeSettings(Section):
 
     base: str | None = Field(None, description="folder of the exported models, <base>/<model>/<version>; null: <run>/exports")
     model: Name | None = Field(None, description="name under which the model is served; null: that of model.name")
-    table_dtype: Literal["stored", "float16", "float32", "int8"] = Field("stored", description="how the item tables lie in the export; stored: as they were written; int8: a scale a row")
+    table_dtype: Literal["stored", "float16", "float32", "int8"] = Field(
+        "stored", description="how the item tables lie in the export; stored: as they were written; int8: a scale a row"
+    )
     max_candidates: PositiveInt = Field(1000, description="most candidates of a request; longer ones are answered with 400")
     pad_id: int = Field(-1, description="item id that stands for no item where ids are integers; string ids have the empty string")
     keep: PositiveInt = Field(3, description="versions that stay, besides those that are pinned or served")
-    server_config: str | None = Field(None, description="the server's model.config: versions that its labels or policies name stay; null: <base>/model.config, if it is there")
-    status: str | None = Field(None, description="URL of the model's status at its server, http://host:8501/v1/models/<name>: versions that it serves stay")
+    server_config: str | None = Field(
+        None, description="the server's model.config: versions that its labels or policies name stay; null: <base>/model.config, if it is there"
+    )
+    status: str | None = Field(
+        None, description="URL of the model's status at its server, http://host:8501/v1/models/<name>: versions that it serves stay"
+    )
     requests: PositiveInt = Field(4, description="requests of the test split that become the warm-up and the golden answers")
-    warmup_batches: tuple[PositiveInt, ...] = Field((1,), min_length=1, description="requests at once in the warm-up: the batch sizes that clients send, or the server's allowed ones")
-    check_requests: PositiveInt = Field(2000, description="requests of the valid split on which the exported tables are compared with the trained ones")
+    warmup_batches: tuple[PositiveInt, ...] = Field(
+        (1,), min_length=1, description="requests at once in the warm-up: the batch sizes that clients send, or the server's allowed ones"
+    )
+    check_requests: PositiveInt = Field(
+        2000, description="requests of the valid split on which the exported tables are compared with the trained ones"
+    )
 
 
 class ReportSettings(Section):
     """How a person is shown an embedding table."""
 
-    category: str | None = Field(None, description="item field that colours the map and is compared between neighbours; default: the first item field")
+    category: str | None = Field(
+        None, description="item field that colours the map and is compared between neighbours; default: the first item field"
+    )
     items: PositiveInt = Field(24, description="items on the sheet of neighbours")
     neighbours: PositiveInt = Field(8, description="nearest items beside each of them")
     sample: Annotated[int, Field(ge=2)] = Field(2000, description="items on the map and behind the figures")
-    map: Literal["tsne", "pca"] = Field("tsne", description="how the vectors become two-dimensional: tsne keeps who is near whom, pca what is far apart")
+    map: Literal["tsne", "pca"] = Field(
+        "tsne", description="how the vectors become two-dimensional: tsne keeps who is near whom, pca what is far apart"
+    )
 
 
 class BeamSettings(Section):
     """Where batch jobs run."""
 
-    runner: str = Field("FnApiRunner", description="FnApiRunner (in this process), or any Beam runner name: FlinkRunner, SparkRunner, DataflowRunner, PortableRunner")
+    runner: str = Field(
+        "FnApiRunner", description="FnApiRunner (in this process), or any Beam runner name: FlinkRunner, SparkRunner, DataflowRunner, PortableRunner"
+    )
     options: tuple[str, ...] = Field((), description="further Beam pipeline options, such as --region=europe-west1")
     batch_rows: PositiveInt = Field(131072, description="log rows in one columnar batch")
     timeout: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds after which a job on a remote runner is cancelled and reported")

@@ -87,7 +87,12 @@ def _message(error: Any, values: dict[str, Any]) -> str:
         section: Any = values
         for part in place:
             section = section.get(part) if isinstance(section, dict) else None
-        if tuple(location[: len(place)]) == place and len(location) > len(place) and isinstance(section, dict) and location[len(place)] == section.get(key):
+        if (
+            tuple(location[: len(place)]) == place
+            and len(location) > len(place)
+            and isinstance(section, dict)
+            and location[len(place)] == section.get(key)
+        ):
             del location[len(place)]
     path = ".".join(location) or "config"
     if error["type"] == "extra_forbidden":

@@ -33,7 +33,11 @@ def pattern_in(path: str | Path) -> str:
     ('', 'a folder of checkpoints and exports must be free of *?[]\\\\, which TensorFlow reads as a pattern. Received: /runs/[v1].')
     """
     whole = str(Path(path).absolute().resolve())
-    return f"a folder of checkpoints and exports must be free of {_PATTERNS}, which TensorFlow reads as a pattern. Received: {whole}." if set(_PATTERNS) & set(whole) else ""
+    return (
+        f"a folder of checkpoints and exports must be free of {_PATTERNS}, which TensorFlow reads as a pattern. Received: {whole}."
+        if set(_PATTERNS) & set(whole)
+        else ""
+    )
 
 
 def check_relations(config: Config, artifacts: Collection[str], missing: Collection[str] = ()) -> None:
@@ -60,11 +64,21 @@ def check_relations(config: Config, artifacts: Collection[str], missing: Collect
 
 def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     text, data = config.text, config.data
-    readers = [name for name in ("encoders/text", "encoders/bow", "encoders/adapted") if name in artifacts and not (name == "encoders/text" and text.encoder == "saved")]
+    readers = [
+        name
+        for name in ("encoders/text", "encoders/bow", "encoders/adapted")
+        if name in artifacts and not (name == "encoders/text" and text.encoder == "saved")
+    ]
     if readers and isinstance(data, ColumnarData) and not data.items.text:
-        yield f"{readers[0]} needs the texts of the items. Received: data.items.text=[]. Remedy: set data.items.text, or leave title and bow out of the tables, as in ppm.tables=[image]."
+        yield (
+            f"{readers[0]} needs the texts of the items. Received: data.items.text=[]. Remedy: set data.items.text, or leave title and bow out of the"
+            " tables, as in ppm.tables=[image]."
+        )
     if "encoders/text" in artifacts and "finetune" in config.text_training and not config.has_queries:
-        yield "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null. Remedy: set data.queries, or text.training=[adapt]."
+        yield (
+            "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null. Remedy: set data.queries, or"
+            " text.training=[adapt]."
+        )
     if "encoders/adapted" in artifacts and text.encoder not in ("small_bert", "preset"):
         yield f"text.encoder must be small_bert or preset to be adapted. Received: {text.encoder}."
 
@@ -73,12 +87,24 @@ def _images(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     image, data = config.image, config.data
     if "encoders/image" not in artifacts or image.encoder == "saved":
         return
-    setting = "data.items.image" if isinstance(data, ColumnarData) and data.items.image is None else "data.images" if isinstance(data, AmazonData) and data.images is None else ""
+    setting = (
+        "data.items.image"
+        if isinstance(data, ColumnarData) and data.items.image is None
+        else "data.images"
+        if isinstance(data, AmazonData) and data.images is None
+        else ""
+    )
     if setting:
-        yield f"The table `image` needs the images of the items. Received: {setting}=null. Remedy: set {setting}, or leave image out, as in ppm.tables=[title]."
+        yield (
+            f"The table `image` needs the images of the items. Received: {setting}=null. Remedy: set {setting}, or leave image out, as in"
+            " ppm.tables=[title]."
+        )
     fields = item_fields(config)
     if image.is_trained and fields is not None and image.finetune.entity not in fields:
-        yield f"image.finetune.entity must be an item field of the data: {', '.join(fields) or 'it has none'}. Received: {image.finetune.entity}. Remedy: see data.items.fields, or take image.encoder=descriptor, which is not trained."
+        yield (
+            f"image.finetune.entity must be an item field of the data: {', '.join(fields) or 'it has none'}. Received: {image.finetune.entity}."
+            " Remedy: see data.items.fields, or take image.encoder=descriptor, which is not trained."
+        )
 
 
 def _trainings(config: Config, artifacts: Collection[str]) -> Iterator[str]:
@@ -94,9 +120,15 @@ def _trainings(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         return
     width = config.ppm.width or _width_of_tables(config)
     if width is not None and width % config.ppm.heads:
-        yield f"ppm.heads must divide the width of the transformer. Received: ppm.heads={config.ppm.heads}, width {width} (ppm.width, or the sum of the table widths)."
+        yield (
+            f"ppm.heads must divide the width of the transformer. Received: ppm.heads={config.ppm.heads}, width {width} (ppm.width, or the sum of the"
+            " table widths)."
+        )
     if config.ppm.slots and not _has_slot(config):
-        yield f"ppm.slots needs a display position in the data. Received: ppm.slots={config.ppm.slots}, and data.log.slot is not set. Remedy: ppm.slots=0."
+        yield (
+            f"ppm.slots needs a display position in the data. Received: ppm.slots={config.ppm.slots}, and data.log.slot is not set. Remedy:"
+            " ppm.slots=0."
+        )
 
 
 def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
@@ -117,7 +149,10 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     heads, own = getattr(model.backbone, "heads", 1), getattr(model.backbone, "width", None)
     width = own or count * model.dim
     if width % heads:
-        yield f"model.backbone.heads must divide the width of an item. Received: heads {heads}, width {width}: {count} item fields of model.dim={model.dim}."
+        yield (
+            f"model.backbone.heads must divide the width of an item. Received: heads {heads}, width {width}: {count} item fields of"
+            f" model.dim={model.dim}."
+        )
 
 
 def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
@@ -144,7 +179,11 @@ def _has_slot(config: Config) -> bool:
 
 def _width_of_tables(config: Config) -> int | None:
     """The widths of the tables that PPM reads, together; `None` where only an encoder tells."""
-    title = None if config.text.encoder == "saved" else config.text.dim or (config.text.width if config.text.encoder == "small_bert" else 64 if config.text.encoder == "bag_of_words" else None)
+    title = (
+        None
+        if config.text.encoder == "saved"
+        else config.text.dim or (config.text.width if config.text.encoder == "small_bert" else 64 if config.text.encoder == "bag_of_words" else None)
+    )
     image = None if config.image.encoder == "saved" else config.image.dim
     widths = {"title": title, "image": image, "bow": config.text.dim or 64, "title_image": title + image if title and image else None}
     found = [widths[name] for name in config.ppm.tables]

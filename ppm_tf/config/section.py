@@ -24,7 +24,9 @@ Name = Annotated[str, AfterValidator(as_name)]
 def all_different(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """A list of names, as it is; a ValueError where one stands in it twice."""
     if values and len(set(values)) < len(values):
-        raise ValueError(f"each must be named once, and {', '.join(sorted(value for value in set(values) if values.count(value) > 1))} is named more often")
+        raise ValueError(
+            f"each must be named once, and {', '.join(sorted(value for value in set(values) if values.count(value) > 1))} is named more often"
+        )
     return values
 
 

@@ -18,7 +18,9 @@ class Config(Section):
     """All settings of a run."""
 
     run: str = Field("runs/shop", description="folder that holds every artifact of the run")
-    keep_replaced: Annotated[int, Field(ge=0)] = Field(1, description="how many replaced versions of each encoder, PPM and ranking model stay in <run>/.state/replaced")
+    keep_replaced: Annotated[int, Field(ge=0)] = Field(
+        1, description="how many replaced versions of each encoder, PPM and ranking model stay in <run>/.state/replaced"
+    )
     seed: int = Field(1, description="seed of initial weights, order of samples and dropout")
     data: Data = Field(default_factory=SyntheticData, description="where items, users and the log come from")
     text: TextSettings = Field(TextSettings(), description="the text encoder")

@@ -36,7 +36,8 @@ def run_job(name: str, build: Callable[[beam.Pipeline], None], settings: BeamSet
     """
     if settings.runner == "DirectRunner":
         raise ValueError(
-            "beam.runner must name the runner that does the work. Received: DirectRunner, which picks one by what it finds and may download it. Remedy: set beam.runner=FnApiRunner."
+            "beam.runner must name the runner that does the work. Received: DirectRunner, which picks one by what it finds and may download it."
+            " Remedy: set beam.runner=FnApiRunner."
         )
     started = time.monotonic()
     logger.info("%s: started on %s", name, settings.runner)
@@ -50,7 +51,8 @@ def run_job(name: str, build: Callable[[beam.Pipeline], None], settings: BeamSet
     if state is None or not PipelineState.is_terminal(state):
         result.cancel()
         raise TimeoutError(
-            f"The job '{name}' must end within beam.timeout={settings.timeout:g} seconds. Received: state {state} on {settings.runner}; it was cancelled. Remedy: look at the runner's workers (is the package installed there?) or raise beam.timeout."
+            f"The job '{name}' must end within beam.timeout={settings.timeout:g} seconds. Received: state {state} on {settings.runner}; it was"
+            " cancelled. Remedy: look at the runner's workers (is the package installed there?) or raise beam.timeout."
         )
     if state != PipelineState.DONE:
         raise RuntimeError(f"The job '{name}' must end in state DONE. Received: {state} on {settings.runner}. Look at the runner's log.")

@@ -42,7 +42,10 @@ def refusal(table: str, column: str) -> str:
     """Why a table cannot be made where no item has a `column`, `"text"` or `"image"`."""
     others = {"title": "leave title out, as in ppm.tables=[image]", "image": "leave image out, as in ppm.tables=[title]"}
     left_out = others.get(table, f"leave {table} out of ppm.tables and model.tables")
-    return f"An item must have {'an image' if column == 'image' else 'a text'} for the table `{table}`. Received: none. Remedy: set data.items.{column}, or {left_out}."
+    return (
+        f"An item must have {'an image' if column == 'image' else 'a text'} for the table `{table}`. Received: none. Remedy: set data.items.{column},"
+        f" or {left_out}."
+    )
 
 
 def _configured(config: Config) -> dict[str, bool]:

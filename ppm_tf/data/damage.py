@@ -30,7 +30,9 @@ def naming_damage(files: Sequence[str], compression: str, stage: str) -> Iterato
     except tf.errors.DataLossError as error:
         found = "; ".join(f"{path}: {reason}" for path in files if (reason := _damage_in(path, compression)))
         listing = found or f"one of {len(files)} files from {files[0]} on, which could be read when asked again: {_reason(error)}"
-        raise DamagedData(f"A shard must be as it was written. Received: {listing}. Remedy: restore the file, or write it anew with `{stage}`.") from None
+        raise DamagedData(
+            f"A shard must be as it was written. Received: {listing}. Remedy: restore the file, or write it anew with `{stage}`."
+        ) from None
 
 
 def _damage_in(path: str, compression: str) -> str:

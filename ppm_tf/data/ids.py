@@ -46,8 +46,8 @@ def refuse_inexact(ids: pa.Array, place: Place) -> None:
     index = inexact(ids)
     if index is not None:
         raise ValueError(
-            f"{place.at(index)} must hold an id that its column can tell from the next one. Received: {ids[index].as_py():.0f} in a column of type {ids.type}, "
-            f"which rounds ids of this size. Remedy: write the ids of {place.setting} as integers or strings."
+            f"{place.at(index)} must hold an id that its column can tell from the next one. Received: {ids[index].as_py():.0f} in a column of type"
+            f" {ids.type}, which rounds ids of this size. Remedy: write the ids of {place.setting} as integers or strings."
         )
 
 

@@ -32,8 +32,8 @@ def tasks_to_validate(data: str | Path, tasks: Sequence[str], split: str = "vali
     if not defined:
         counts = ", ".join(f"{task} with {found['positives'][task]} positives and {found['negatives'][task]} negatives" for task in tasks)
         raise ValueError(
-            f"The {split} split must hold both positives and negatives of a task that is learnt, since its AUC there chooses the weights. "
-            f"Received: {counts}, in {found['requests']} requests. Remedy: raise data.split.{split} or move the cuts (data.split.by, data.split.test), "
-            "or check data.log.labels, and run `python -m pipelines.prepare` again."
+            f"The {split} split must hold both positives and negatives of a task that is learnt, since its AUC there chooses the weights. Received:"
+            f" {counts}, in {found['requests']} requests. Remedy: raise data.split.{split} or move the cuts (data.split.by, data.split.test), or"
+            " check data.log.labels, and run `python -m pipelines.prepare` again."
         )
     return defined

@@ -119,8 +119,8 @@ def whole_shards(folder: str | Path, manifest: Manifest, verify: str = "sha256",
     if bad and (lost > max_bad_share * manifest.records or lost == manifest.records):
         listing = "; ".join(f"{Path(folder, shard.file)}: {reason}" for shard, reason in bad[:5])
         raise DamagedData(
-            f"{len(bad)} of {len(manifest.shards)} shards are damaged, with {lost} of {manifest.records} records "
-            f"(at most a share of {max_bad_share:g} may be set aside, train.max_bad_share): {listing}. Restore the files or run the stage that writes them again."
+            f"{len(bad)} of {len(manifest.shards)} shards are damaged, with {lost} of {manifest.records} records (at most a share of"
+            f" {max_bad_share:g} may be set aside, train.max_bad_share): {listing}. Restore the files or run the stage that writes them again."
         )
     for shard, reason in bad:
         logger.warning("set aside %s with %d records: %s", Path(folder, shard.file), shard.records, reason)

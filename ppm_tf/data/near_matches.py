@@ -40,4 +40,7 @@ def near_matches(values: list[str], catalog: ItemCatalog, whose: str = "log") ->
             found.append(f"{count} of {len(values)} would match {change}")
     looks = ", ".join(repr(one) for one in catalog.ids[:3].to_pylist())
     theirs = ", ".join(repr(one) for one in dict.fromkeys(values[:3]))
-    return f" The catalog's ids look like {looks}, the {whose}'s unknown ones like {theirs}; {'; '.join(found) or 'no change of spelling makes them match'}. Ids are compared as they are written."
+    return (
+        f" The catalog's ids look like {looks}, the {whose}'s unknown ones like {theirs};"
+        f" {'; '.join(found) or 'no change of spelling makes them match'}. Ids are compared as they are written."
+    )

@@ -40,7 +40,10 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
             for first_row, batch in raw_files.batches(split, wanted, batch_rows):
                 ids = batch.column(queries.item)
                 refuse_inexact(ids, Place(split.path, queries.item, "data.queries.item", first_row))
-                text, rows = texts([batch.column(queries.text)], [None], columns.missing), catalog.rows_of(typed_ids(ids, catalog.id_type, columns.missing))
+                text, rows = (
+                    texts([batch.column(queries.text)], [None], columns.missing),
+                    catalog.rows_of(typed_ids(ids, catalog.id_type, columns.missing)),
+                )
                 clicked = np.ones(len(rows), bool)
                 if queries.label:
                     grades = numbers(batch.column(queries.label), Place(split.path, queries.label, "data.queries.label", first_row), columns.missing)
@@ -48,7 +51,9 @@ def write_queries(columns: ColumnarData, catalog: ItemCatalog, path: Path, batch
                 written = pc.not_equal(text, "").to_numpy(zero_copy_only=False)
                 known = rows >= FIRST_ROW
                 kept = clicked & written & known
-                strangers += [str(one) for one in ids.filter(pa.array(~known)).slice(0, max(0, _SHOWN - len(strangers))).to_pylist() if one is not None]
+                strangers += [
+                    str(one) for one in ids.filter(pa.array(~known)).slice(0, max(0, _SHOWN - len(strangers))).to_pylist() if one is not None
+                ]
                 counts["read"] += len(rows)
                 counts["kept"] += int(kept.sum())
                 counts["below_grade"] += int((~clicked).sum())

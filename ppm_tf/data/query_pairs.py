@@ -67,5 +67,8 @@ def read_pairs(path: str | Path, catalog: ItemCatalog, valid: float, test: float
     part = parts_of(numbers, valid, test)
     for number, name in enumerate(("train", "valid", "test")):
         if not (part[pairs[:, 0]] == number).any():
-            raise ValueError(f"Every part of the queries must hold one with a clicked item. Received: none in the {name} part of {len(spelled)} queries ({path}). Look at data.queries and text.finetune.valid, text.finetune.test.")
+            raise ValueError(
+                f"Every part of the queries must hold one with a clicked item. Received: none in the {name} part of {len(spelled)} queries ({path})."
+                " Look at data.queries and text.finetune.valid, text.finetune.test."
+            )
     return QueryPairs(spelled, part, pairs[:, 0], pairs[:, 1], int((~has_text).sum()))

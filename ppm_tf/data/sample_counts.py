@@ -61,7 +61,9 @@ def time_of_newest(files: SampleFiles, schema: Schema, share: float, batch_size:
     if share >= 1.0:
         return None
     if not schema.has_time:
-        raise ValueError(f"model.newest needs requests with a time. Received: model.newest={share}, and data.log.time is not set. Remedy: model.newest=1.")
+        raise ValueError(
+            f"model.newest needs requests with a time. Received: model.newest={share}, and data.log.time is not set. Remedy: model.newest=1."
+        )
     spec = {"time": tf.io.FixedLenFeature([], tf.int64)}
     records = tf.data.TFRecordDataset(files.files, compression_type=files.compression).batch(batch_size)
     with reading(files):
@@ -105,5 +107,8 @@ def _count(counts: np.ndarray, rows: np.ndarray) -> None:
     In place: `np.bincount` would fill an array of the catalog's length for every batch.
     """
     if rows.size and not 0 <= rows.min() <= rows.max() < len(counts):
-        raise ValueError(f"Samples must hold rows of their catalog, 0 to {len(counts) - 1}. Received: rows {rows.min()} to {rows.max()}. Remedy: prepare the data again, `python -m pipelines.prepare`.")
+        raise ValueError(
+            f"Samples must hold rows of their catalog, 0 to {len(counts) - 1}. Received: rows {rows.min()} to {rows.max()}. Remedy: prepare the data"
+            " again, `python -m pipelines.prepare`."
+        )
     np.add.at(counts, rows, 1)

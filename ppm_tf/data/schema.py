@@ -93,7 +93,9 @@ class Schema:
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             if values.pop("version", 1) != VERSION:
-                raise ValueError(f"{path} must be a schema of version {VERSION}, in which values have one spelling. Received: one of an earlier version. {remedy}")
+                raise ValueError(
+                    f"{path} must be a schema of version {VERSION}, in which values have one spelling. Received: one of an earlier version. {remedy}"
+                )
             fields = tuple(Field(**{**field, "vocabulary": tuple(field["vocabulary"])}) for field in values.pop("fields"))
             tuples = {key: tuple(values.pop(key)) for key in ("numbers", "tasks", "missing")}
             span = values.pop("time_range")
@@ -110,7 +112,12 @@ def differences(trained: Schema, now: Schema) -> list[str]:
         now: what it is to read.
     """
     found = []
-    for name, remedy in (("item_id_type", "data.items.id_type"), ("user_id_type", "data.log.user_id_type"), ("time_unit", "data.log.time_unit"), ("missing", "data.missing")):
+    for name, remedy in (
+        ("item_id_type", "data.items.id_type"),
+        ("user_id_type", "data.log.user_id_type"),
+        ("time_unit", "data.log.time_unit"),
+        ("missing", "data.missing"),
+    ):
         old, new = getattr(trained, name), getattr(now, name)
         if old != new:
             old, new = (", ".join(map(repr, value)) if isinstance(value, tuple) else value for value in (old, new))
@@ -120,7 +127,10 @@ def differences(trained: Schema, now: Schema) -> list[str]:
         old = fields.get((field.side, field.name))
         if old is not None and old.numeric != field.numeric:
             kinds = ["numbers" if one.numeric else "words" for one in (old, field)]
-            found.append(f"the {field.side} field {field.name} held {kinds[0]} and holds {kinds[1]} (set its type in the mapping: {'number' if old.numeric else 'string'})")
+            found.append(
+                f"the {field.side} field {field.name} held {kinds[0]} and holds {kinds[1]} (set its type in the mapping:"
+                f" {'number' if old.numeric else 'string'})"
+            )
     return found
 
 
@@ -131,10 +141,22 @@ def other_form(trained: Schema, now: Schema) -> list[str]:
         trained: what the model was trained on.
         now: what it is to score.
     """
-    names = {"tasks": "tasks", "history_task": "data.history_task", "history_length": "data.history_length", "has_time": "times", "has_slot": "display positions"}
+    names = {
+        "tasks": "tasks",
+        "history_task": "data.history_task",
+        "history_length": "data.history_length",
+        "has_time": "times",
+        "has_slot": "display positions",
+    }
     pairs = ((words, getattr(trained, name), getattr(now, name)) for name, words in names.items())
     return [f"{words}: {_shown(old)} in the training, {_shown(new)} now" for words, old, new in pairs if old != new]
 
 
 def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else {True: "there", False: "none"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, tuple)
+        else {True: "there", False: "none"}.get(value, str(value))
+        if isinstance(value, bool)
+        else str(value)
+    )

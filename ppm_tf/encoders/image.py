@@ -198,7 +198,8 @@ def load_backbone(preset: str) -> keras.Model:
         return keras_nlp.models.Backbone.from_preset(preset, dtype=keras.config.dtype_policy())
     except (ValueError, OSError, KeyError, TypeError, RuntimeError, ImportError) as error:
         raise ValueError(
-            f"image.preset must be a keras-nlp preset, or a folder in keras-nlp, Hugging Face or timm layout with its weights. Received: {preset} ({type(error).__name__}: {error})."
+            f"image.preset must be a keras-nlp preset, or a folder in keras-nlp, Hugging Face or timm layout with its weights. Received: {preset}"
+            f" ({type(error).__name__}: {error})."
         ) from error
 
 
@@ -207,7 +208,8 @@ def check_backbone(backbone: keras.Model, size: int) -> None:
     shape, output = backbone.input_shape, backbone.output_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3 or not isinstance(output, tuple) or output[-1] is None:
         raise ValueError(
-            f"An image backbone must map [B, height, width, 3] to [B, ..., width]. Received: {type(backbone).__name__}, which maps {shape} to {output}."
+            f"An image backbone must map [B, height, width, 3] to [B, ..., width]. Received: {type(backbone).__name__}, which maps {shape} to"
+            f" {output}."
         )
     if any(side not in (None, size) for side in shape[1:3]):
         raise ValueError(f"image.size must be what the {type(backbone).__name__} takes, {shape[1]} x {shape[2]}. Received: {size}.")

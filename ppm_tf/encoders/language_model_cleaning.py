@@ -91,8 +91,8 @@ class LanguageModelCleaner:
             model = keras_nlp.models.CausalLM.from_preset(preset)
         except (ValueError, OSError, KeyError, TypeError, RuntimeError, ImportError) as error:
             raise ValueError(
-                "text.cleaner must be a causal language model: a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout with weights and tokenizer. "
-                f"Received: {preset} ({type(error).__name__}: {error})."
+                "text.cleaner must be a causal language model: a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout with weights and"
+                f" tokenizer. Received: {preset} ({type(error).__name__}: {error})."
             ) from error
         model.compile(sampler="greedy")
         return cls(model, rules, str(Path(preset).absolute()) if Path(preset).is_dir() else preset, **settings)

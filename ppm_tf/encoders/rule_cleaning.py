@@ -20,8 +20,14 @@ _MOST_PASSES = 8
 # === What is taken out ===
 # Each pattern takes time in proportion to the text: it starts at few places, and what repeats in it is bounded or unambiguous.
 
-_BLOCK_TAGS = "address article blockquote br caption dd div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section table tbody td tfoot th thead tr ul"
-_INLINE_TAGS = "a abbr b big body button center cite code del em embed font head html i iframe img input ins label link meta noscript object option param q s select small span strike strong sub sup title tt u var video wbr"
+_BLOCK_TAGS = (
+    "address article blockquote br caption dd div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section table tbody td tfoot th"
+    " thead tr ul"
+)
+_INLINE_TAGS = (
+    "a abbr b big body button center cite code del em embed font head html i iframe img input ins label link meta noscript object option param q s"
+    " select small span strike strong sub sup title tt u var video wbr"
+)
 # An attribute has a value: "a<b and c>d" is no tag.
 _ATTRIBUTES = r"""(?:\s+[\w:-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))*\s*/?>"""
 _HIDDEN = re.compile(r"<!--(?:(?!<!--).)*?-->|<!doctype[^<>]*>|<(script|style)\b[^<>]*>(?:(?!<\1\b).)*?</\1\s*>", re.IGNORECASE | re.DOTALL)
@@ -189,7 +195,8 @@ def hint_at_markup(texts: Sequence[str]) -> None:
         first = first or (text if kinds else "")
     if counts:
         logger.info(
-            "%s of %s texts hold HTML: %s with tags, %s with entities, such as %r; they are encoded as they stand. text.cleaning=rules takes both out",
+            "%s of %s texts hold HTML: %s with tags, %s with entities, such as %r; they are encoded as they stand. "
+            "text.cleaning=rules takes both out",
             *(f"{count:,}" for count in (counts["either"], len(sample), counts["tags"], counts["entities"])), first[:80],
         )  # fmt: skip
 

@@ -106,7 +106,8 @@ class SafeEncoder:
             return
         if found.shape != (len(read), self._encoder.dim):
             raise TypeError(
-                f"encode_batch of {type(self._encoder).__name__} must give vectors of shape {(len(read), self._encoder.dim)}. Received: {found.shape}."
+                f"encode_batch of {type(self._encoder).__name__} must give vectors of shape {(len(read), self._encoder.dim)}. Received:"
+                f" {found.shape}."
             )
         with np.errstate(over="ignore", invalid="ignore"):
             found = found.astype(self._dtype)

@@ -42,7 +42,8 @@ def describe_encoder(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} must hold kind, dim and version as JSON. Received: {error!r}. Remedy: make the encoder again.") from error
     if not known:
         raise ValueError(
-            f"The kind in {path} must be one of {', '.join(KINDS)}. Received: {about['kind']!r}. Remedy: make the encoder again with this version of ppm_tf."
+            f"The kind in {path} must be one of {', '.join(KINDS)}. Received: {about['kind']!r}. Remedy: make the encoder again with this version of"
+            " ppm_tf."
         )
     return about
 
@@ -70,7 +71,8 @@ def load_encoder(folder: str | Path):
     encoder = getattr(importlib.import_module(module), name).load(folder)
     if encoder.version != about["version"]:
         raise ValueError(
-            f"The encoder in {folder} must be as it was saved, {about['version']}. Received: {encoder.version}. Remedy: its files were changed, or another version of ppm_tf read texts otherwise; make it again."
+            f"The encoder in {folder} must be as it was saved, {about['version']}. Received: {encoder.version}. Remedy: its files were changed, or"
+            " another version of ppm_tf read texts otherwise; make it again."
         )
     return encoder
 

@@ -168,13 +168,14 @@ def _check(name: str, columns: tuple[str, ...], counts: Counter[str], dead_lette
     if not filled:
         settings = " or ".join(f"data.items.{column}" for column in columns)
         raise ValueError(
-            f"At least one item must have a content for table '{name}'. Received: none of {counts['items']} items. Remedy: set {settings}, or leave '{name}' out of ppm.tables."
+            f"At least one item must have a content for table '{name}'. Received: none of {counts['items']} items. Remedy: set {settings}, or leave"
+            f" '{name}' out of ppm.tables."
         )
     if len(dead_letters) > most * filled:
         first = "; ".join(f"item {item_id}: {reason}" for item_id, reason in dead_letters[:3])
         raise ValueError(
-            f"At most a share of {most:g} of the contents may fail to be encoded (embed.max_refused). Received: {len(dead_letters)} of {filled} for table '{name}'. "
-            f"The first: {first}. Remedy: mend them, or raise embed.max_refused. The table in use stays."
+            f"At most a share of {most:g} of the contents may fail to be encoded (embed.max_refused). Received: {len(dead_letters)} of {filled} for"
+            f" table '{name}'. The first: {first}. Remedy: mend them, or raise embed.max_refused. The table in use stays."
         )
 
 

@@ -61,7 +61,9 @@ class TextEncoder(keras.Model):
         if longest and max_tokens > longest:
             raise ValueError(f"max_tokens must be at most what the backbone reads, {longest}. Received: {max_tokens}. Lower text.max_tokens.")
         if dim and dim > backbone_width(backbone):
-            raise ValueError(f"dim must be at most the backbone's width, {backbone_width(backbone)}. Received: {dim}. Lower text.dim, or set it to null.")
+            raise ValueError(
+                f"dim must be at most the backbone's width, {backbone_width(backbone)}. Received: {dim}. Lower text.dim, or set it to null."
+            )
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.special = special_tokens(tokenizer)
@@ -203,7 +205,9 @@ class TextEncoder(keras.Model):
     def version(self) -> str:
         """Changes whenever equal texts may get other vectors: a hash of settings, the form of texts, vocabulary and weights."""
         backbone = {key: value for key, value in self.backbone.get_config().items() if key not in ("name", "trainable", "dtype")}
-        tokenizer = {key: value for key, value in self.tokenizer.get_config().items() if key not in ("name", "trainable", "dtype", "vocabulary", "merges")}
+        tokenizer = {
+            key: value for key, value in self.tokenizer.get_config().items() if key not in ("name", "trainable", "dtype", "vocabulary", "merges")
+        }
         settings = [type(self.backbone).__name__, backbone, tokenizer, vocabulary_of(self.tokenizer), self._about(), FORM]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         if self.cleaner is not None:

@@ -26,13 +26,16 @@ def load_backbone(preset: str):
         tokenizer = keras_nlp.models.Tokenizer.from_preset(preset)
     except (ValueError, OSError, KeyError, TypeError, RuntimeError, ImportError) as error:
         raise ValueError(
-            f"text.preset must be a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout with weights and tokenizer. Received: {preset} ({type(error).__name__}: {error})."
+            f"text.preset must be a keras-nlp preset, or a folder in keras-nlp or Hugging Face layout with weights and tokenizer. Received: {preset}"
+            f" ({type(error).__name__}: {error})."
         ) from error
     tokenizer = _with_accents_stripped(tokenizer, Path(preset))
     output = backbone.output
     sequence = output.get("sequence_output") if isinstance(output, dict) else output
     if sequence is None or len(sequence.shape) != 3 or set(input_names(backbone)) - {"token_ids", "padding_mask", "segment_ids"}:
-        raise ValueError(f"text.preset must be an encoder or decoder that gives one hidden state a token. Received: {preset}, a {type(backbone).__name__}.")
+        raise ValueError(
+            f"text.preset must be an encoder or decoder that gives one hidden state a token. Received: {preset}, a {type(backbone).__name__}."
+        )
     return backbone, tokenizer
 
 

@@ -38,6 +38,7 @@ def load_cleaner(folder: str | Path) -> RuleCleaner | LanguageModelCleaner:
     cleaner = {one.kind: one for one in (RuleCleaner, LanguageModelCleaner)}[about["kind"]].load(folder)
     if cleaner.version != about["version"]:
         raise ValueError(
-            f"The cleaner in {folder} must clean as when it was saved, {about['version']}. Received: {cleaner.version}. Remedy: make the encoder again."
+            f"The cleaner in {folder} must clean as when it was saved, {about['version']}. Received: {cleaner.version}. Remedy: make the encoder"
+            " again."
         )
     return cleaner

@@ -42,10 +42,13 @@ def refuse_unconverted(preset: str, setting: str, allowed: Sequence[str]) -> Non
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # bytes that are no text, text that is no JSON
-        raise ValueError(f"{setting} must be a folder whose config.json is JSON. Received: {path} ({error}). Remedy: copy the folder again.") from error
+        raise ValueError(
+            f"{setting} must be a folder whose config.json is JSON. Received: {path} ({error}). Remedy: copy the folder again."
+        ) from error
     found = about.get("model_type") if isinstance(about, dict) and "registered_name" not in about else None  # which a keras-nlp preset has
     if found is not None and found not in allowed:
         raise ValueError(
-            f"{setting} must be a keras-nlp preset, or a Hugging Face folder of one of the models {', '.join(sorted(allowed))}. Received: {preset}, whose config.json says model_type {found!r}. "
-            f"Remedy: take one of these, or where keras-nlp has the model (such as OPT), a folder that its save_to_preset wrote."
+            f"{setting} must be a keras-nlp preset, or a Hugging Face folder of one of the models {', '.join(sorted(allowed))}. Received: {preset},"
+            f" whose config.json says model_type {found!r}. Remedy: take one of these, or where keras-nlp has the model (such as OPT), a folder that"
+            " its save_to_preset wrote."
         )

@@ -90,7 +90,9 @@ def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
 
     texts = [text for text in texts if text]
     if not texts:
-        raise ValueError("The catalog must hold at least one text to learn word pieces from. Received: none. Look at the text columns of the item file.")
+        raise ValueError(
+            "The catalog must hold at least one text to learn word pieces from. Received: none. Look at the text columns of the item file."
+        )
     if len(texts) > _MOST_TEXTS:
         texts = [texts[place] for place in np.linspace(0, len(texts) - 1, _MOST_TEXTS).astype(int)]
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(1000).map(normalize)
@@ -98,7 +100,10 @@ def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
 
 
 def start_cleaner(settings: TextSettings, texts: Sequence[str]):
-    """What cleans texts by `text.cleaning`, its rules fitted on the catalog's texts; `None` for none, with a line in the log where there is markup."""
+    """What cleans texts by `text.cleaning`, its rules fitted on the catalog's texts.
+
+    `None` for none, with a line in the log where there is markup.
+    """
     if settings.cleaning == "none":
         from ppm_tf.encoders.rule_cleaning import hint_at_markup
 

@@ -253,7 +253,10 @@ def load_measures(path: str | Path) -> Measures:
     """Reads what `save_measures` wrote."""
     with np.load(path) as file:
         plain, vectors, has = json.loads(str(file["measures"])), file["resamples"], file["has"]
-    return {tuple(one.pop("key")): Measure(**{**one, "resamples": vector if kept else None}) for one, vector, kept in zip(plain, vectors, has, strict=True)}
+    return {
+        tuple(one.pop("key")): Measure(**{**one, "resamples": vector if kept else None})
+        for one, vector, kept in zip(plain, vectors, has, strict=True)
+    }
 
 
 # === One task on one slice ===
@@ -268,7 +271,9 @@ def _of_part(scores: Scores, column: int, rows: np.ndarray, user: np.ndarray, de
     why = "" if users >= MIN_USERS or draws is None else f"no interval: fewer than {MIN_USERS} users behind a label"
     found: dict[str, Measure] = {}
 
-    def add(name: str, value: Value, numerator: np.ndarray | None = None, denominator: np.ndarray | None = None, of: np.ndarray | None = None) -> None:
+    def add(
+        name: str, value: Value, numerator: np.ndarray | None = None, denominator: np.ndarray | None = None, of: np.ndarray | None = None
+    ) -> None:
         """Notes a metric; `of` are the users of the ratio's parts."""
         resampled, reason = None, value.reason
         if draws is not None and not reason and (name == "auc" or numerator is not None):

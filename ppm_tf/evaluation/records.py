@@ -79,7 +79,10 @@ def over_seeds(records: Iterable[Record]) -> list[Summary]:
     for record in records:
         by_seed = values.setdefault((record.task, record.slice, record.metric, record.model), {})
         if record.seed in by_seed:
-            raise ValueError(f"A seed must come once a model and metric. Received: seed {record.seed} of {record.model!r} twice for {record.metric}, {record.task}, {record.slice}.")
+            raise ValueError(
+                f"A seed must come once a model and metric. Received: seed {record.seed} of {record.model!r} twice for {record.metric},"
+                f" {record.task}, {record.slice}."
+            )
         by_seed[record.seed] = record.value
     return [Summary(*key[:3], *mean_and_deviation(by_seed.values()), key[3]) for key, by_seed in values.items()]
 

@@ -58,7 +58,14 @@ class Retrieval:
         start = time.monotonic()
         records = self._records(self._ranking(encoder))
         seconds = time.monotonic() - start
-        logger.info("%s: %s queries against %s texts in %.1f s: %s", title, f"{len(self.queries):,}", f"{len(self.texts):,}", seconds, ", ".join(f"{record.metric} {record.value:.4f}" for record in records))
+        logger.info(
+            "%s: %s queries against %s texts in %.1f s: %s",
+            title,
+            f"{len(self.queries):,}",
+            f"{len(self.texts):,}",
+            seconds,
+            ", ".join(f"{record.metric} {record.value:.4f}" for record in records),
+        )
         return records
 
     def of_tf_idf(self) -> list[Record]:
@@ -76,5 +83,17 @@ class Retrieval:
             values = by_query[name]
             interval = bootstrap_interval(ratio_of_weights(values.value), values.row)
             mean = values.mean("equal")
-            records.append(Record("query_matching", "test", name, float(mean), interval.low, interval.high, count=len(self.queries), groups=mean.groups, reason=mean.reason))
+            records.append(
+                Record(
+                    "query_matching",
+                    "test",
+                    name,
+                    float(mean),
+                    interval.low,
+                    interval.high,
+                    count=len(self.queries),
+                    groups=mean.groups,
+                    reason=mean.reason,
+                )
+            )
         return records

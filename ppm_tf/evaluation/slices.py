@@ -56,7 +56,11 @@ def slices(
     if user_frequency is not None and np.shape(user_frequency) != rows.shape:
         raise ValueError(f"user_frequency must have one entry a candidate, {rows.size} in all. Received: shape {np.shape(user_frequency)}.")
     yield ALL, np.arange(rows.size)
-    counts = ((BUCKET, settings.bucket_edges, frequency[rows]), (HISTORY, settings.history_edges, scores.history), (USER, settings.user_edges, user_frequency))
+    counts = (
+        (BUCKET, settings.bucket_edges, frequency[rows]),
+        (HISTORY, settings.history_edges, scores.history),
+        (USER, settings.user_edges, user_frequency),
+    )
     for prefix, edges, count in counts:
         if count is None:
             continue

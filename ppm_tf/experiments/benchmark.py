@@ -26,7 +26,10 @@ class BenchmarkSettings(Section):
         min_length=1, description="axis -> name -> settings; a cell is a name of each axis. `run: '{run}-other'` gives a cell another run folder"
     )
     layout: Literal["ppm_table2", "ppm_table3", "ppm_figure2"] = Field(
-        description="ppm_table2: axes data, model and ppm (without, with); ppm_table3: axis model, each beside the first and the one before; ppm_figure2: axis model, by train frequency"
+        description=(
+            "ppm_table2: axes data, model and ppm (without, with); ppm_table3: axis model, each beside the first and the one before; ppm_figure2:"
+            " axis model, by train frequency"
+        )
     )
 
     @model_validator(mode="after")
@@ -95,9 +98,9 @@ def cells_of(benchmark: BenchmarkSettings, where: str = "benchmark") -> list[Cel
         differing = [section for section in ONE_A_RUN if getattr(cell.config, section) != getattr(other.config, section)]
         if differing:
             raise ConfigError(
-                f"{where}, cell {', '.join(cell.place.values())}: cells of one run folder must share {', '.join(ONE_A_RUN)}. Received: other settings of "
-                f"{', '.join(differing)} than in the cell {', '.join(other.place.values())} of {cell.config.run}. "
-                "Remedy: give one of them a folder of its own, run: '{run}-other'."
+                f"{where}, cell {', '.join(cell.place.values())}: cells of one run folder must share {', '.join(ONE_A_RUN)}. Received: other settings"
+                f" of {', '.join(differing)} than in the cell {', '.join(other.place.values())} of {cell.config.run}. Remedy: give one of them a"
+                " folder of its own, run: '{run}-other'."
             )
     main = first.get(benchmark.run)
     alike = {run for run, cell in first.items() if main and cell is not main and cell.config.data == main.config.data}

@@ -57,14 +57,23 @@ def claims_of_table2(results: Results) -> list[Claim]:
         reach = {model: results.figure(results.gain(pair[small, model][0], pair[large, model][1])) for model in axes["model"]}
         claims.append(Claim(f"{small} with PPM reaches {large} without (not more than {FLUCTUATION} below it)", reach, -FLUCTUATION))
     for data in axes["data"]:
-        claims.append(_colder(results, f"The gain is larger on the coldest items than on the warmest ({data})", {model: pair[data, model] for model in axes["model"]}))
+        claims.append(
+            _colder(
+                results,
+                f"The gain is larger on the coldest items than on the warmest ({data})",
+                {model: pair[data, model] for model in axes["model"]},
+            )
+        )
     return claims
 
 
 def claims_of_table3(results: Results) -> list[Claim]:
     """Each row of the ablation beats the one before (PPM, 4.4)."""
     names = results.axes["model"]
-    steps = {f"{name} over {before}": results.figure(results.gain({"model": name}, {"model": before})) for before, name in zip(names, names[1:], strict=False)}
+    steps = {
+        f"{name} over {before}": results.figure(results.gain({"model": name}, {"model": before}))
+        for before, name in zip(names, names[1:], strict=False)
+    }
     return [Claim("Each row beats the one before", steps)]
 
 

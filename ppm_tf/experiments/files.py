@@ -28,7 +28,9 @@ def read_file(form: type[Settings], path: str | Path, overrides: list[str] | Non
     try:
         as_name(path.stem)
     except ValueError as error:
-        raise ConfigError(f"{path}: its results lie in a folder named after it, and {error}. Received: {path.stem}. Remedy: rename the file.") from None
+        raise ConfigError(
+            f"{path}: its results lie in a folder named after it, and {error}. Received: {path.stem}. Remedy: rename the file."
+        ) from None
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -84,7 +86,10 @@ def config_of(values: dict[str, Any], seed: int | None, where: str) -> Config:
     model = values.get("model") or {}
     taken = [f"model.{name}" for name in ("name", "seed") if name in model]
     if taken:
-        raise ConfigError(f"{where}: {', '.join(taken)} must be left to the file's cells. Remedy: `seeds` are the seeds of the models, and each has a folder named after its settings.")
+        raise ConfigError(
+            f"{where}: {', '.join(taken)} must be left to the file's cells. Remedy: `seeds` are the seeds of the models, and each has a folder named"
+            " after its settings."
+        )
     try:
         config = from_dict({**values, "model": {**model, "seed": seed}})
     except ConfigError as error:

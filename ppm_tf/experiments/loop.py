@@ -17,7 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 def each(
-    items: Sequence[Item], work: Callable[[Item], Result], name: Callable[[Item], str], figure: Callable[[Result], float], is_done: Callable[[Item], bool], kind: str = "cell"
+    items: Sequence[Item],
+    work: Callable[[Item], Result],
+    name: Callable[[Item], str],
+    figure: Callable[[Result], float],
+    is_done: Callable[[Item], bool],
+    kind: str = "cell",
 ) -> Iterator[tuple[Item, Result | None, str]]:
     """Yields each item with what `work` gave, or with None and the error.
 
@@ -52,7 +57,13 @@ def each(
             to_do.remove(number)
             if not error:
                 made, spent = made + 1, spent + seconds
-        left = f"about {_clock(len(to_do) * spent / made)} left" if made and to_do else f"{len(to_do)} to be made" if to_do else "nothing left to be made"
+        left = (
+            f"about {_clock(len(to_do) * spent / made)} left"
+            if made and to_do
+            else f"{len(to_do)} to be made"
+            if to_do
+            else "nothing left to be made"
+        )
         shown = "failed" if result is None else f"AUC {figure(result):.4f}"
         logger.info("%s %d of %d done in %s, %s; %s: %s", kind, number + 1, len(items), _clock(seconds), left, name(item), shown)
         yield item, result, error

@@ -69,7 +69,8 @@ class Results:
     def change(self, first: tuple[Place, Place, str], second: tuple[Place, Place, str]) -> Measure:
         """How much more one gain is than another, each of a place over a place on a slice, seed by seed; of the average AUC."""
         one, other = (
-            {seed: self.figure(gains, slice_name=name) for seed, gains in self.gain_by_seed(place, over).items()} for place, over, name in (first, second)
+            {seed: self.figure(gains, slice_name=name) for seed, gains in self.gain_by_seed(place, over).items()}
+            for place, over, name in (first, second)
         )
         changes = [subtract(one[seed], other[seed]) for seed in one if seed in other]
         return mean_of(changes) if changes else NOTHING

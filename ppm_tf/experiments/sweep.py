@@ -43,7 +43,9 @@ class SweepSettings(Section):
 
     run: str = Field("runs/sweep", description="run folder: data, encoders, tables and PPM are made there once, and each trial's model beside them")
     settings: dict[str, Any] = Field({}, description="settings of every trial, as in a config file; keys may be dotted")
-    search: Literal["grid", "random"] = Field("grid", description="grid: every combination of listed values; random: trials drawn from values and ranges")
+    search: Literal["grid", "random"] = Field(
+        "grid", description="grid: every combination of listed values; random: trials drawn from values and ranges"
+    )
     trials: Annotated[int, Field(gt=0)] = Field(20, description="random: how many are drawn")
     seed: int = Field(1, description="random: seed of the draw")
     model_seed: int = Field(1, description="seed of every trial's model")
@@ -59,7 +61,10 @@ class SweepSettings(Section):
             raise ValueError(f"each setting of the space must have a value. Received: none for {', '.join(empty)}")
         other = [name for name in self.space if not name.startswith("model.")]
         if other:
-            raise ValueError(f"the space must hold settings of the ranking model, model.*, since all trials share data, encoders and PPM. Received: {', '.join(other)}")
+            raise ValueError(
+                "the space must hold settings of the ranking model, model.*, since all trials share data, encoders and PPM. Received:"
+                f" {', '.join(other)}"
+            )
         return self
 
 
@@ -113,14 +118,18 @@ def write_best(sweep: SweepSettings, best: tuple[Trial, dict[str, Any]], path: P
     values = merged(sweep.settings, trial.point, {"model.seed": sweep.model_seed, "run": sweep.run})
     text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"# Best of a sweep by validation AUC, {summary['valid_auc']:.4f}.\n#   python -m pipelines.train {path}\n{text}", encoding="utf-8")
+    path.write_text(
+        f"# Best of a sweep by validation AUC, {summary['valid_auc']:.4f}.\n#   python -m pipelines.train {path}\n{text}", encoding="utf-8"
+    )
 
 
 def write_trials(found: Iterable[tuple[Trial, dict[str, Any]]], path: Path) -> None:
     """Writes one JSON object a trial: its point, the name of its model, and its summary or its error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        "".join(json.dumps({"point": trial.point, "model": trial.config.model.folder, **summary}, ensure_ascii=False) + "\n" for trial, summary in found),
+        "".join(
+            json.dumps({"point": trial.point, "model": trial.config.model.folder, **summary}, ensure_ascii=False) + "\n" for trial, summary in found
+        ),
         encoding="utf-8",
     )
 

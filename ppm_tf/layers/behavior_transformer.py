@@ -160,7 +160,9 @@ class BehaviorTransformer(keras.layers.Layer):
         """
         length = history.shape[1]
         if self.max_positions and length is not None and length > self.max_positions:
-            raise ValueError(f"The history must not be longer than `max_positions`. Received: {length} behaviours, max_positions={self.max_positions}.")
+            raise ValueError(
+                f"The history must not be longer than `max_positions`. Received: {length} behaviours, max_positions={self.max_positions}."
+            )
         mask = ops.cast(mask, "bool")
         x = self.project(history)
         if self.max_positions:

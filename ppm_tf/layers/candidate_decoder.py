@@ -48,7 +48,12 @@ class CandidateDecoder(keras.layers.Layer):
             raise ValueError(f"`num_heads` must divide the width of the candidates. Received: num_heads={self.num_heads}, width={dim}.")
         dense = {"kernel_initializer": self._initializer(), "dtype": self.dtype_policy}
         self.attention = keras.layers.MultiHeadAttention(
-            self.num_heads, dim // self.num_heads, dropout=self.dropout, kernel_initializer=self._initializer(), dtype=self.dtype_policy, name="attention"
+            self.num_heads,
+            dim // self.num_heads,
+            dropout=self.dropout,
+            kernel_initializer=self._initializer(),
+            dtype=self.dtype_policy,
+            name="attention",
         )
         self.attention.build(candidates_shape, history_shape, history_shape)
         self.attention_norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="attention_norm")

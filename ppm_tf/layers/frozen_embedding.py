@@ -50,7 +50,9 @@ class FrozenEmbedding(keras.layers.Layer):
         self.table = self.add_weight(name="table", shape=(num_rows, dim), dtype=table_dtype, initializer="zeros", trainable=False, autocast=False)
         self.row_scale = None
         if table_dtype == "int8":
-            self.row_scale = self.add_weight(name="row_scale", shape=(num_rows,), dtype="float32", initializer="ones", trainable=False, autocast=False)
+            self.row_scale = self.add_weight(
+                name="row_scale", shape=(num_rows,), dtype="float32", initializer="ones", trainable=False, autocast=False
+            )
         self.present = self.add_weight(name="present", shape=(num_rows,), dtype="bool", initializer="zeros", trainable=False, autocast=False)
         self.mean = self.add_weight(name="mean", shape=(dim,), initializer="zeros", trainable=False, dtype="float32", autocast=False)
         self.scale = self.add_weight(name="scale", shape=(dim,), initializer="ones", trainable=False, dtype="float32", autocast=False)

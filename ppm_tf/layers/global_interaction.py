@@ -40,7 +40,9 @@ class GlobalInteraction(keras.layers.Layer):
     def build(self, request_shape, candidates_shape):
         widths = sum(self.request_dims), sum(self.candidate_dims)
         if widths != (request_shape[-1], candidates_shape[-1]):
-            raise ValueError(f"The parts must add up to the inputs. Received: parts of {widths} columns, inputs of {(request_shape[-1], candidates_shape[-1])}.")
+            raise ValueError(
+                f"The parts must add up to the inputs. Received: parts of {widths} columns, inputs of {(request_shape[-1], candidates_shape[-1])}."
+            )
         dims = self.request_dims + self.candidate_dims
         self.part_of_column = np.repeat(np.arange(len(dims)), dims)
         self.scores = ScoringHead(len(dims), self.units, dtype=self.dtype_policy, name="scores")

@@ -44,7 +44,11 @@ class IdEmbedding(keras.layers.Layer):
         self.initializer_stddev = initializer_stddev
         # Without autocast: mixed precision would cast, and so read, all rows.
         self.table = self.add_weight(
-            name="table", shape=(num_rows, dim), dtype="float32", initializer=keras.initializers.RandomNormal(stddev=initializer_stddev), autocast=False
+            name="table",
+            shape=(num_rows, dim),
+            dtype="float32",
+            initializer=keras.initializers.RandomNormal(stddev=initializer_stddev),
+            autocast=False,
         )
         self.built = True
 

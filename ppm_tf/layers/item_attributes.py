@@ -32,7 +32,10 @@ class ItemAttributes(keras.layers.Layer):
         self.widths = dict(widths)
         self.num_numbers = num_numbers
         fixed = {"trainable": False, "autocast": False, "initializer": "zeros"}
-        self.fields = {name: self.add_weight(name=f"field_{place}", shape=(num_rows, width), dtype="int32", **fixed) for place, (name, width) in enumerate(self.widths.items())}
+        self.fields = {
+            name: self.add_weight(name=f"field_{place}", shape=(num_rows, width), dtype="int32", **fixed)
+            for place, (name, width) in enumerate(self.widths.items())
+        }
         self.values = self.add_weight(name="values", shape=(num_rows, num_numbers), dtype="float32", **fixed)
         self.mean = self.add_weight(name="mean", shape=(num_numbers,), dtype="float32", **fixed)
         self.scale = self.add_weight(name="scale", shape=(num_numbers,), dtype="float32", **{**fixed, "initializer": "ones"})

@@ -38,7 +38,9 @@ class MLP(keras.layers.Layer):
         if not self.units:
             raise ValueError("`units` must name at least one layer. Received: units=().")
         self.dense_layers = [
-            keras.layers.Dense(width, activation=activation, kernel_initializer=_copy(self.kernel_initializer), dtype=self.dtype_policy, name=f"dense_{i}")
+            keras.layers.Dense(
+                width, activation=activation, kernel_initializer=_copy(self.kernel_initializer), dtype=self.dtype_policy, name=f"dense_{i}"
+            )
             for i, width in enumerate(self.units)
         ]
         self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)

@@ -44,7 +44,10 @@ class MMoE(keras.layers.Layer):
         self.units = tuple(units)
         self.dropout = dropout
         if not self.units or num_experts < 1 or num_tasks < 1:
-            raise ValueError(f"MMoE needs tasks, experts and at least one layer an expert. Received: num_tasks={num_tasks}, num_experts={num_experts}, units={self.units}.")
+            raise ValueError(
+                f"MMoE needs tasks, experts and at least one layer an expert. Received: num_tasks={num_tasks}, num_experts={num_experts},"
+                f" units={self.units}."
+            )
 
     def build(self, input_shape):
         width = input_shape[-1]

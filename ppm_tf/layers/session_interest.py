@@ -103,7 +103,9 @@ class SessionInterest(keras.layers.Layer):
     def call(self, history, mask, recency=None, training=False):
         length = history.shape[1]
         if length is not None and length > self.place_bias.shape[0]:
-            raise ValueError(f"The history must not be longer than it was built for. Received: {length} behaviours, built for {self.place_bias.shape[0]}.")
+            raise ValueError(
+                f"The history must not be longer than it was built for. Received: {length} behaviours, built for {self.place_bias.shape[0]}."
+            )
         session = session_of(recency, mask, self.sessions, self.gap)
         real = ops.cast(mask, "int32")
         member = ops.one_hot(session, self.sessions, dtype="int32") * ops.expand_dims(real, -1)

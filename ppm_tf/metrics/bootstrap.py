@@ -53,9 +53,7 @@ def ratio_of_weights(numerator: ArrayLike, denominator: ArrayLike | None = None)
     return ratio
 
 
-def bootstrap_interval(
-    metric: MetricOfWeights, clusters: ArrayLike, resamples: int = 200, confidence: float = 0.95, seed: int = 0
-) -> Interval:
+def bootstrap_interval(metric: MetricOfWeights, clusters: ArrayLike, resamples: int = 200, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Percentile interval of a metric under resampling of clusters with replacement.
 
     A resample draws as many clusters as there are; a row weighs as often as its cluster was drawn. Rows of one user rise and fall

@@ -77,7 +77,9 @@ def reciprocal_rank_by_group(labels: ArrayLike, scores: ArrayLike, groups: Array
     return _by_group(labels, scores, groups, identity, _reciprocal_rank)[0]
 
 
-def ranked_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> tuple[PerGroup, PerGroup, PerGroup]:
+def ranked_by_group(
+    labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None
+) -> tuple[PerGroup, PerGroup, PerGroup]:
     """`precision_by_group` at `n`, `ndcg_by_group` of all candidates and `reciprocal_rank_by_group`, with one sort for the three."""
     return tuple(_by_group(labels, scores, groups, identity, _precision(n), _ndcg(None), _reciprocal_rank))
 
@@ -145,7 +147,9 @@ def _check_depth(n: int) -> None:
 def _whole_groups(groups: ArrayLike, rows: int) -> np.ndarray:
     groups = np.asarray(groups)
     if groups.dtype.kind not in "iu" and groups.size:  # a hash of ties must not depend on which other groups are present
-        raise ValueError(f"groups must be whole numbers. Received: {groups.dtype}. Number the groups, e.g. numpy.unique(groups, return_inverse=True)[1].")
+        raise ValueError(
+            f"groups must be whole numbers. Received: {groups.dtype}. Number the groups, e.g. numpy.unique(groups, return_inverse=True)[1]."
+        )
     return group_codes(groups, rows)
 
 

@@ -57,7 +57,9 @@ def as_rows(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarra
     positive = labels == 1
     wrong = ~(positive | (labels == 0))
     if wrong.any():
-        raise ValueError(f"labels must be 0 or 1. Received: {labels[wrong][0]} among {wrong.sum()} others. Leave rows with a missing label out first.")
+        raise ValueError(
+            f"labels must be 0 or 1. Received: {labels[wrong][0]} among {wrong.sum()} others. Leave rows with a missing label out first."
+        )
     # Integers become floats so that a score can be negated; bfloat16 is of no kind NumPy knows.
     return positive, scores if scores.dtype.kind == "f" else scores.astype(np.float64)
 
@@ -71,7 +73,9 @@ def as_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.nd
     positive, values = as_rows(labels, probabilities)
     values = values.astype(np.float64)
     if ((values < 0) | (values > 1)).any():
-        raise ValueError(f"probabilities must lie in [0, 1]. Received: {np.nanmin(values):g} to {np.nanmax(values):g}. Logits must pass the sigmoid first.")
+        raise ValueError(
+            f"probabilities must lie in [0, 1]. Received: {np.nanmin(values):g} to {np.nanmax(values):g}. Logits must pass the sigmoid first."
+        )
     return positive, values
 
 

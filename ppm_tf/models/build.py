@@ -31,7 +31,10 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
     _require(settings.tables, tables, "ppm.tables")
     width = settings.width or sum(tables[name].dim for name in settings.tables)
     if width % settings.heads:
-        raise ValueError(f"ppm.heads must divide the width of the transformer. Received: ppm.heads={settings.heads}, width {width} (ppm.width, or the sum of the table widths).")
+        raise ValueError(
+            f"ppm.heads must divide the width of the transformer. Received: ppm.heads={settings.heads}, width {width} (ppm.width, or the sum of the"
+            " table widths)."
+        )
     if settings.slots and not schema.has_slot:
         raise ValueError(f"ppm.slots needs a display position in the data. Received: ppm.slots={settings.slots}, and data.log.slot is not set.")
     layers = {name: _frozen(tables[name], settings.standardize, table_dtype) for name in settings.tables}
@@ -126,7 +129,9 @@ def _user_lookup(users: IdVocabulary | None) -> IdLookup | None:
     return lookup
 
 
-def _plug_in(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], pretrained: str | Path | None, table_dtype: str | None) -> PPM | None:
+def _plug_in(
+    config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], pretrained: str | Path | None, table_dtype: str | None
+) -> PPM | None:
     """PPM as `model.ppm` wants it; the head that pre-trained it is left behind."""
     if config.model.ppm == "none":
         return None
@@ -140,13 +145,21 @@ def _plug_in(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable
 def _require(names: tuple[str, ...], tables: Mapping[str, EmbeddingTable], setting: str) -> None:
     missing = [name for name in names if name not in tables]
     if missing:
-        raise ValueError(f"{setting} names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change {setting}.")
+        raise ValueError(
+            f"{setting} names {', '.join(missing)}, and the run has {', '.join(tables) or 'none'}. Run `python -m pipelines.embed`, or change"
+            f" {setting}."
+        )
     empty = [name for name in names if not tables[name].present.any()]
     if empty:
-        raise ValueError(f"A table of {setting} must hold a vector of some item. Received: none in {', '.join(empty)}. Remedy: look at the texts and images of the items, or change {setting}.")
+        raise ValueError(
+            f"A table of {setting} must hold a vector of some item. Received: none in {', '.join(empty)}. Remedy: look at the texts and images of the"
+            f" items, or change {setting}."
+        )
 
 
 def _frozen(table: EmbeddingTable, standardize: bool, table_dtype: str | None) -> FrozenEmbedding:
-    layer = FrozenEmbedding(len(table.vectors), table.dim, standardize=standardize, table_dtype=table_dtype or str(table.vectors.dtype), name=table.name)
+    layer = FrozenEmbedding(
+        len(table.vectors), table.dim, standardize=standardize, table_dtype=table_dtype or str(table.vectors.dtype), name=table.name
+    )
     layer.load_table(table.vectors, table.present)
     return layer

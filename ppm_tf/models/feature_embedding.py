@@ -70,18 +70,28 @@ class FeatureEmbedding(keras.layers.Layer):
         self.dim = dim
         self.unknown_rows = {f"item.{ITEM_ID}": unknown_items, f"user.{USER_ID}": users.unknown_rows if users is not None else 0}
         if not item_rows and not self.frozen:
-            raise ValueError("A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[].")
-        self.widths = {"user": {name: width for name, (_, width) in user_fields.items()}, "context": {name: width for name, (_, width) in context_fields.items()}}
+            raise ValueError(
+                "A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[]."
+            )
+        self.widths = {
+            "user": {name: width for name, (_, width) in user_fields.items()},
+            "context": {name: width for name, (_, width) in context_fields.items()},
+        }
         # A field is named by its side too: an item and a user may both have a `city`. One flat dict, because Keras saves no nested one.
         rows = {("item", name): count for name, count in item_rows.items()}
         rows |= {(side, name): count for side, fields in (("user", user_fields), ("context", context_fields)) for name, (count, _) in fields.items()}
         if users is not None:
             rows["user", USER_ID] = FIRST_UNKNOWN_ROW + users.unknown_rows + users.num_ids
         self.names = {side: [name for other, name in rows if other == side] for side in ("item", "user", "context")}
-        self.embeddings = {f"{side}.{name}": IdEmbedding(count, dim, initializer_stddev, name=f"{side}_{name}") for (side, name), count in rows.items()}
+        self.embeddings = {
+            f"{side}.{name}": IdEmbedding(count, dim, initializer_stddev, name=f"{side}_{name}") for (side, name), count in rows.items()
+        }
         self.linear = {}
         if first_order:
-            self.linear = {f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, dtype="float32", name=f"{side}_{name}_first_order") for (side, name), count in rows.items()}
+            self.linear = {
+                f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, dtype="float32", name=f"{side}_{name}_first_order")
+                for (side, name), count in rows.items()
+            }
         self.projections = {name: keras.layers.Dense(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
 
     def build(self, batch_shape=None):
@@ -131,7 +141,10 @@ class FeatureEmbedding(keras.layers.Layer):
         return self._of_items(self.attributes(rows), rows)
 
     def initial_values(self):
-        """What was not learnt yet: dict of table name -> array `[rows, D]`, all rows of a field's table, of an id's those that strangers are hashed into."""
+        """What was not learnt yet: dict of table name -> array `[rows, D]`.
+
+        All rows of a field's table, of an id's those that strangers are hashed into.
+        """
         return {name: np.array(layer.table[: self._may_be_strange(name, layer)]) for name, layer in self._tables().items()}
 
     def settle_strangers(self, before):

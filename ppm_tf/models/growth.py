@@ -13,7 +13,9 @@ from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.private_apis import all_layers, cached_variables
 
 
-def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies, keep_ppm: bool = True) -> int:
+def carry_over(
+    old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies, keep_ppm: bool = True
+) -> int:
     """Gives `new` all that `old` has learnt; the rows of values that `old` did not know keep their initial values.
 
     Args:
@@ -32,7 +34,9 @@ def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_sch
         ValueError: a weight has another shape in the earlier model, so its settings were others.
     """
     maps = _row_maps(old_schema, new_schema, old_ids, new_ids)
-    old_tables, new_tables = ({**model.embedding.embeddings, **{f"{name}.linear": layer for name, layer in model.embedding.linear.items()}} for model in (old, new))
+    old_tables, new_tables = (
+        {**model.embedding.embeddings, **{f"{name}.linear": layer for name, layer in model.embedding.linear.items()}} for model in (old, new)
+    )
     if set(old_tables) != set(new_tables):
         raise ValueError(f"model.start must have the same fields. Received: {sorted(old_tables)} there, {sorted(new_tables)} here.")
     fresh = 0
@@ -44,7 +48,10 @@ def carry_over(old: RankingModel, new: RankingModel, old_schema: Schema, new_sch
         fresh += len(values) - len(new_rows)
     mine, theirs = _other_variables(old, keep_ppm), _other_variables(new, keep_ppm)
     if [variable.shape for variable in mine] != [variable.shape for variable in theirs]:
-        raise ValueError("model.start must be a model of the same settings. Received: one whose weights have other shapes. Look at model.backbone, model.dim and model.ppm.")
+        raise ValueError(
+            "model.start must be a model of the same settings. Received: one whose weights have other shapes. Look at model.backbone, model.dim and"
+            " model.ppm."
+        )
     for source, target in zip(mine, theirs, strict=True):
         target.assign(source)
     return fresh

@@ -29,7 +29,11 @@ class Inputs:
     def read(cls, workspace: Workspace, tables: Sequence[str]) -> Inputs:
         """Reads the schema, the catalog and the tables of these names from a run folder."""
         catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-        return cls(Schema.read(workspace.path("data") / "schema.json"), catalog, {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in tables})
+        return cls(
+            Schema.read(workspace.path("data") / "schema.json"),
+            catalog,
+            {name: read_table(workspace.path(f"tables/{name}"), catalog) for name in tables},
+        )
 
     @property
     def versions(self) -> dict[str, str]:

@@ -79,7 +79,9 @@ class PretrainingModel(keras.Model):
         super().__init__(**kwargs)
         self.ppm = ppm
         self.mlp = MLP(mlp_units, dropout=dropout, kernel_initializer=keras.initializers.RandomNormal(stddev=initializer_stddev), name="mlp")
-        self.logit = keras.layers.Dense(1, kernel_initializer=keras.initializers.RandomNormal(stddev=initializer_stddev), dtype="float32", name="logit")
+        self.logit = keras.layers.Dense(
+            1, kernel_initializer=keras.initializers.RandomNormal(stddev=initializer_stddev), dtype="float32", name="logit"
+        )
 
     def build_from(self, history_length, num_candidates):
         """Builds every weight, for requests of this size."""

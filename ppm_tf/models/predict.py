@@ -26,7 +26,9 @@ class Predictor:
 
     def __init__(self, model: keras.Model, dataset: tf.data.Dataset):
         self.dataset = dataset
-        self._probabilities = tf.function(lambda batch: tf.sigmoid(tf.cast(model(batch, training=False), tf.float32)), input_signature=[dataset.element_spec])
+        self._probabilities = tf.function(
+            lambda batch: tf.sigmoid(tf.cast(model(batch, training=False), tf.float32)), input_signature=[dataset.element_spec]
+        )
 
     def __iter__(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
         """Yields each batch as arrays and its probabilities `[R, N, K]`."""

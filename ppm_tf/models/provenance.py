@@ -56,7 +56,10 @@ class Provenance:
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, json.JSONDecodeError, TypeError) as error:
-            raise ValueError(f"{path} must say what the model was made of. Received: {error}. Remedy: train the model anew; one of an earlier version does not say it.") from error
+            raise ValueError(
+                f"{path} must say what the model was made of. Received: {error}. Remedy: train the model anew; one of an earlier version does not"
+                " say it."
+            ) from error
 
     def require(self, versions: Mapping[str, str], folder: str | Path, remedy: str) -> None:
         """Refuses vectors of an encoder that the model's weights do not know.
@@ -76,8 +79,9 @@ class Provenance:
         ]
         if others:
             raise ValueError(
-                f"{folder} must read vectors of the encoders that it was trained on. Received: {'; '.join(others)}. "
-                f"Remedy: {remedy}, or bring the earlier encoder back (text.encoder=saved text.path=<its folder>, image.encoder=saved image.path=<its folder>) and run `python -m pipelines.embed`."
+                f"{folder} must read vectors of the encoders that it was trained on. Received: {'; '.join(others)}. Remedy: {remedy}, or bring the"
+                " earlier encoder back (text.encoder=saved text.path=<its folder>, image.encoder=saved image.path=<its folder>) and run `python -m"
+                " pipelines.embed`."
             )
 
 

@@ -62,5 +62,7 @@ class RankingModel(keras.Model):
         features = self.embedding(batch)
         if self.ppm is not None:
             user, item = self.ppm(batch["history"], batch["item"], features.recency, batch.get("slot"), training=training and self.ppm.trainable)
-            features = features._replace(other=ops.concatenate([features.other, ops.cast(user, features.other.dtype), ops.cast(item, features.other.dtype)], axis=-1))
+            features = features._replace(
+                other=ops.concatenate([features.other, ops.cast(user, features.other.dtype), ops.cast(item, features.other.dtype)], axis=-1)
+            )
         return self.backbone(features, training=training)

@@ -22,7 +22,9 @@ WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
 
 
-def save_ranking_model(folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts, provenance: Provenance) -> None:
+def save_ranking_model(
+    folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts, provenance: Provenance
+) -> None:
     """Writes all that `load_ranking_model` needs beside the data, what the weights belong to, and the counts of the training samples."""
     save_weights(model, folder / WEIGHTS)
     provenance.write(folder)
@@ -72,8 +74,8 @@ def require_same_values(folder: Path, trained: Schema, now: Schema) -> None:
     found = differences(trained, now)
     if found:
         raise ValueError(
-            f"The data must be read as in the training of {folder}. Received: {'; '.join(found)}. Remedy: run `python -m pipelines.prepare` with the settings named, "
-            "or train a model of the new data from its start, without model.start."
+            f"The data must be read as in the training of {folder}. Received: {'; '.join(found)}. Remedy: run `python -m pipelines.prepare` with the"
+            " settings named, or train a model of the new data from its start, without model.start."
         )
 
 
@@ -121,7 +123,9 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
     try:
         old.load_weights(folder / WEIGHTS)
     except ValueError as error:
-        raise ValueError(f"model.start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]}).") from None
+        raise ValueError(
+            f"model.start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
+        ) from None
     return carry_over(old, model, schema, inputs.schema, earlier, vocabularies, keep_ppm)
 
 
@@ -131,7 +135,9 @@ class _Known:
     def __init__(self, inputs: Inputs, schema: Schema):
         catalog, now = inputs.catalog, {field.name: field for field in inputs.schema.side("item")}
         self.ids, self.num_rows, self.numbers = catalog.ids, catalog.num_rows, catalog.numbers
-        missing = [name for name in (*(field.name for field in schema.side("item")), *schema.numbers) if name not in now and name not in catalog.numbers]
+        missing = [
+            name for name in (*(field.name for field in schema.side("item")), *schema.numbers) if name not in now and name not in catalog.numbers
+        ]
         if missing:
             raise ValueError(f"The catalog must hold the item columns of the training. Received: none for {', '.join(missing)}. Look at data.items.")
         self.fields = {}

@@ -28,7 +28,8 @@ class RequestRows:
         for name in ("item_id_type", "user_id_type", "has_time"):
             if getattr(data, name) != getattr(training, name):
                 raise ValueError(
-                    f"{name} of the data must be that of the training, {getattr(training, name)!r}. Received: {getattr(data, name)!r}. Train anew with `python -m pipelines.train`."
+                    f"{name} of the data must be that of the training, {getattr(training, name)!r}. Received: {getattr(data, name)!r}. Train anew"
+                    " with `python -m pipelines.train`."
                 )
         self._length = training.history_length
         self._fields = {side: [_placed(data, field) for field in training.side(side)] for side in ("user", "context")}

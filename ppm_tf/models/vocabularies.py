@@ -25,7 +25,9 @@ class Vocabularies:
     users: IdVocabulary | None
 
     @classmethod
-    def of(cls, settings: ModelSettings, schema: Schema, catalog: ItemCatalog, counts: SampleCounts, earlier: Vocabularies | None = None) -> Vocabularies:
+    def of(
+        cls, settings: ModelSettings, schema: Schema, catalog: ItemCatalog, counts: SampleCounts, earlier: Vocabularies | None = None
+    ) -> Vocabularies:
         """The vocabularies of a training: ids seen at least `settings.min_count` times, behind those of an `earlier` model."""
 
         def made(wanted: bool, old: IdVocabulary | None, ids: np.ndarray, seen: np.ndarray) -> IdVocabulary | None:

@@ -54,7 +54,10 @@ class DomainAdaptation(keras.Model):
         if mlm_weight and not encoder.is_decoder:
             embedding = encoder.backbone.token_embedding
             self.head = keras_nlp.layers.MaskedLMHead(
-                token_embedding=embedding, intermediate_activation="gelu", kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02), name="mlm_head"
+                token_embedding=embedding,
+                intermediate_activation="gelu",
+                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+                name="mlm_head",
             )
             self.head.build((None, None, embedding.output_dim))
         self.built = True

@@ -145,7 +145,8 @@ def label_images(
     fields = {field.name: field for field in schema.side("item")}
     if entity not in fields:
         raise ValueError(
-            f"image.finetune.entity must be an item field of the data: {', '.join(fields) or 'it has none'}. Received: {entity}. See data.items.fields."
+            f"image.finetune.entity must be an item field of the data: {', '.join(fields) or 'it has none'}. Received: {entity}. See"
+            " data.items.fields."
         )
     values = catalog.fields[entity][FIRST_ROW:]
     found = images((values >= FIRST_ROW).any(1))
@@ -158,8 +159,8 @@ def label_images(
         commonest = [row for row in np.argsort(-counts, kind="stable")[:3] if counts[row]]
         best = ", ".join(f"{fields[entity].vocabulary[row - FIRST_ROW]} ({counts[row]})" for row in commonest)
         raise ValueError(
-            f"Entity prediction needs at least two values of the item field {entity} on {min_count} training images each. Received: {len(often)}; the commonest are {best or 'none'}. "
-            f"Choose another image.finetune.entity ({', '.join(fields)}) or lower image.finetune.min_count."
+            f"Entity prediction needs at least two values of the item field {entity} on {min_count} training images each. Received: {len(often)}; the"
+            f" commonest are {best or 'none'}. Choose another image.finetune.entity ({', '.join(fields)}) or lower image.finetune.min_count."
         )
     number = np.full(fields[entity].num_rows, -1, np.int32)
     number[often] = np.arange(len(often))

@@ -63,7 +63,9 @@ class QueryMatching(keras.Model):
         return batch["ids"][:, 0]
 
 
-def pair_batches(encoder, queries: Sequence[str], texts: Sequence[str], ids: np.ndarray, batch_size: int, epochs: int, query_tokens: int, seed: int) -> tf.data.Dataset:
+def pair_batches(
+    encoder, queries: Sequence[str], texts: Sequence[str], ids: np.ndarray, batch_size: int, epochs: int, query_tokens: int, seed: int
+) -> tf.data.Dataset:
     """Batches of pairs in a shuffled order, tokenized.
 
     Args:

@@ -26,5 +26,10 @@ def efficiency_table(lines: Iterable[dict[str, Any]]) -> str:
             line["model"] + (" + PPM" if line["ppm"] else ""), f"{line['id_table_weights']:,}", f"{line['dense_weights']:,}",
             f"{line['train_candidates_per_second']:,.0f}{factor[0]}", f"{line['inference_ms_per_request']:.2f}{factor[1]}",
         ])  # fmt: skip
-    about = f"\n\nSteps of {lines[0]['batch_size']} requests; a request has up to {lines[0]['candidates']} candidates and {lines[0]['history']} behaviours." if lines else ""
+    about = (
+        f"\n\nSteps of {lines[0]['batch_size']} requests; a request has up to {lines[0]['candidates']} candidates and {lines[0]['history']}"
+        " behaviours."
+        if lines
+        else ""
+    )
     return _markdown(["model", "weights of id tables", "other weights", "training candidates/s", "inference ms/request"], rows) + about

@@ -61,7 +61,8 @@ def plot_gain_by_bucket(results: Results, path: Path, title: str = "") -> None:
     figure, panels = _panels(len(axes["data"]), (6.5, 4.2))
     for panel, data in zip(panels, axes["data"], strict=True):
         gains = {
-            name: results.gain({"data": data, "model": name, "ppm": axes["ppm"][1]}, {"data": data, "model": name, "ppm": axes["ppm"][0]}) for name in axes["model"]
+            name: results.gain({"data": data, "model": name, "ppm": axes["ppm"][1]}, {"data": data, "model": name, "ppm": axes["ppm"][0]})
+            for name in axes["model"]
         }
         _lines(panel, results, {name: [results.figure(one, slice_name=bucket) for bucket in results.buckets] for name, one in gains.items()})
         panel.axhline(0, color="black", linewidth=1)

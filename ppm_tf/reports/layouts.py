@@ -26,7 +26,13 @@ class Layout(NamedTuple):
 def write_report(results: Results, layout: Layout, folder: Path, title: str, about: str = "") -> str:
     """Writes `table.md` and, where anything was measured, `plots/`; returns the text of the table."""
     failed = [f"- {one.cell.title}: {one.error.splitlines()[0]}" for one in results.outcomes if one.error]
-    parts = [f"# {title}", about, layout.table(results), _legend(results), "What the paper claims, in these results (differences of the average AUC, with intervals):"]
+    parts = [
+        f"# {title}",
+        about,
+        layout.table(results),
+        _legend(results),
+        "What the paper claims, in these results (differences of the average AUC, with intervals):",
+    ]
     parts += ["\n".join(claim.line(results) for claim in layout.claims(results))]
     parts += ["Cells that failed:", "\n".join(failed)] if failed else []
     text = "\n\n".join(part for part in parts if part) + "\n"
@@ -58,7 +64,10 @@ def _legend(results: Results) -> str:
         if len(seeds) > 1
         else "over users alone, resampled for both models at once; another seed moves a figure besides."
     )
-    return f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets: {results.confidence:.0%} interval {over}"
+    return (
+        f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets:"
+        f" {results.confidence:.0%} interval {over}"
+    )
 
 
 # === Table 2 ===
@@ -96,7 +105,9 @@ def table3(results: Results) -> str:
     base, rows = results.axes["model"][0], []
     for name in results.axes["model"]:
         gains = results.gain({"model": name}, {"model": base})
-        improvements = ["-", "-"] if name == base else [gain_text(results.figure(gains, metric=metric), results) for metric in ("auc", results.precision)]
+        improvements = (
+            ["-", "-"] if name == base else [gain_text(results.figure(gains, metric=metric), results) for metric in ("auc", results.precision)]
+        )
         rows.append([name, *(figure_text(one) for one in _columns(results, {"model": name})), *improvements])
     return _markdown(["model", *_names(results), f"AUC over {base}", f"{_depth(results)} over {base}"], rows)
 
@@ -124,7 +135,9 @@ def table_of_figure2(results: Results) -> str:
         figures = [figure_text(results.figure(found[model], slice_name=name)) for model in found]
         improvements = [gain_text(results.figure(gains[model], slice_name=name), results) for model in others]
         rows.append([name.partition("=")[2] or name, f"{count:,}", f"{count / max(total, 1):.1%}", *figures, *improvements])
-    return _markdown(["train frequency", "candidates", "share", *(f"AUC {name}" for name in found), *(f"{name} over {base}" for name in others)], rows)
+    return _markdown(
+        ["train frequency", "candidates", "share", *(f"AUC {name}" for name in found), *(f"{name} over {base}" for name in others)], rows
+    )
 
 
 def _columns(results: Results, place: Place) -> list[Measure]:
@@ -145,7 +158,17 @@ def _depth(results: Results) -> str:
 
 
 LAYOUTS = {
-    "ppm_table2": Layout(table2, claims_of_table2, pairs2, {"table2": plots.plot_table2, "data_efficiency": plots.plot_data_efficiency, "gain_by_bucket": plots.plot_gain_by_bucket}),
+    "ppm_table2": Layout(
+        table2,
+        claims_of_table2,
+        pairs2,
+        {"table2": plots.plot_table2, "data_efficiency": plots.plot_data_efficiency, "gain_by_bucket": plots.plot_gain_by_bucket},
+    ),
     "ppm_table3": Layout(table3, claims_of_table3, pairs3, {"table3": plots.plot_table3}),
-    "ppm_figure2": Layout(table_of_figure2, claims_of_figure2, lambda results: (pair for pair in pairs3(results) if pair[1]["model"] == results.axes["model"][0]), {"figure2": plots.plot_figure2}),
+    "ppm_figure2": Layout(
+        table_of_figure2,
+        claims_of_figure2,
+        lambda results: (pair for pair in pairs3(results) if pair[1]["model"] == results.axes["model"][0]),
+        {"figure2": plots.plot_figure2},
+    ),
 }

@@ -48,17 +48,27 @@ def _legend(book: _Book) -> str:
     seeds = book.seeds
     if len(seeds) > 1:
         return (
-            f"Means of {len(seeds)} seeds ({', '.join(map(str, seeds))}). After ±: standard deviation over the seeds. In brackets: {book.confidence:.0%} interval over seeds "
-            "(Student's t), on the same test users; of a figure without ±, which one seed alone has, over users."
+            f"Means of {len(seeds)} seeds ({', '.join(map(str, seeds))}). After ±: standard deviation over the seeds. In brackets:"
+            f" {book.confidence:.0%} interval over seeds (Student's t), on the same test users; of a figure without ±, which one seed alone has, over"
+            " users."
         )
     if any(not math.isnan(record.low) for records in book.records.values() for record in records):
-        return f"In brackets: {book.confidence:.0%} interval over users alone, resampled, of one training; another seed or processor moves a figure besides."
+        return (
+            f"In brackets: {book.confidence:.0%} interval over users alone, resampled, of one training; another seed or processor moves a figure"
+            " besides."
+        )
     return ""
 
 
 def _overall(book: _Book, task: str) -> str:
     depths = [metric for metric in book.metrics if metric.startswith("precision_at_")]
-    columns = {"AUC": "auc", "group AUC": "group_auc", **{f"P@{depth.rsplit('_', 1)[1]}": depth for depth in depths[:1]}, "log loss": "log_loss", "calibration": "calibration"}
+    columns = {
+        "AUC": "auc",
+        "group AUC": "group_auc",
+        **{f"P@{depth.rsplit('_', 1)[1]}": depth for depth in depths[:1]},
+        "log loss": "log_loss",
+        "calibration": "calibration",
+    }
     rows = [[model, *(_cell(book.figure(model, task, ALL, metric)) for metric in columns.values())] for model in book.models]
     return f"Task {task}, {book.count(task, ALL):,} candidates\n\n" + _markdown(["model", *columns], rows)
 
@@ -73,7 +83,9 @@ def _by_bucket(book: _Book, task: str) -> str:
         count = book.count(task, name)
         figures = [book.figure(model, task, name, "auc") for model in book.models]
         gains = [_cell(book.gain(model, task, name), sign="+") for model in gaining]
-        rows.append([name.removeprefix(BUCKET), f"{count:,}", f"{count / max(total, 1):.1%}", *(_cell(figure, interval=False) for figure in figures), *gains])
+        rows.append(
+            [name.removeprefix(BUCKET), f"{count:,}", f"{count / max(total, 1):.1%}", *(_cell(figure, interval=False) for figure in figures), *gains]
+        )
     header = ["train frequency", "candidates", "share", *(f"AUC {model}" for model in book.models), *(f"{model} - {REFERENCE}" for model in gaining)]
     return f"Task {task}, by how often the training data holds the item\n\n" + _markdown(header, rows)
 
@@ -82,7 +94,10 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table with its first column left-aligned, the others right-aligned."""
     widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [[cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in (header, *rows)]
+    lines = [
+        [cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        for row in (header, *rows)
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
 
 
@@ -91,7 +106,11 @@ def _cell(figure: _Figure, sign: str = "", interval: bool = True) -> str:
     if math.isnan(figure.value):
         return UNDEFINED
     text = f"{figure.value:{sign}.4f}" + (f" ± {figure.deviation:.4f}" if figure.num_seeds > 1 else "")
-    return f"{text} [{figure.low:{sign}.4f}, {figure.high:{sign}.4f}]" if interval and not math.isnan(figure.low) and not figure.deviation == 0.0 else text
+    return (
+        f"{text} [{figure.low:{sign}.4f}, {figure.high:{sign}.4f}]"
+        if interval and not math.isnan(figure.low) and not figure.deviation == 0.0
+        else text
+    )
 
 
 # === Plots ===
@@ -179,7 +198,9 @@ def plot_bucket_auc(records: Iterable[Record], path: str | Path, title: str = ""
 
     shares = np.array([book.count(task, name) for name in slices]) / max(book.count(task, ALL), 1)
     for bar, share in zip(bottom.bar(places, shares, width=0.7, color="0.7"), shares, strict=True):
-        bottom.annotate(f"{share:.1%}", (bar.get_x() + bar.get_width() / 2, share), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=9)
+        bottom.annotate(
+            f"{share:.1%}", (bar.get_x() + bar.get_width() / 2, share), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=9
+        )
     bottom.set_ylim(0, max(shares.max() * 1.25, 1e-3))
     bottom.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     bottom.set_ylabel("share of\ncandidates")

@@ -93,9 +93,11 @@ def write_sheet(
         cells += [_item(shown[other], "", f"cosine {cosine:.3f}") for other, cosine in zip(near, cosines, strict=True) if other >= 0]
         items.append(f'<div class="row">{"".join(cells)}</div>')
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+        f' content="width=device-width"><title>{escape(title)}</title>'
         f'<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1><table class="figures">{lines}</table>{pictures}'
-        f"<h1>Nearest neighbours</h1><p>Each line begins with an item; beside it are the items with the most similar vectors.</p>{''.join(items)}</body></html>"
+        "<h1>Nearest neighbours</h1><p>Each line begins with an item; beside it are the items with the most similar"
+        f" vectors.</p>{''.join(items)}</body></html>"
     )
     Path(path).write_text(page, encoding="utf-8")
 

@@ -23,7 +23,9 @@ def trials_table(found: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> str:
         if "error" in summary:
             rows.append([UNDEFINED, *settings, "failed", summary["error"].splitlines()[0][:60], UNDEFINED])
         else:
-            rows.append([str(place), *settings, f"{_auc(summary):.4f}", f"{summary['best_step']:,} of {summary['steps']:,}", f"{summary['seconds']:,.0f}"])
+            rows.append(
+                [str(place), *settings, f"{_auc(summary):.4f}", f"{summary['best_step']:,} of {summary['steps']:,}", f"{summary['seconds']:,.0f}"]
+            )
     return _markdown(["rank", *(name.removeprefix("model.") for name in names), "validation AUC", "best step", "seconds"], rows)
 
 

@@ -24,7 +24,9 @@ class TrainingLog:
         self.file = path.open("a", encoding="utf-8")
 
     def write(self, **values: Any) -> None:
-        self.file.write(json.dumps({key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}) + "\n")
+        self.file.write(
+            json.dumps({key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}) + "\n"
+        )
         self.file.flush()
 
     def close(self) -> None:

@@ -159,13 +159,21 @@ def fit(
                 log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
                 if not math.isfinite(scores[criterion]):
                     raise UndefinedCriterion(
-                        f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step} of {steps}, with "
-                        f"{', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. "
-                        "Remedy: look at the held-out part (an AUC needs positives and negatives there), or lower the learning rate if the scores themselves are no numbers."
+                        f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step}"
+                        f" of {steps}, with"
+                        f" {', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. Remedy:"
+                        " look at the held-out part (an AUC needs positives and negatives there), or lower the learning rate if the scores"
+                        " themselves are no numbers."
                     )
                 if stopping.look(step, scores[criterion]):
                     save_weights(model, folder / BEST_WEIGHTS)
-                logger.info("step %d of %d: validation %s%s", step, steps, ", ".join(f"{name} {value:.4f}" for name, value in scores.items()), " (best)" if stopping.best_step == step else "")
+                logger.info(
+                    "step %d of %d: validation %s%s",
+                    step,
+                    steps,
+                    ", ".join(f"{name} {value:.4f}" for name, value in scores.items()),
+                    " (best)" if stopping.best_step == step else "",
+                )
                 with controller.summary_manager.summary_writer().as_default():
                     for name, value in scores.items():
                         tf.summary.scalar(f"valid/{name}", value, step=step)
@@ -240,7 +248,9 @@ def _explain(error: tf.errors.InvalidArgumentError) -> Exception:
         return error
     listed = " ".join(text.split()).split("[examples]")[-1].split("[[{{")[0]
     numbers = [int(number) for number in re.findall(r"\d+", listed)]
-    names = ", ".join(f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" if number >> 40 else str(number) for number in numbers[:16])
+    names = ", ".join(
+        f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" if number >> 40 else str(number) for number in numbers[:16]
+    )
     return NonFiniteLoss(
         f"The loss must stay finite. Received NaN or infinity from the batch with {names}. "
         "Look at these records, or lower the learning rate if the loss grew before."

@@ -11,7 +11,9 @@ import tensorflow as tf
 _NOT_DECAYED = ["bias", "alpha", "gamma", "beta", "positions", "recencies", "slots", "no_more", "missing", "embedding"]
 
 
-def dense_optimizer(learning_rate: float, final_learning_rate: float, steps: int, weight_decay: float = 0.0, warmup: float = 0.0) -> keras.optimizers.Optimizer:
+def dense_optimizer(
+    learning_rate: float, final_learning_rate: float, steps: int, weight_decay: float = 0.0, warmup: float = 0.0
+) -> keras.optimizers.Optimizer:
     """Adam from `learning_rate` to `final_learning_rate`, linearly over `steps` (PPM, section 4.2.3: 0.0004 to 0.0001).
 
     In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; kernels alone are
@@ -113,7 +115,10 @@ class TableAdam(keras.optimizers.Adam):
         keras.optimizers.Optimizer.build(self, variables)
         self._lazy = [self._is_table(id(variable)) for variable in variables]
         self._rates = [float(self._rate_of(id(variable), 1.0)) for variable in variables]
-        self._decayed = [bool(self.weight_decay) and not lazy and _is_decayed(variable) and self._use_weight_decay(variable) for variable, lazy in zip(variables, self._lazy, strict=True)]
+        self._decayed = [
+            bool(self.weight_decay) and not lazy and _is_decayed(variable) and self._use_weight_decay(variable)
+            for variable, lazy in zip(variables, self._lazy, strict=True)
+        ]
         self._momentums, self._velocities, self._accumulators = [], [], []
         for variable, lazy in zip(variables, self._lazy, strict=True):
             adagrad = lazy and self.table_optimizer == "adagrad"

@@ -43,8 +43,12 @@ class Trainer(orbit.StandardTrainer):
         self.tables = {id(table) for table in id_tables(model)}
         self.global_step = orbit.utils.create_global_step()
         with strategy.scope():
-            self.loss_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM)
-            self.label_sum = tf.Variable(0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM)
+            self.loss_sum = tf.Variable(
+                0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM
+            )
+            self.label_sum = tf.Variable(
+                0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM
+            )
             optimizer.build(model.trainable_variables)
 
     def iterator(self):
@@ -74,7 +78,9 @@ class Trainer(orbit.StandardTrainer):
             loss = self.loss(batch, outputs)
             share = loss * weight / tf.maximum(total, 1.0)
         # The check stops the graph, and the update waits for it, so that no weight ever turns NaN.
-        checked = tf.debugging.Assert(tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "examples", self.identify(batch, outputs)], summarize=16)
+        checked = tf.debugging.Assert(
+            tf.math.is_finite(loss), ["loss", loss, "step", self.global_step, "examples", self.identify(batch, outputs)], summarize=16
+        )
         variables = self.model.trainable_variables
         found = tape.gradient(share, [variable.value for variable in variables])
         gradients = [self._whole(gradient, variable) for gradient, variable in zip(found, variables, strict=True)]

@@ -32,7 +32,9 @@ class Models:
         if base is None and config_file is None:
             raise ValueError("A base folder or a model.config must be given. Received: neither.")
         if base is not None and not base.is_dir():
-            raise FileNotFoundError(f"--base must be a folder of models, <base>/<model>/<version>. Received: {base}. Run `python -m pipelines.export` first.")
+            raise FileNotFoundError(
+                f"--base must be a folder of models, <base>/<model>/<version>. Received: {base}. Run `python -m pipelines.export` first."
+            )
         self._base, self._load = base, load
         self._discover = config_file is None
         self._models: dict[str, ModelVersions] = {}

@@ -67,7 +67,13 @@ class LocalServer:
     """
 
     def __init__(
-        self, models, host: str = "127.0.0.1", port: int = 8501, max_body_bytes: int = MAX_BODY_BYTES, poll_seconds: float | None = 1.0, log_requests: bool = False
+        self,
+        models,
+        host: str = "127.0.0.1",
+        port: int = 8501,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        poll_seconds: float | None = 1.0,
+        log_requests: bool = False,
     ):
         import uvicorn
 
@@ -82,7 +88,9 @@ class LocalServer:
         # Head and body of an answer are two writes: without this, the second waits 40 ms for the client's acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         app = application(RestApi(models), max_body_bytes, log_requests)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_SECONDS_TO_END))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=_SECONDS_TO_END)
+        )
 
     @property
     def url(self) -> str:
@@ -146,14 +154,20 @@ def tfserving_command(binary: str, models: list, folder: Path, port: int, grpc_p
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.local", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, help="folder of models, <base>/<model>/<version>/saved_model.pb")
-    parser.add_argument("--model-config-file", "--model_config_file", type=Path, help="a model.config: names, version policies, labels; with --base models lie there")
+    parser.add_argument(
+        "--model-config-file", "--model_config_file", type=Path, help="a model.config: names, version policies, labels; with --base models lie there"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8501, help="port of the REST interface, 0 for a free one (default: %(default)s)")
     parser.add_argument("--poll-seconds", type=float, default=1.0, help="between two looks for new versions (default: %(default)s)")
     parser.add_argument("--timeout-ms", type=int, default=30_000, help="longest run of a request in the model, then 504 (default: %(default)s)")
     parser.add_argument("--max-body-bytes", type=int, default=MAX_BODY_BYTES, help="most bytes of a request's body, then 413 (default: %(default)s)")
-    parser.add_argument("--intra-op-threads", type=int, default=INTRA_OP_THREADS, help="threads that one operation may use, 0 for all cores (default: %(default)s)")
-    parser.add_argument("--log-requests", action="store_true", help="log a line a request: verb, path, code, bytes in and out, milliseconds, the message of an error")
+    parser.add_argument(
+        "--intra-op-threads", type=int, default=INTRA_OP_THREADS, help="threads that one operation may use, 0 for all cores (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--log-requests", action="store_true", help="log a line a request: verb, path, code, bytes in and out, milliseconds, the message of an error"
+    )
     parser.add_argument("--tfserving-binary", metavar="PATH", help="run this tensorflow_model_server instead; it listens at all addresses")
     parser.add_argument("--grpc-port", type=int, default=8500, help="gRPC port, with --tfserving-binary only (default: %(default)s)")
     return parser
@@ -196,7 +210,14 @@ def _become_tfserving(options: argparse.Namespace) -> None:
         for model in models:
             for version, what in absent_pins(model.policy, model.labels, versions_in(model.folder)).items():
                 print(f"serving.local: {model.name}: version {version}, which {what} names, is not in {model.folder}", file=sys.stderr)
-        command = tfserving_command(options.tfserving_binary, models, Path(tempfile.mkdtemp(prefix="model_config_")), options.port, options.grpc_port, options.intra_op_threads)
+        command = tfserving_command(
+            options.tfserving_binary,
+            models,
+            Path(tempfile.mkdtemp(prefix="model_config_")),
+            options.port,
+            options.grpc_port,
+            options.intra_op_threads,
+        )
         os.execvp(command[0], command)
     except (OSError, ValueError) as error:
         _refuse(error)

@@ -10,7 +10,17 @@ from ppm_tf.backbones import BACKBONES
 from tests.battery import check_backbone
 
 SETTINGS = {settings.model_fields["name"].default: settings for settings in get_args(get_args(config.Backbone)[0])}
-SMALL = {"mlp_units": (16, 8), "attention_units": (8, 4), "sessions": 3, "gap": 1800, "heads": 2, "width": 8, "expert_units": (8,), "tower_units": (4,), "experts": 2}
+SMALL = {
+    "mlp_units": (16, 8),
+    "attention_units": (8, 4),
+    "sessions": 3,
+    "gap": 1800,
+    "heads": 2,
+    "width": 8,
+    "expert_units": (8,),
+    "tower_units": (4,),
+    "experts": 2,
+}
 
 
 @pytest.mark.parametrize("name", BACKBONES)

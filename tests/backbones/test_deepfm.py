@@ -26,7 +26,9 @@ def test_a_field_of_zeros_is_in_no_pair():
     rng = np.random.default_rng(0)
     features = random_features(rng)
     absent = features._replace(user=np.zeros_like(features.user), context=np.zeros_like(features.context))
-    none = random_features(rng, user_fields=0, context_fields=0)._replace(**{name: getattr(features, name) for name in ("history", "mask", "item", "other", "first_order")})
+    none = random_features(rng, user_fields=0, context_fields=0)._replace(
+        **{name: getattr(features, name) for name in ("history", "mask", "item", "other", "first_order")}
+    )
     pairs = []
     for case in (absent, none):
         backbone = built(DeepFM, {"num_tasks": 1}, case)

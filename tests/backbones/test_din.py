@@ -24,14 +24,19 @@ def test_two_behaviours_of_a_kind_weigh_twice():
     features = random_features(np.random.default_rng(0))
     backbone = built(DIN, {"num_tasks": 1}, features)
     once, twice = features.history[:1, :1], np.repeat(features.history[:1, :1], 2, axis=1)
-    interests = [np.asarray(backbone.attention(flat(features.item[:1]), flat(history), np.ones(history.shape[:2], bool))) for history in (once, twice)]
+    interests = [
+        np.asarray(backbone.attention(flat(features.item[:1]), flat(history), np.ones(history.shape[:2], bool))) for history in (once, twice)
+    ]
     np.testing.assert_allclose(interests[1], 2 * interests[0], rtol=1e-5, atol=1e-6)
 
 
 def test_padding_candidates_do_not_count_in_the_statistics():
     features = random_features(np.random.default_rng(0))
     wide = features._replace(
-        **{name: np.pad(getattr(features, name), [(0, 0), (0, 3)] + [(0, 0)] * (getattr(features, name).ndim - 2)) for name in ("item", "other", "first_order")}
+        **{
+            name: np.pad(getattr(features, name), [(0, 0), (0, 3)] + [(0, 0)] * (getattr(features, name).ndim - 2))
+            for name in ("item", "other", "first_order")
+        }
     )
     short, long = built(DIN, {"num_tasks": 1}, features), built(DIN, {"num_tasks": 1}, features)
     long.set_weights(short.get_weights())

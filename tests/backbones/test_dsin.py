@@ -15,7 +15,10 @@ def test_equals_the_equation():
     interests, some = interests_by_session(backbone.interest, flat(features.history), features.mask, features.recency)
     evolved = evolved_interests(backbone.interest, interests, some)
     item = flat(features.item)
-    units = [activation_unit(item, keys, some, layer, [sigmoid, sigmoid]) for keys, layer in ((interests, backbone.interest_attention), (evolved, backbone.evolved_attention))]
+    units = [
+        activation_unit(item, keys, some, layer, [sigmoid, sigmoid])
+        for keys, layer in ((interests, backbone.interest_attention), (evolved, backbone.evolved_attention))
+    ]
     x = every_candidate(concat_request(features), np.concatenate([*units, item, features.other], -1))
     np.testing.assert_allclose(got, head(x, backbone.head), rtol=1e-4, atol=5e-5)
 

@@ -21,7 +21,9 @@ def test_equals_the_equation():
         query, attention = backbone.field_modules[side]
         fields = getattr(features, side)
         local.append(activation_unit(dense(item, query), fields, np.ones(fields.shape[:2], bool), attention, [relu, relu]))
-    parts = [every_candidate(part, item)[..., : part.shape[-1]] for part in (mean_of_real(history, mask), flat(features.user), flat(features.context))]
+    parts = [
+        every_candidate(part, item)[..., : part.shape[-1]] for part in (mean_of_real(history, mask), flat(features.user), flat(features.context))
+    ]
     parts += [item, behaviors, *local]
     assert len(parts) == 7
     scores = backbone.interaction.scores

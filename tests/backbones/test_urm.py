@@ -5,7 +5,17 @@ from ppm_tf.backbones.urm import URM
 from tests.battery import built, random_features, shapes_of
 from tests.layers.reference import softmax
 
-INIT = {"num_tasks": 2, "heads": 2, "width": None, "encoder_layers": 1, "decoder_layers": 1, "experts": 3, "expert_units": (6,), "tower_units": (5,), "initializer_stddev": 0.3}
+INIT = {
+    "num_tasks": 2,
+    "heads": 2,
+    "width": None,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "experts": 3,
+    "expert_units": (6,),
+    "tower_units": (5,),
+    "initializer_stddev": 0.3,
+}
 
 
 def test_equals_the_equations():

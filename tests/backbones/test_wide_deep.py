@@ -8,7 +8,9 @@ from tests.battery import built, random_features
 def test_equals_the_equation():
     """Wide&Deep, eq. 3, without crossed features: the sum of the fields' own weights and dense layers over all fields."""
     backbone, features, got = example(WideDeep)
-    x = every_candidate(concat_request(features, flat(mean_of_real(features.history, features.mask))), np.concatenate([flat(features.item), features.other], -1))
+    x = every_candidate(
+        concat_request(features, flat(mean_of_real(features.history, features.mask))), np.concatenate([flat(features.item), features.other], -1)
+    )
     np.testing.assert_allclose(got, features.first_order * backbone.wide_scale.numpy() + head(x, backbone.head), atol=1e-5)
 
 

@@ -124,11 +124,14 @@ def test_spool_keeps_the_first_value_of_an_item(tmp_path):
 @pytest.mark.parametrize(
     ("items", "settings", "match"),
     [
-        ({"item_id": [10, 20, 30, 20, 50]}, {}, r"Item ids must be unique. Received: 20 at .*items.parquet, row 2, column item_id and again at .*row 4"),
+        ({"item_id": [10, 20, 30, 20, 50]}, {},
+        r"Item ids must be unique. Received: 20 at .*items.parquet, row 2, column item_id and again at .*row 4"),
         ({"item_id": [10, 20, None, 40, 50]}, {}, r"items.parquet, row 3, column item_id must hold an item id. Received: None"),
         ({"price": [1.0, 2.0, 3.0, float("inf"), 5.0]}, {"numbers": ("price",)}, r"row 4, column price must hold a finite number. Received: inf"),
-        ({"picture": ["a.jpg", "b/../../c.jpg", None, None, None]}, {"image": "picture"}, r"row 2, column picture must be an image path inside data.path .*Received: 'b/../../c.jpg'"),
-        ({"picture": ["/etc/hostname", None, None, None, None]}, {"image": "picture"}, r"row 1, column picture must be an image path inside data.path .*Received: '/etc/hostname'"),
+        ({"picture": ["a.jpg", "b/../../c.jpg", None, None, None]}, {"image": "picture"},
+        r"row 2, column picture must be an image path inside data.path .*Received: 'b/../../c.jpg'"),
+        ({"picture": ["/etc/hostname", None, None, None, None]}, {"image": "picture"},
+        r"row 1, column picture must be an image path inside data.path .*Received: '/etc/hostname'"),
     ],
 )  # fmt: skip
 def test_refused_items(tmp_path, items, settings, match):

@@ -23,7 +23,10 @@ def test_by_the_data_where_it_is_there(tmp_path):
     check_contents(config, list(CONTENTS), tmp_path)
     (tmp_path / "statistics.json").write_text(json.dumps({"items_with_text": 5, "items_with_image": 0}))
     check_contents(config, ["title", "bow"], tmp_path)
-    with pytest.raises(ValueError, match="An item must have an image for the table `image`. Received: none. Remedy: set data.items.image, or leave image out, as in ppm.tables="):
+    with pytest.raises(
+        ValueError,
+        match="An item must have an image for the table `image`. Received: none. Remedy: set data.items.image, or leave image out, as in ppm.tables=",
+    ):
         check_contents(config, ["title", "image"], tmp_path)
     with pytest.raises(ValueError, match="an image for the table `title_image`.* or leave title_image out of ppm.tables and model.tables"):
         check_contents(config, ["title_image"], tmp_path)

@@ -20,8 +20,10 @@ from ppm_tf.data.raw.columns import Place, categories, labels, numbers, texts
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
 MISSING = DataSettings().missing
 PARQUET = {
-    "int64": (pa.int64(), int), "uint64": (pa.uint64(), int), "double": (pa.float64(), float), "decimal": (pa.decimal128(20, 2), decimal.Decimal), "string": (pa.string(), str),
-    "boolean": (pa.bool_(), lambda cell: cell == "true"), "date": (pa.date32(), datetime.date.fromisoformat), "timestamp": (pa.timestamp("us"), datetime.datetime.fromisoformat),
+    "int64": (pa.int64(), int), "uint64": (pa.uint64(), int), "double": (pa.float64(), float), "decimal": (pa.decimal128(20, 2), decimal.Decimal),
+    "string": (pa.string(), str),
+    "boolean": (pa.bool_(), lambda cell: cell == "true"), "date": (pa.date32(), datetime.date.fromisoformat), "timestamp": (pa.timestamp("us"),
+    datetime.datetime.fromisoformat),
 }  # fmt: skip
 
 

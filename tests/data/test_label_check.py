@@ -18,7 +18,10 @@ def test_a_prepared_split_of_one_class_is_refused_with_its_counts_and_the_remedy
     prepared(mapping(tmp_path / "raw", **SINGLE), tmp_path / "data")
     found = json.loads((tmp_path / "data" / "statistics.json").read_text())["splits"]["valid"]
     assert 0 in (found["positives"]["click"], found["negatives"]["click"]) and found["requests"] == 1
-    message = r"The valid split must hold both positives and negatives.*Received: click with \d positives and \d negatives, in 1 requests\. Remedy: raise data\.split\.valid"
+    message = (
+        r"The valid split must hold both positives and negatives.*Received: click with \d positives and \d negatives, in 1 requests\. Remedy: raise"
+        r" data\.split\.valid"
+    )
     with pytest.raises(ValueError, match=message):
         tasks_to_validate(tmp_path / "data", ("click",))
 

@@ -37,7 +37,12 @@ def test_the_newest_share(files):
     assert time_of_newest(files, SCHEMA, 1.0) is None
     since = time_of_newest(files, SCHEMA, 0.5)
     assert count_samples(files, SCHEMA, 7, since).user_id.tolist() == [8, 9]
-    assert sorted(int(time) for batch in read(files, SCHEMA, 2, shuffle_buffer=4, seed=1, epochs=2, since=since) for time in batch["time"]) == [30, 30, 40, 40]
+    assert sorted(int(time) for batch in read(files, SCHEMA, 2, shuffle_buffer=4, seed=1, epochs=2, since=since) for time in batch["time"]) == [
+        30,
+        30,
+        40,
+        40,
+    ]
 
 
 def test_without_times_there_is_no_newest(files):
@@ -105,11 +110,13 @@ def test_damage_that_a_check_of_sizes_passes_over_is_named_wherever_samples_are_
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     files = find_shards(folder, ["test"], verify="size")
-    message = rf"A shard must be as it was written\. Received: {path}: .+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"
+    message = (
+        rf"A shard must be as it was written\. Received: {path}: .+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"
+    )
     for reads in (
         lambda: count_samples(files, SCHEMA, 40),
         lambda: time_of_newest(files, SCHEMA, 0.5),
         lambda: sample_batches(Workspace(tmp_path), Inputs(SCHEMA, None, {}), 64, 8),
     ):
         with pytest.raises(DamagedData, match=message):
-            read()
+            reads()

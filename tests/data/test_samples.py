@@ -7,8 +7,20 @@ from ppm_tf.data.manifest import DamagedData
 from ppm_tf.data.schema import Field, Schema
 from tests.shards import SCHEMA, example, random_requests, write_split
 
-RECORD = example(request=7, user_id=3, time=100, history=[4, 3, 2], history_time=[90, 60, 10], item=[5, 6], labels=[1, 0, 0, -1], slot=[1, 0], truth=[0.5, 0.25, 0.125, 0.0])
-EMPTY = example(request=8, user_id=4, time=50, history=np.zeros(0, int), history_time=np.zeros(0, int), item=[2], labels=[1, 1], slot=[0], truth=[1.0, 1.0])
+RECORD = example(
+    request=7,
+    user_id=3,
+    time=100,
+    history=[4, 3, 2],
+    history_time=[90, 60, 10],
+    item=[5, 6],
+    labels=[1, 0, 0, -1],
+    slot=[1, 0],
+    truth=[0.5, 0.25, 0.125, 0.0],
+)
+EMPTY = example(
+    request=8, user_id=4, time=50, history=np.zeros(0, int), history_time=np.zeros(0, int), item=[2], labels=[1, 1], slot=[0], truth=[1.0, 1.0]
+)
 
 
 def read_all(folder, **arguments):

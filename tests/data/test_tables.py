@@ -93,7 +93,13 @@ def test_a_damaged_table_is_refused(tmp_path):
     with pytest.raises(DamagedData, match="part-00000"):
         read_table(tmp_path, Catalog())
     manifest = Manifest.read(tmp_path)
-    with pytest.raises(DamagedData, match=r"Received: .*part-00000-of-00001\.tfrecord: truncated record at \d+.* Remedy: restore the file, or write it anew with `python -m pipelines\.embed`"):
+    with pytest.raises(
+        DamagedData,
+        match=(
+            r"Received: .*part-00000-of-00001\.tfrecord: truncated record at \d+.* Remedy: restore the file, or write it anew with `python -m"
+            r" pipelines\.embed`"
+        ),
+    ):
         list(read_records(tmp_path, manifest, manifest.shards))
 
 

@@ -63,10 +63,14 @@ def test_sixteen_bits_of_grey_keep_their_order():
     np.testing.assert_array_equal(read_pixels(grey, 2)[..., 0], [[0, 64], [128, 255]])
 
 
-@pytest.mark.parametrize(("values", "kind"), [(np.array([[0.0, 0.5], [0.75, 1.0]], np.float32), "floats"), (np.array([[0, 2**30], [2**31 - 1, 7]], np.int32), "integers")])
+@pytest.mark.parametrize(
+    ("values", "kind"), [(np.array([[0.0, 0.5], [0.75, 1.0]], np.float32), "floats"), (np.array([[0, 2**30], [2**31 - 1, 7]], np.int32), "integers")]
+)
 def test_values_of_an_unknown_scale_are_refused(values, kind):
     """Cut to 0 to 255 they were a black and a white image."""
-    with pytest.raises(ValueError, match=f"its grey values are 32-bit {kind}, and no file says which of them is white. Remedy: save it with 8 or 16 bits"):
+    with pytest.raises(
+        ValueError, match=f"its grey values are 32-bit {kind}, and no file says which of them is white. Remedy: save it with 8 or 16 bits"
+    ):
         read_pixels(encoded(Image.fromarray(values), "TIFF"), 2)
 
 

@@ -248,7 +248,10 @@ def test_too_many_failures_stop_the_job(tables):
     items = texts(8) | {1: "unreadable", 2: "", 3: "unreadable too"}
     with pytest.raises(
         ValueError,
-        match=r"At most a share of 0\.1 .*embed\.max_refused.* Received: 2 of 10 for table 'title'\. The first: item 1: cannot read 'unreadable'; item 3",
+        match=(
+            r"At most a share of 0\.1 .*embed\.max_refused.* Received: 2 of 10 for table 'title'\. The first: item 1: cannot read 'unreadable';"
+            r" item 3"
+        ),
     ):
         tables.write(items, max_refused=0.1)
     assert not list(tables.folder.rglob("manifest.json"))

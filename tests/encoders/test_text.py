@@ -98,7 +98,9 @@ def test_saved_and_loaded_it_is_the_same_encoder(tmp_path):
 @pytest.mark.parametrize("change", ["a weight", "pooling", "length", "cleaner"])
 def test_the_version_tells_what_may_change_a_vector(encoder, change):
     other = tiny_encoders.bert(
-        pooling="cls" if change == "pooling" else None, max_tokens=7 if change == "length" else 8, cleaner=RuleCleaner() if change == "cleaner" else None
+        pooling="cls" if change == "pooling" else None,
+        max_tokens=7 if change == "length" else 8,
+        cleaner=RuleCleaner() if change == "cleaner" else None,
     )
     assert tiny_encoders.bert().version == encoder.version
     if change == "a weight":
@@ -149,7 +151,14 @@ def test_a_hugging_face_folder_is_read(tmp_path):
     for name, rows in (("word", 12), ("position", 16), ("token_type", 2)):
         add(f"embeddings.{name}_embeddings.weight", rows, 8)
     layer = "encoder.layer.0"
-    for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "intermediate.dense", "output.dense"):
+    for name in (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        "intermediate.dense",
+        "output.dense",
+    ):
         outputs, inputs = {"intermediate.dense": (16, 8), "output.dense": (8, 16)}.get(name, (8, 8))
         add(f"{layer}.{name}.weight", outputs, inputs)
         add(f"{layer}.{name}.bias", outputs)
@@ -175,7 +184,11 @@ def _bert(weights, ids):
     def dense(x, name):
         return x @ weights[f"encoder.layer.0.{name}.weight"].T + weights[f"encoder.layer.0.{name}.bias"]
 
-    x = weights["embeddings.word_embeddings.weight"][ids] + weights["embeddings.position_embeddings.weight"][: len(ids)] + weights["embeddings.token_type_embeddings.weight"][0]
+    x = (
+        weights["embeddings.word_embeddings.weight"][ids]
+        + weights["embeddings.position_embeddings.weight"][: len(ids)]
+        + weights["embeddings.token_type_embeddings.weight"][0]
+    )
     x = norm(x, "embeddings.LayerNorm")
     query, key, value = (dense(x, f"attention.self.{name}").reshape(-1, 2, 4) for name in ("query", "key", "value"))
     scores = np.einsum("qhd,khd->hqk", query, key) / 2.0

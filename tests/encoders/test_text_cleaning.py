@@ -141,8 +141,10 @@ def test_refused_shares():
 # === Properties ===
 
 PIECES = [
-    "oak", "Free shipping on all orders over $50.", "<b>", "</b>", "&amp;", "&lt;", "&#62;", "b", "&", "amp;", "555-210-0199", "Tel.:", "call us at", "a@b.example",
-    "http://x.example/y", "\n", "  ", ".", "(", ")", "[", "]", "3-1/2 in.", "x", "\u200b", "&nbsp;", "1-800-", "+", "44", "20 7946 0958", "!", "•", "A", "<!--", "-->", "\x00",
+    "oak", "Free shipping on all orders over $50.", "<b>", "</b>", "&amp;", "&lt;", "&#62;", "b", "&", "amp;", "555-210-0199", "Tel.:",
+    "call us at", "a@b.example",
+    "http://x.example/y", "\n", "  ", ".", "(", ")", "[", "]", "3-1/2 in.", "x", "\u200b", "&nbsp;", "1-800-", "+", "44", "20 7946 0958", "!", "•",
+    "A", "<!--", "-->", "\x00",
 ]  # fmt: skip
 
 
@@ -212,7 +214,9 @@ def test_markup_in_raw_texts_is_hinted_at(caplog):
     texts = ["Salt &amp; pepper", "<b>Bold</b> lamp", "A <br> &#39;line&#39;", "AT&T, 3 < 4 and a<b", "", "plain"]
     start_cleaner(TextSettings(), texts)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("3 of 6 texts hold HTML: 2 with tags, 2 with entities, such as 'Salt &amp; pepper'") and line.endswith("text.cleaning=rules takes both out")
+    assert line.startswith("3 of 6 texts hold HTML: 2 with tags, 2 with entities, such as 'Salt &amp; pepper'") and line.endswith(
+        "text.cleaning=rules takes both out"
+    )
     caplog.clear()
     assert start_cleaner(TextSettings(), ["AT&T", "3 < 4", ""]) is None and start_cleaner(TextSettings(), []) is None
     assert start_cleaner(TextSettings(cleaning="rules"), texts).kind == "rules"

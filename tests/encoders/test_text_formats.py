@@ -18,7 +18,9 @@ def folder_of(tmp_path, about):
 def test_the_models_are_those_that_keras_hub_converts():
     from keras_hub.src.utils.transformers.preset_loader import TransformersPresetLoader
 
-    classes = {name: TransformersPresetLoader("", {"model_type": name}).check_backbone_class().__name__ for name in (*ENCODERS, *DECODERS, *ENCODER_DECODERS)}
+    classes = {
+        name: TransformersPresetLoader("", {"model_type": name}).check_backbone_class().__name__ for name in (*ENCODERS, *DECODERS, *ENCODER_DECODERS)
+    }
     assert {name: classes[name] for name in ("bert", "xlm-roberta", "llama", "qwen2", "bart")} == {
         "bert": "BertBackbone", "xlm-roberta": "XLMRobertaBackbone", "llama": "Llama3Backbone", "qwen2": "QwenBackbone", "bart": "BartBackbone",
     }  # fmt: skip
@@ -30,7 +32,10 @@ def test_the_models_are_those_that_keras_hub_converts():
 @pytest.mark.parametrize("model", ["opt", "t5", "bart", "esm"])
 def test_another_model_is_refused_by_name(tmp_path, model):
     preset = folder_of(tmp_path, {"model_type": model, "architectures": ["SomeModel"]})
-    message = rf"text.preset must be a keras-nlp preset, or a Hugging Face folder of one of the models albert, bert, .*xlm-roberta. Received: .*, whose config.json says model_type '{model}'. Remedy: take one"
+    message = (
+        r"text.preset must be a keras-nlp preset, or a Hugging Face folder of one of the models albert, bert, .*xlm-roberta. Received: .*, whose"
+        rf" config.json says model_type '{model}'. Remedy: take one"
+    )
     with pytest.raises(ValueError, match=message):
         load_backbone(preset)
     with pytest.raises(ValueError, match=message):
@@ -46,7 +51,9 @@ def test_a_cleaner_must_be_a_language_model_that_can_be_loaded(tmp_path):
         check_presets(load(["text.cleaning=language_model", f"text.cleaner={preset}"]))
 
 
-@pytest.mark.parametrize("about", [{"model_type": "bert"}, {"registered_name": "keras_hub>OPTBackbone", "model_type": "opt"}, {"architecture": "resnet18"}])
+@pytest.mark.parametrize(
+    "about", [{"model_type": "bert"}, {"registered_name": "keras_hub>OPTBackbone", "model_type": "opt"}, {"architecture": "resnet18"}]
+)
 def test_what_may_load_passes(tmp_path, about):
     check_presets(load(["text.encoder=preset", f"text.preset={folder_of(tmp_path, about)}"]))
     check_presets(load(["text.encoder=preset", "text.preset=bert_tiny_en_uncased"]))

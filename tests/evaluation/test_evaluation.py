@@ -138,7 +138,9 @@ def test_precision_is_not_shown_where_it_cannot_tell_orders_apart(scores):
     """Of two candidates, two are always the best two."""
     _, place = np.unique(scores.request, return_index=True)
     two = np.isin(np.arange(len(scores.request)), [*place, *(place + 1)])
-    pairs = dataclasses.replace(scores, **{name: value[two] for name, value in vars(scores).items() if isinstance(value, np.ndarray) and len(value) == len(two)})
+    pairs = dataclasses.replace(
+        scores, **{name: value[two] for name, value in vars(scores).items() if isinstance(value, np.ndarray) and len(value) == len(two)}
+    )
     found = {metric for _, _, metric in by_key(list(evaluate(pairs, FREQUENCY, NO_INTERVALS)))}
     assert "ndcg" in found and not any(metric.startswith("precision_at") for metric in found)
     assert "precision_at_1" in {metric for _, _, metric in by_key(list(evaluate(pairs, FREQUENCY, EvaluateSettings(bootstrap=0, precision_at=1))))}
@@ -246,7 +248,9 @@ def test_intervals_resample_users(scores):
 
 
 def test_wider_confidence_gives_wider_intervals(scores):
-    low, high = (by_key(list(evaluate(scores, FREQUENCY, EvaluateSettings(bootstrap=100, confidence=level))))["click", "all", "auc"] for level in (0.5, 0.99))
+    low, high = (
+        by_key(list(evaluate(scores, FREQUENCY, EvaluateSettings(bootstrap=100, confidence=level))))["click", "all", "auc"] for level in (0.5, 0.99)
+    )
     assert high.low < low.low < low.high < high.high
 
 
@@ -381,9 +385,17 @@ def test_baselines_need_training_data(scores, exposures, strength):
 
 
 def test_collect_drops_padding_and_keeps_requests_together():
-    first = {"item": [[2, 3, 0], [4, 0, 0]], "labels": [[[1, 0], [0, -1], [-1, -1]], [[0, 0], [-1, -1], [-1, -1]]], "request": [7, 8], "user_id": [70, 80]}
+    first = {
+        "item": [[2, 3, 0], [4, 0, 0]],
+        "labels": [[[1, 0], [0, -1], [-1, -1]], [[0, 0], [-1, -1], [-1, -1]]],
+        "request": [7, 8],
+        "user_id": [70, 80],
+    }
     second = {"item": [[5, 6]], "labels": [[[1, 1], [0, 0]]], "request": [9], "user_id": [90]}
-    batches = [({name: np.array(value) for name, value in batch.items()}, np.full(np.shape(batch["item"]), score)) for batch, score in ((first, 0.25), (second, 0.75))]
+    batches = [
+        ({name: np.array(value) for name, value in batch.items()}, np.full(np.shape(batch["item"]), score))
+        for batch, score in ((first, 0.25), (second, 0.75))
+    ]
     table = collect(batches, ("click", "order"))
     np.testing.assert_array_equal(table.item_row, [2, 3, 4, 5, 6])
     np.testing.assert_array_equal(table.request, [7, 7, 8, 9, 9])
@@ -394,7 +406,13 @@ def test_collect_drops_padding_and_keeps_requests_together():
 
 
 def test_collect_keeps_truth_and_scores_of_several_tasks():
-    batch = {"item": np.array([[2, 0]]), "labels": np.ones((1, 2, 2)), "truth": np.full((1, 2, 2), 0.5), "request": np.array([1]), "user_id": np.array([1])}
+    batch = {
+        "item": np.array([[2, 0]]),
+        "labels": np.ones((1, 2, 2)),
+        "truth": np.full((1, 2, 2), 0.5),
+        "request": np.array([1]),
+        "user_id": np.array([1]),
+    }
     table = collect([(batch, np.array([[[0.1, 0.2], [0.3, 0.4]]]))], ("click", "order"))
     np.testing.assert_allclose(table.scores, [[0.1, 0.2]])
     np.testing.assert_array_equal(table.truth, [[0.5, 0.5]])
@@ -408,7 +426,13 @@ def test_collect_counts_the_behaviours_of_a_request():
 
 
 def test_collect_names_items_and_times_as_the_log_does(tmp_path):
-    batch = {"item": np.array([[3, 2], [4, 0]]), "labels": np.zeros((2, 2, 1)), "request": np.array([1, 2]), "user_id": np.array([5, 6]), "time": np.array([70, 80])}
+    batch = {
+        "item": np.array([[3, 2], [4, 0]]),
+        "labels": np.zeros((2, 2, 1)),
+        "request": np.array([1, 2]),
+        "user_id": np.array([5, 6]),
+        "time": np.array([70, 80]),
+    }
     for ids, expected in ((np.array([10, 20, 30]), [20, 10, 30]), (np.array(["b1", "\u00fcx", "c"], object), ["\u00fcx", "b1", "c"])):
         save_scores(collect([(batch, np.full((2, 2), 0.5))], ("click",), ids), tmp_path / "scores.npz")
         with np.load(tmp_path / "scores.npz") as columns:  # without pickles

@@ -81,7 +81,13 @@ def test_a_cell_may_have_a_run_folder_of_its_own_and_reads_the_same_data(write):
         (TABLE3 + "    Base: {model.dimm: 8}\n", r"table.yaml, cell Base: Setting model.dimm is not known. Did you mean model.dim\?"),
         (TABLE3 + "    Base: {model.backbone.name: bert}\n", r"table.yaml, cell Base: Setting model.backbone"),
         (TABLE3 + "    Base: {model.seed: 3}\n", "cell Base: model.seed must be left to the file's cells"),
-        (TABLE3 + "    Base: {text.dim: 8}\n    URM:\n", r"cell URM: cells of one run folder must share .* Received: other settings of text than in the cell Base of runs/a. Remedy: .*run: '{run}-other'"),
+        (
+            TABLE3 + "    Base: {text.dim: 8}\n    URM:\n",
+            (
+                r"cell URM: cells of one run folder must share .* Received: other settings of text than in the cell Base of runs/a. Remedy: .*run:"
+                r" '{run}-other'"
+            ),
+        ),
         (TABLE3 + "    Base:\nseedz: [1]\n", "table.yaml: seedz is not known. Allowed here: run, settings, seeds, axes, layout"),
         ("layout: ppm_table3\n", "table.yaml: axes must be given"),
         ("layout: table9\naxes: {model: {A: }}\n", "table.yaml: layout: Input should be 'ppm_table2', 'ppm_table3' or 'ppm_figure2'"),

@@ -35,7 +35,10 @@ def test_gains_are_paired_by_seed_and_by_resample():
     gain = found.figure(found.gain({"data": "Small", "model": "DIN", "ppm": "w"}, {"data": "Small", "model": "DIN", "ppm": "wo"}))
     assert gain.value == pytest.approx(0.0315) and gain.spread == pytest.approx(np.std([0.031, 0.032], ddof=1))
     low, high = found.interval(gain)  # the resamples of both rise and fall together: only the seeds are left
-    assert (low, high) == (pytest.approx(gain.value - 12.7062 * 0.0005, abs=1e-6), pytest.approx(gain.value + 12.7062 * 0.0005, abs=1e-6))  # t of two seeds
+    assert (low, high) == (
+        pytest.approx(gain.value - 12.7062 * 0.0005, abs=1e-6),
+        pytest.approx(gain.value + 12.7062 * 0.0005, abs=1e-6),
+    )  # t of two seeds
 
 
 def test_places_that_share_no_seed_are_compared_by_their_means():
@@ -43,7 +46,10 @@ def test_places_that_share_no_seed_are_compared_by_their_means():
     places = ({"data": "Small", "model": "DIN", "ppm": "w"}, {"data": "Small", "model": "DIN", "ppm": "wo"})
     gain = found.figure(found.gain(*places))
     assert gain.value == pytest.approx(0.031) and found.gain_by_seed(*places) == {}
-    several = Results([replace(one, cell=replace(one.cell, seed=one.cell.seed + 10 * (one.cell.place["ppm"] == "w"))) for one in results(AXES, table2).outcomes], AXES)
+    several = Results(
+        [replace(one, cell=replace(one.cell, seed=one.cell.seed + 10 * (one.cell.place["ppm"] == "w"))) for one in results(AXES, table2).outcomes],
+        AXES,
+    )
     gain = several.figure(several.gain(*places))
     assert gain.value == pytest.approx(0.0315) and math.isnan(gain.spread)
     low, high = several.interval(gain)  # 11 and 12 against 1 and 2: of each side's spread, Welch
@@ -62,11 +68,17 @@ def test_claims_of_table2():
     lines = [claim.line(found) for claim in claims_of_table2(found)]
     assert lines[0].startswith("- PPM helps every backbone (Small): yes (2 of 2; interval above 0 in 2): DIN +0.0315 [+0.0251, +0.0379], URM +0.0215")
     assert lines[1].startswith("- PPM helps every backbone (Large): in part (1 of 2; interval above 0 in 1): DIN +0.0115")
-    assert lines[2].startswith("- PPM helps more on Small than on Large: yes (2 of 2; interval above 0 in 2): DIN +0.0200 [+0.0200, +0.0200], URM +0.0220")
+    assert lines[2].startswith(
+        "- PPM helps more on Small than on Large: yes (2 of 2; interval above 0 in 2): DIN +0.0200 [+0.0200, +0.0200], URM +0.0220"
+    )
     # Small with PPM over Large without: DIN .7315 - .705, URM .7215 - .705
-    assert lines[3].startswith("- Small with PPM reaches Large without (not more than 0.001 below it): yes (2 of 2; interval above 0 in 2): DIN +0.0265")
+    assert lines[3].startswith(
+        "- Small with PPM reaches Large without (not more than 0.001 below it): yes (2 of 2; interval above 0 in 2): DIN +0.0265"
+    )
     # coldest bucket: twice the gain
-    assert lines[4].startswith("- The gain is larger on the coldest items than on the warmest (Small): yes (2 of 2; interval above 0 in 2): DIN (0 against 5+) +0.0300")
+    assert lines[4].startswith(
+        "- The gain is larger on the coldest items than on the warmest (Small): yes (2 of 2; interval above 0 in 2): DIN (0 against 5+) +0.0300"
+    )
     assert "in part (1 of 2; interval above 0 in 1; below 0 in 1): DIN (0 against 5+) +0.0100" in lines[5]
     assert len(lines) == 6
 
@@ -104,10 +116,17 @@ def test_results_file_holds_every_figure_and_every_failure(tmp_path):
     write_results(found, tmp_path / "results.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     failed = [line for line in lines if "error" in line]
-    assert [(line["place"], line["seed"], line["error"]) for line in failed] == [({"data": "Small", "model": "URM", "ppm": "w"}, seed, "ValueError: no") for seed in (1, 2)]
+    assert [(line["place"], line["seed"], line["error"]) for line in failed] == [
+        ({"data": "Small", "model": "URM", "ppm": "w"}, seed, "ValueError: no") for seed in (1, 2)
+    ]
     keys = {(*line["place"].values(), line["seed"], line["task"], line["slice"], line["metric"]) for line in lines if "error" not in line}
     assert len(keys) == len(lines) - 2 == 14 * len(table2({"data": "Small", "model": "DIN", "ppm": "w"}, 1))
-    (one,) = [line for line in lines if line.get("metric") == "auc" and (*line["place"].values(), line["seed"], line["task"], line["slice"]) == ("Large", "DIN", "w", 2, "mean", "all")]
+    (one,) = [
+        line
+        for line in lines
+        if line.get("metric") == "auc"
+        and (*line["place"].values(), line["seed"], line["task"], line["slice"]) == ("Large", "DIN", "w", 2, "mean", "all")
+    ]
     assert one["value"] == pytest.approx(0.717) and one["low"] < 0.717 < one["high"] and one["count"] == 1000
 
 

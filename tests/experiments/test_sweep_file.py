@@ -94,5 +94,7 @@ def test_a_wrong_file_is_refused_by_name(write, text, message):
 def test_the_name_of_a_file_is_a_folders(tmp_path):
     path = tmp_path / ".. [v1].yaml"
     path.write_text(GRID)
-    with pytest.raises(ConfigError, match=r"its results lie in a folder named after it, and a name is a folder's.* Received: \.\. \[v1\]\. Remedy: rename the file"):
+    with pytest.raises(
+        ConfigError, match=r"its results lie in a folder named after it, and a name is a folder's.* Received: \.\. \[v1\]\. Remedy: rename the file"
+    ):
         read_sweep(path)

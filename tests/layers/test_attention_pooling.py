@@ -53,7 +53,12 @@ def test_dice_takes_its_statistics_over_real_pairs():
     assert len(layer.trainable_weights) == 8 + 2
     other = AttentionPooling.from_config(layer.get_config())
     other.build(QUERIES.shape, KEYS.shape)
-    other.set_weights([weight if "dice" not in variable.path else start for weight, variable, start in zip(layer.get_weights(), layer.weights, other.get_weights(), strict=True)])
+    other.set_weights(
+        [
+            weight if "dice" not in variable.path else start
+            for weight, variable, start in zip(layer.get_weights(), layer.weights, other.get_weights(), strict=True)
+        ]
+    )
     np.testing.assert_allclose(np.asarray(other(*changed, MASK, candidates, training=True))[:, 0], trained, atol=1e-4)
     for mine, theirs in zip(layer.non_trainable_weights, other.non_trainable_weights, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)

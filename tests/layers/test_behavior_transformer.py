@@ -96,7 +96,11 @@ def test_recency_buckets(seconds, bucket):
 def test_without_a_page_every_candidate_stands_first():
     """As in serving: an input that training knows, not none at all."""
     layer = make(num_slots=3)
-    history, candidates, mask = np.ones((2, 3, 8), "float32"), np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32"), np.ones((2, 3), bool)
+    history, candidates, mask = (
+        np.ones((2, 3, 8), "float32"),
+        np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32"),
+        np.ones((2, 3), bool),
+    )
     for found, expected in zip(layer(history, candidates, mask), layer(history, candidates, mask, slot=np.zeros((2, 5), "int32")), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -142,6 +146,8 @@ def test_gaussian_initial_weights():
     keras.utils.set_random_seed(0)
     layer = BehaviorTransformer(num_heads=2, max_positions=50)
     layer.build((None, 5, 64), (None, 2, 64))
-    kernels = np.concatenate([weight.numpy().ravel() for weight in layer.trainable_weights if weight.path.endswith(("kernel", "positions", "recencies"))])
+    kernels = np.concatenate(
+        [weight.numpy().ravel() for weight in layer.trainable_weights if weight.path.endswith(("kernel", "positions", "recencies"))]
+    )
     assert abs(kernels.mean()) < 1e-4
     assert abs(kernels.std() - 0.01) < 1e-4

@@ -17,7 +17,12 @@ def test_contract():
 
 @pytest.mark.parametrize(
     ("request_part", "candidates", "joined"),
-    [(REQUEST, CANDIDATES, JOINED), (REQUEST[:, :0], CANDIDATES, CANDIDATES), (None, CANDIDATES, CANDIDATES), (REQUEST, CANDIDATES[..., :0], JOINED[..., :4])],
+    [
+        (REQUEST, CANDIDATES, JOINED),
+        (REQUEST[:, :0], CANDIDATES, CANDIDATES),
+        (None, CANDIDATES, CANDIDATES),
+        (REQUEST, CANDIDATES[..., :0], JOINED[..., :4]),
+    ],
 )
 def test_equals_a_dense_layer_over_the_concatenation(request_part, candidates, joined):
     layer, dense = CandidateDense(7, "tanh"), keras.layers.Dense(7, "tanh")

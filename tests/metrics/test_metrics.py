@@ -304,7 +304,11 @@ def test_one_sort_gives_the_three_metrics_by_group():
     rng = np.random.default_rng(0)
     labels, scores, groups, items = rng.integers(0, 2, 200), rng.integers(0, 5, 200) / 4, rng.integers(0, 30, 200), rng.integers(0, 50, 200)
     together = metrics.ranked_by_group(labels, scores, groups, 3, items)
-    alone = (metrics.precision_by_group(labels, scores, groups, 3, items), metrics.ndcg_by_group(labels, scores, groups, None, items), metrics.reciprocal_rank_by_group(labels, scores, groups, items))
+    alone = (
+        metrics.precision_by_group(labels, scores, groups, 3, items),
+        metrics.ndcg_by_group(labels, scores, groups, None, items),
+        metrics.reciprocal_rank_by_group(labels, scores, groups, items),
+    )
     for one, other in zip(together, alone, strict=True):
         for mine, theirs in zip(one, other, strict=True):
             np.testing.assert_array_equal(mine, theirs)

@@ -58,7 +58,10 @@ def test_a_measure_of_three_seeds_covers_as_often_as_it_says(users, seeds):
 def test_the_difference_of_means_that_share_no_seed_is_welchs():
     random, trials, covered, freedoms = np.random.default_rng(2), 2000, 0, []
     for _ in range(trials):
-        sides = [mean_of([Measure(value, 9, None, "", np.full(20, value)) for value in random.normal(mean, sd, count)]) for mean, sd, count in ((0.72, 0.01, 3), (0.7, 0.003, 4))]
+        sides = [
+            mean_of([Measure(value, 9, None, "", np.full(20, value)) for value in random.normal(mean, sd, count)])
+            for mean, sd, count in ((0.72, 0.01, 3), (0.7, 0.003, 4))
+        ]
         found = subtract(*sides)
         low, high, _ = found.interval(0.95)
         covered += low <= 0.02 <= high
@@ -68,12 +71,18 @@ def test_the_difference_of_means_that_share_no_seed_is_welchs():
 
 
 def test_by_hand_the_difference_of_means_that_share_no_seed():
-    first, second = (mean_of([Measure(value, 9, None, "", np.full(20, value)) for value in values]) for values in ((0.70, 0.72, 0.74), (0.60, 0.61, 0.62, 0.63)))
+    first, second = (
+        mean_of([Measure(value, 9, None, "", np.full(20, value)) for value in values]) for values in ((0.70, 0.72, 0.74), (0.60, 0.61, 0.62, 0.63))
+    )
     found = subtract(first, second)
     variances = 0.02**2 / 3, (5 / 3) * 0.01**2 / 4
-    assert found.seed_variance == pytest.approx(sum(variances)) and found.freedom == pytest.approx(sum(variances) ** 2 / (variances[0] ** 2 / 2 + variances[1] ** 2 / 3))
+    assert found.seed_variance == pytest.approx(sum(variances)) and found.freedom == pytest.approx(
+        sum(variances) ** 2 / (variances[0] ** 2 / 2 + variances[1] ** 2 / 3)
+    )
     low, high, _ = found.interval(0.95)
-    assert (low + high) / 2 == pytest.approx(0.105) and (high - low) / 2 == pytest.approx(metrics.t_quantile(0.95, found.freedom) * math.sqrt(sum(variances)))
+    assert (low + high) / 2 == pytest.approx(0.105) and (high - low) / 2 == pytest.approx(
+        metrics.t_quantile(0.95, found.freedom) * math.sqrt(sum(variances))
+    )
     alone = subtract(first, Measure(0.6, 9, None, "", np.full(20, 0.6)))
     assert alone.value == pytest.approx(0.12) and alone.interval(0.95)[2].startswith("no interval: one seed on one side has no spread")
 

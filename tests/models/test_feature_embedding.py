@@ -67,7 +67,14 @@ def test_first_order_sums_the_weights_of_all_fields():
     wide = model("model.backbone={name: wide_deep, mlp_units: [4]}", "model.ppm=none").embedding
     one = {name: np.array(layer.table)[:, 0] for name, layer in wide.linear.items()}
     tags = one["item.tags"]
-    expected = one["item.item_id"][3] + one["item.brand"][2] + (tags[2] + tags[3]) / 2 + one["user.user_id"][4] + one["user.gender"][0] * 0 + one["context.device"][3]
+    expected = (
+        one["item.item_id"][3]
+        + one["item.brand"][2]
+        + (tags[2] + tags[3]) / 2
+        + one["user.user_id"][4]
+        + one["user.gender"][0] * 0
+        + one["context.device"][3]
+    )
     np.testing.assert_allclose(wide(batch()).first_order[2, 2, 0], expected, rtol=1e-4)
 
 
@@ -103,5 +110,7 @@ def test_a_value_that_training_never_met_is_the_mean_of_those_it_met(backbone):
     expected[1] = own[2:].mean(axis=0)
     np.testing.assert_allclose(np.array(ids), expected, atol=1e-7)
     users = embedding.embeddings["user.user_id"].table
-    np.testing.assert_allclose(np.array(users)[1:3], np.tile(np.array(users)[3:].mean(axis=0), (2, 1)), atol=1e-7)  # a row of one's own is for an id that was met
+    np.testing.assert_allclose(
+        np.array(users)[1:3], np.tile(np.array(users)[3:].mean(axis=0), (2, 1)), atol=1e-7
+    )  # a row of one's own is for an id that was met
     assert {name: rows for name, rows in settled.items() if not name.endswith(".linear")} == {"item.tags": 1, "item.item_id": 1, "user.user_id": 2}

@@ -31,7 +31,12 @@ def pair(backbone, ppm="random"):
 def test_what_was_learnt_scores_as_before(backbone):
     """Requests without new ids and values: the grown model gives the old scores."""
     old, new, later = pair(backbone)
-    same = {**batch(), "user_id": np.array([7, 7, 8]), "history": np.array([[2, 3, 4, 2], [5, 4, 0, 0], [0, 0, 0, 0]], "int32"), "item": np.array([[5, 3, 4], [2, 3, 0], [4, 5, 2]], "int32")}
+    same = {
+        **batch(),
+        "user_id": np.array([7, 7, 8]),
+        "history": np.array([[2, 3, 4, 2], [5, 4, 0, 0], [0, 0, 0, 0]], "int32"),
+        "item": np.array([[5, 3, 4], [2, 3, 0], [4, 5, 2]], "int32"),
+    }
     assert np.abs(old(same).numpy() - new(same).numpy()).max() > 1e-3
     fresh = carry_over(old, new, SCHEMA, LATER, vocabularies(), later)
     np.testing.assert_allclose(new(same), old(same), atol=1e-6)
@@ -49,7 +54,9 @@ def test_new_rows_keep_their_initial_values():
 
 def test_other_settings_are_refused():
     old, _, later = pair(DIN)
-    wider = model("model.backbone={name: din, mlp_units: [16], attention_units: [4]}", "model.ppm=random", schema=LATER, catalog=LaterCatalog(), ids=later)
+    wider = model(
+        "model.backbone={name: din, mlp_units: [16], attention_units: [4]}", "model.ppm=random", schema=LATER, catalog=LaterCatalog(), ids=later
+    )
     with pytest.raises(ValueError, match="model.start must be a model of the same settings. Received: one whose weights have other shapes"):
         carry_over(old, wider, SCHEMA, LATER, vocabularies(), later)
     fewer = replace(LATER, fields=LATER.fields[1:])

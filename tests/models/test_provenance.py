@@ -31,14 +31,22 @@ def trained(tmp_path):
 
 
 def inputs(**versions):
-    return Inputs(SCHEMA, ReadCatalog(), {name: replace(table, encoder_version=versions.get(name, table.encoder_version)) for name, table in tables().items()})
+    return Inputs(
+        SCHEMA, ReadCatalog(), {name: replace(table, encoder_version=versions.get(name, table.encoder_version)) for name, table in tables().items()}
+    )
 
 
 def test_a_model_scores_on_tables_of_its_encoders_only(trained):
     folder, made = trained
     again = load_ranking_model(settings(*WITH_TABLES), inputs(), folder)
     np.testing.assert_allclose(again(batch()), made(batch()), atol=1e-6)
-    with pytest.raises(ValueError, match=r"must read vectors of the encoders that it was trained on. Received: the table title was of encoder v1 and is of v2. Remedy: train the model anew .*text.encoder=saved"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"must read vectors of the encoders that it was trained on. Received: the table title was of encoder v1 and is of v2. Remedy: train the"
+            r" model anew .*text.encoder=saved"
+        ),
+    ):
         load_ranking_model(settings(*WITH_TABLES), inputs(title="v2"), folder)
 
 

@@ -46,7 +46,10 @@ def test_ppm_starts_from_its_pretraining(pretrained, ppm):
 
 
 def test_a_random_ppm_does_not(pretrained):
-    assert np.abs(np.array(one(DIN, "random").ppm.transformer.recencies) - np.array(one(DIN, "finetune", pretrained).ppm.transformer.recencies)).max() > 1e-3
+    assert (
+        np.abs(np.array(one(DIN, "random").ppm.transformer.recencies) - np.array(one(DIN, "finetune", pretrained).ppm.transformer.recencies)).max()
+        > 1e-3
+    )
 
 
 def test_frozen_means_no_weight_of_ppm_trains(pretrained):
@@ -91,7 +94,9 @@ def test_every_weight_gets_a_gradient_and_id_tables_a_sparse_one():
     with tf.GradientTape() as tape:
         loss = multi_task_cross_entropy(labels, plugged(batch(), training=True), (1.0, 0.5))
     sparse = {id(table) for table in id_tables(plugged)}
-    for variable, gradient in zip(plugged.trainable_variables, tape.gradient(loss, [variable.value for variable in plugged.trainable_variables]), strict=True):
+    for variable, gradient in zip(
+        plugged.trainable_variables, tape.gradient(loss, [variable.value for variable in plugged.trainable_variables]), strict=True
+    ):
         assert gradient is not None, variable.path
         assert isinstance(gradient, tf.IndexedSlices) or id(variable) not in sparse, f"{variable.path} is read as a whole"
         assert np.isfinite(tf.convert_to_tensor(gradient)).all()

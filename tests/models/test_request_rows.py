@@ -26,7 +26,10 @@ def test_the_same_preparation_changes_nothing():
 
 
 def test_values_get_the_rows_by_which_the_training_knew_them():
-    """padding 0, unknown 1; of the data f is 3 and m 4, of the training 2 and 3. A field that the training did not have, and a second value, are left out."""
+    """padding 0, unknown 1; of the data f is 3 and m 4, of the training 2 and 3.
+
+    A field that the training did not have, and a second value, are left out.
+    """
     rows = {"user": np.array([[2, 3, 4], [0, 4, 0], [2, 2, 0], [1, 1, 0]], "int32"), "context": np.array([[2], [3], [1], [0]], "int32")}
     found = RequestRows(DATA, SCHEMA)({**rows, "history": np.arange(24).reshape(4, 6), "history_time": np.arange(24).reshape(4, 6)})
     assert found["user"].numpy().tolist() == [[2], [3], [1], [1]]

@@ -112,7 +112,10 @@ def test_an_item_of_several_values(tmp_path):
 def test_no_usable_class(forty, tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"at least two values of the item field colour on 30 training images each. Received: 0; the commonest are \w+ \(\d+\), \w+ \(\d+\). Choose another image.finetune.entity \(colour\) or lower image.finetune.min_count",
+        match=(
+            r"at least two values of the item field colour on 30 training images each. Received: 0; the commonest are \w+ \(\d+\), \w+ \(\d+\)."
+            r" Choose another image.finetune.entity \(colour\) or lower image.finetune.min_count"
+        ),
     ):
         labelled(forty, tmp_path, min_count=30)
     with pytest.raises(ValueError, match="image.finetune.entity must be an item field of the data: colour. Received: age"):

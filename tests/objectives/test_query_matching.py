@@ -71,5 +71,7 @@ def test_batches_hold_every_pair_once_a_pass_and_cut_queries(encoder):
 
 def test_two_replicas_see_the_negatives_of_the_whole_batch():
     """Loss and gradients of two replicas are those of one, in a process of its own with two logical devices."""
-    done = subprocess.run([sys.executable, "-m", "tests.objectives.two_replicas"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.objectives.two_replicas"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -29,7 +29,15 @@ def train(config, workspace, recipe):
         summary = {"valid_auc": 0.9 - noise, "best_step": 5, "steps": 9, "seconds": 0.1, "noise": noise, "seed": model.seed}
         (folder / "summary.json").write_text(json.dumps(summary))
         counts = np.array([0, 0, 0, 0, 3, 7, 60, 600])
-        np.savez(folder / "counts.npz", requests=9, exposures=counts, positives=counts[:, None], behaviours=counts, user_id=np.arange(40), user_requests=np.arange(40))
+        np.savez(
+            folder / "counts.npz",
+            requests=9,
+            exposures=counts,
+            positives=counts[:, None],
+            behaviours=counts,
+            user_id=np.arange(40),
+            user_requests=np.arange(40),
+        )
 
 
 def evaluate(config, workspace, recipe):
@@ -60,7 +68,8 @@ MODELS = Stage(
     settings=lambda config: {"model": config.model.model_dump(mode="json", exclude={"name"})},
 )  # fmt: skip
 REPORTS = Stage(
-    module="fake.evaluate", makes=lambda config: f"reports/{config.model.folder}", needs=lambda config: ("data", f"models/{config.model.folder}"), sections=("evaluate",), run=evaluate,
+    module="fake.evaluate", makes=lambda config: f"reports/{config.model.folder}", needs=lambda config: ("data", f"models/{config.model.folder}"),
+    sections=("evaluate",), run=evaluate,
 )  # fmt: skip
 
 

@@ -51,10 +51,22 @@ def test_the_figures_are_those_of_the_scores(grid, tmp_path):
 
     grid("seeds=[2]")
     lines = [json.loads(line) for line in (tmp_path / "run/benchmark/table/results.jsonl").read_text().splitlines()]
-    (line,) = [line for line in lines if (*line["place"].values(), line["task"], line["slice"], line["metric"]) == ("Small", "DIN", "w.PPM", "order", "all", "auc")]
+    (line,) = [
+        line
+        for line in lines
+        if (*line["place"].values(), line["task"], line["slice"], line["metric"]) == ("Small", "DIN", "w.PPM", "order", "all", "auc")
+    ]
     scores = load_scores(tmp_path / "run" / "reports" / line["model"] / "scores.npz")
-    assert line["seed"] == 2 and line["value"] == pytest.approx(auc(scores.labels[:, 1], scores.scores[:, 1])) and line["low"] < line["value"] < line["high"]
-    slices = {line["slice"]: line["count"] for line in lines if line["model"].startswith("urm-random") and (line["task"], line["metric"]) == ("click", "auc")}
+    assert (
+        line["seed"] == 2
+        and line["value"] == pytest.approx(auc(scores.labels[:, 1], scores.scores[:, 1]))
+        and line["low"] < line["value"] < line["high"]
+    )
+    slices = {
+        line["slice"]: line["count"]
+        for line in lines
+        if line["model"].startswith("urm-random") and (line["task"], line["metric"]) == ("click", "auc")
+    }
     assert slices["train_frequency=0"] == (scores.item_row < 4).sum() and slices["train_frequency=5-9"] == (scores.item_row == 5).sum()
     assert slices["history=0"] == 100 and slices["user_frequency=0"] == ((scores.user == 0) | (scores.user >= 40)).sum()
 
@@ -132,7 +144,13 @@ def test_wrong_files_and_words_exit_with_2(tmp_path, capsys):
     for arguments, message in (
         ([str(path)], "cell A: Setting model.dimm is not known. Did you mean model.dim?"),
         ([str(tmp_path / "none.yaml")], "The file must exist. Received"),
-        (["fast"], "The first argument must be a file of configs/benchmark, or one of reader, training, tables, embed, efficiency, candidates, serving, lookup. Received: fast"),
+        (
+            ["fast"],
+            (
+                "The first argument must be a file of configs/benchmark, or one of reader, training, tables, embed, efficiency, candidates, serving,"
+                " lookup. Received: fast"
+            ),
+        ),
         ([], "Received: none"),
     ):
         with pytest.raises(SystemExit) as stopped:

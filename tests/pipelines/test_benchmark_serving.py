@@ -10,7 +10,18 @@ from tests.pipelines.small_shop import SETTINGS
 
 @pytest.fixture
 def quick(monkeypatch):
-    few = {"_HISTORY": 6, "_SIZES": (1, 3, 5), "_SMALL": 3, "_LARGE": 5, "_ROUNDS": 2, "_CALLS": 2, "_CLIENTS": (1, 2), "_CALLS_A_CLIENT": 2, "_MANY_ITEMS": 1000, "_WIDTH": 4}
+    few = {
+        "_HISTORY": 6,
+        "_SIZES": (1, 3, 5),
+        "_SMALL": 3,
+        "_LARGE": 5,
+        "_ROUNDS": 2,
+        "_CALLS": 2,
+        "_CLIENTS": (1, 2),
+        "_CALLS_A_CLIENT": 2,
+        "_MANY_ITEMS": 1000,
+        "_WIDTH": 4,
+    }
     for name, value in few.items():
         monkeypatch.setattr(serving, name, value)
 
@@ -20,11 +31,15 @@ def test_every_model_size_and_way_is_timed(quick, small_shop, capsys):
     lines = lines_of(capsys)
     timed = {(line["model"], line["through"], line["candidates"]): line for line in lines if "calls" in line}
     models = ("without PPM", "with PPM", "with PPM, int8 tables")
-    assert set(timed) == {(model, how, size) for model in models for how in ("session", "rest") for size in (1, 3, 5)} | {(model, "session", "flat") for model in models}
+    assert set(timed) == {(model, how, size) for model in models for how in ("session", "rest") for size in (1, 3, 5)} | {
+        (model, "session", "flat") for model in models
+    }
     assert all(0 < line["p50_ms"] <= line["p99_ms"] and line["history"] == 6 for line in timed.values())
     assert timed["with PPM", "rest", 5]["calls"] == 4 and timed["with PPM", "session", "flat"]["calls"] == 2
     loads = [line for line in lines if "clients" in line]
-    assert [(line["through"], line["clients"]) for line in loads] == [(how, clients) for how in ("session", "rest") for _ in models for clients in (1, 2)]
+    assert [(line["through"], line["clients"]) for line in loads] == [
+        (how, clients) for how in ("session", "rest") for _ in models for clients in (1, 2)
+    ]
     assert all(line["requests_per_second"] > 0 for line in loads)
     ratios = {line["ratio"]: line for line in lines if "ratio" in line}
     assert list(ratios) == ["5_over_3_candidates", "5_rows_over_5_candidates", "with_over_without_ppm", "int8_over_float16", "encoding_over_cached"]

@@ -35,7 +35,18 @@ def rows(users=8, each=6, start=1_700_000_000):
 def command(folder, *settings, stage=prepare.STAGE, run="run", **log):
     """Runs a stage on the files of a folder; every setting that is not of the log is given as on a command line."""
     log = {"files": "log*", "time": "time", **log}
-    mapping = {"run": str(folder / run), "data": {"source": "columnar", "path": str(folder), "items": {"files": "items*"}, "log": log, "requests": "single", "shards": 2, "split": {"valid": 0.2, "test": 0.2}}}
+    mapping = {
+        "run": str(folder / run),
+        "data": {
+            "source": "columnar",
+            "path": str(folder),
+            "items": {"files": "items*"},
+            "log": log,
+            "requests": "single",
+            "shards": 2,
+            "split": {"valid": 0.2, "test": 0.2},
+        },
+    }
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump(mapping), encoding="utf-8")
     main(stage, [str(path), *settings])
@@ -85,7 +96,7 @@ def test_one_literal_with_a_fraction_does_not_merge_ids_of_19_digits(tmp_path, m
     log = rows()
     ids = [1234567890123456000 + user for user in log["user_id"]]
     lines = [json.dumps({**{name: values[place] for name, values in log.items()}, "user_id": ids[place]}) for place in range(len(ids))]
-    lines[20] = lines[20].replace(f'{ids[20]}', f'{ids[20]}.0')
+    lines[20] = lines[20].replace(f"{ids[20]}", f"{ids[20]}.0")
     (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
     data = command(tmp_path)
     assert users_of(data) == set(ids) and schema_of(data).user_id_type == "int"
@@ -98,7 +109,14 @@ def test_a_whole_number_is_the_same_in_every_spelling(tmp_path):
     half = len(log["user_id"]) // 2
     hours = [place % 3 + 9 for place in range(2 * half)]
     csv(tmp_path / "log-1.csv", {**{name: values[:half] for name, values in log.items()}, "hour": hours[:half]})
-    csv(tmp_path / "log-2.csv", {**{name: values[half:] for name, values in log.items()}, "user_id": [float(user) for user in log["user_id"][half:]], "hour": [float(hour) for hour in hours[half:]]})
+    csv(
+        tmp_path / "log-2.csv",
+        {
+            **{name: values[half:] for name, values in log.items()},
+            "user_id": [float(user) for user in log["user_id"][half:]],
+            "hour": [float(hour) for hour in hours[half:]],
+        },
+    )
     data = command(tmp_path, "data.items.fields={code: code, flag: flag}", context={"hour": "hour"})
     assert users_of(data) == set(log["user_id"]) and schema_of(data).user_id_type == "int"
     assert set(vocabulary(data, "hour")) == {"9", "10", "11"}
@@ -128,7 +146,10 @@ def test_ids_of_19_digits_and_unsigned_ones(tmp_path, largest, ending):
 def test_ids_that_a_float_column_rounds_are_refused(tmp_path, capsys):
     write_file(tmp_path / "items.parquet", ITEMS)
     write_file(tmp_path / "log.parquet", {**rows(), "user_id": pa.array([2.0**53 + 2 * user for user in rows()["user_id"]])})
-    assert "log.parquet, row 1, column user_id must hold an id that its column can tell from the next one. Received: 9007199254740994 in a column of type double" in refused(tmp_path, capsys)
+    assert (
+        "log.parquet, row 1, column user_id must hold an id that its column can tell from the next one. Received: 9007199254740994 in a column of"
+        " type double" in refused(tmp_path, capsys)
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +179,10 @@ def test_users_and_queries_that_nearly_match_are_said(tmp_path, caplog):
     csv(tmp_path / "queries.csv", {"query": ["shoe", "hat"], "item_id": ["010", "020"]})
     command(tmp_path, "data.users={files: users.csv, fields: {age: age}}", "data.queries.files=queries.csv", user_id_type="string")
     assert "8 of 8 users are not in users.csv; their fields are missing. Ids are compared as they are written" in caplog.text
-    assert "queries: 2 rows of unknown items. The catalog's ids look like 10, 20, 30, the query file's unknown ones like '010', '020'; 2 of 2 would match without leading zeros" in caplog.text
+    assert (
+        "queries: 2 rows of unknown items. The catalog's ids look like 10, 20, 30, the query file's unknown ones like '010', '020'; 2 of 2 would"
+        " match without leading zeros" in caplog.text
+    )
 
 
 def test_labels_in_words(tmp_path):
@@ -173,7 +197,10 @@ def test_labels_in_words(tmp_path):
 def test_event_words_need_the_positive_ones(tmp_path, capsys):
     write_file(tmp_path / "items.parquet", ITEMS)
     csv(tmp_path / "log.csv", {**rows(), "click": ["click" if click else "view" for click in rows()["click"]]})
-    assert "row 1, column click must hold 0, 1, true, false, yes, no or nothing. Received: 'view'" in (error := refused(tmp_path, capsys)) and "data.log.labels.click.equals=" in error
+    assert (
+        "row 1, column click must hold 0, 1, true, false, yes, no or nothing. Received: 'view'" in (error := refused(tmp_path, capsys))
+        and "data.log.labels.click.equals=" in error
+    )
     data = command(tmp_path, labels={"click": {"column": "click", "equals": "click"}})
     assert sum(found["positives"]["click"] for found in statistics(data)["splits"].values()) == sum(rows()["click"])
 
@@ -211,12 +238,29 @@ def test_the_words_for_missing_are_a_setting(tmp_path):
 def test_columns_without_information_are_named(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     largest = np.finfo("float64").max
-    write_file(tmp_path / "items.parquet", {**ITEMS, "title": [""] * 5, "brand": pa.nulls(5, pa.string()), "price": [1.0, largest, 2.0, largest, 3.0], "weight": pa.nulls(5, pa.float64())})
+    write_file(
+        tmp_path / "items.parquet",
+        {
+            **ITEMS,
+            "title": [""] * 5,
+            "brand": pa.nulls(5, pa.string()),
+            "price": [1.0, largest, 2.0, largest, 3.0],
+            "weight": pa.nulls(5, pa.float64()),
+        },
+    )
     write_file(tmp_path / "log.parquet", {**rows(), "time": [1_700_000_000] * 48, "city": pa.nulls(48, pa.string())})
-    command(tmp_path, "data.items.text=[title]", "data.items.fields={brand: brand}", "data.items.numbers=[price, weight]", "data.split.by=user", context={"city": "city"})
+    command(
+        tmp_path,
+        "data.items.text=[title]",
+        "data.items.fields={brand: brand}",
+        "data.items.numbers=[price, weight]",
+        "data.split.by=user",
+        context={"city": "city"},
+    )
     said = [record.getMessage() for record in caplog.records]
     for expected in (
-        "catalog: the text of every item is empty", "catalog: brand has no value at all", "catalog: weight has no value at all", "catalog: 2 values of price are larger than any float32",
+        "catalog: the text of every item is empty", "catalog: brand has no value at all", "catalog: weight has no value at all",
+        "catalog: 2 values of price are larger than any float32",
         "log: column city (context field city) has no value at all", "log: all 48 rows have one and the same time",
     ):  # fmt: skip
         assert sum(expected in line for line in said) == 1, expected
@@ -224,7 +268,12 @@ def test_columns_without_information_are_named(tmp_path, caplog):
 
 # === Time and order ===
 
-DAY = {"user_id": [1] * 12, "item_id": [10, 20, 30, 40, 50, 10] * 2, "place": [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6], "click": [1, 0, 1, 0, 1, 1, 1, 1, 0, 1, 0, 1]}
+DAY = {
+    "user_id": [1] * 12,
+    "item_id": [10, 20, 30, 40, 50, 10] * 2,
+    "place": [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6],
+    "click": [1, 0, 1, 0, 1, 1, 1, 1, 0, 1, 0, 1],
+}
 
 
 def test_an_order_breaks_the_ties_of_a_coarse_clock(tmp_path, caplog):
@@ -239,7 +288,14 @@ def test_an_order_breaks_the_ties_of_a_coarse_clock(tmp_path, caplog):
     caplog.clear()
     told = samples(command(tmp_path, *by_user, run="told", order="place"))
     # Newest of the day by the order 0 to 5: items 10, 50, 40, 30, 20, 10, of which 10, 50, 30, 10 are clicks.
-    assert [(sample["item"], sample["history"]) for sample in told[:6]] == [([2], []), ([6], [2]), ([5], [6, 2]), ([4], [6, 2]), ([3], [4, 6, 2]), ([2], [])]
+    assert [(sample["item"], sample["history"]) for sample in told[:6]] == [
+        ([2], []),
+        ([6], [2]),
+        ([5], [6, 2]),
+        ([4], [6, 2]),
+        ([3], [4, 6, 2]),
+        ([2], []),
+    ]
     assert "share their time" not in caplog.text
     assert lengths(command(tmp_path, *by_user, run="in-files", rows_in_order=True))[-1] == 7  # four of the day before, and three
 
@@ -278,7 +334,15 @@ def test_the_order_inside_a_second_is_kept(tmp_path, form):
 
 def test_the_last_request_of_a_user_is_the_last_by_the_files_own_clock(tmp_path):
     write_file(tmp_path / "items.parquet", ITEMS)
-    write_file(tmp_path / "log.parquet", {"user_id": [1] * 6, "item_id": [50, 40, 30, 20, 10, 10], "time": [1_700_000_000.9 - 0.1 * place for place in range(6)], "click": [1, 0, 1, 0, 1, 0]})
+    write_file(
+        tmp_path / "log.parquet",
+        {
+            "user_id": [1] * 6,
+            "item_id": [50, 40, 30, 20, 10, 10],
+            "time": [1_700_000_000.9 - 0.1 * place for place in range(6)],
+            "click": [1, 0, 1, 0, 1, 0],
+        },
+    )
     data = command(tmp_path, "data.split={by: user, last: 1, valid: 0.1, test: 0.1}")
     assert [sample["item"] for sample in read_samples(data / "samples" / "test")] == [[6]]
 
@@ -334,7 +398,10 @@ def test_an_event_in_several_rows(tmp_path, caplog, choice, candidates, positive
     data = command(tmp_path, "data.requests=column", "data.split={by: user, valid: 0.34, test: 0.34}", f"data.repeats={choice}", request="request")
     found = statistics(data)
     assert found["rows_repeated"] == repeats
-    assert f"{repeats} rows repeat an event (one user and item in one request), {late} of them with another label; the first is {tmp_path}/log.parquet, row 97; data.repeats={choice}" in caplog.text
+    assert (
+        f"{repeats} rows repeat an event (one user and item in one request), {late} of them with another label; the first is {tmp_path}/log.parquet,"
+        f" row 97; data.repeats={choice}" in caplog.text
+    )
     assert sum(one["candidates"] for one in found["splits"].values()) == (candidates or 96 + repeats)
     clicks = sum(rows(each=12)["click"])
     if positives:
@@ -344,8 +411,13 @@ def test_an_event_in_several_rows(tmp_path, caplog, choice, candidates, positive
 
 def test_repeats_can_be_refused(tmp_path, capsys):
     repeats, _ = twice(tmp_path)
-    error = refused(tmp_path, capsys, "data.requests=column", "data.split={by: user, valid: 0.34, test: 0.34}", "data.repeats=refuse", request="request")
-    assert f"Every event must stand in one row, because data.repeats=refuse. Received: {repeats} rows repeat an event" in error and not (tmp_path / "run" / "data").exists()
+    error = refused(
+        tmp_path, capsys, "data.requests=column", "data.split={by: user, valid: 0.34, test: 0.34}", "data.repeats=refuse", request="request"
+    )
+    assert (
+        f"Every event must stand in one row, because data.repeats=refuse. Received: {repeats} rows repeat an event" in error
+        and not (tmp_path / "run" / "data").exists()
+    )
 
 
 @pytest.mark.parametrize(("choice", "requests"), [("first", 24), ("drop", 23), ("refuse", None)])
@@ -355,11 +427,16 @@ def test_a_request_whose_rows_disagree(tmp_path, capsys, caplog, choice, request
     log = rows(each=12)
     device = ["app"] * 96
     device[2] = "web"
-    write_file(tmp_path / "log.parquet", {**log, "request": [place // 4 for place in range(96)], "item_id": [place % 4 * 10 + 10 for place in range(96)], "device": device})
+    write_file(
+        tmp_path / "log.parquet",
+        {**log, "request": [place // 4 for place in range(96)], "item_id": [place % 4 * 10 + 10 for place in range(96)], "device": device},
+    )
     arguments = ["data.requests=column", "data.split={by: user, valid: 0.34, test: 0.34}", f"data.mixed_requests={choice}", "data.max_rejected=0.1"]
     settings = {"request": "request", "context": {"device": "device"}}
     if choice == "refuse":
-        assert "The rows of a request must agree in its fields, because data.mixed_requests=refuse. Received: 1 requests" in refused(tmp_path, capsys, *arguments, **settings)
+        assert "The rows of a request must agree in its fields, because data.mixed_requests=refuse. Received: 1 requests" in refused(
+            tmp_path, capsys, *arguments, **settings
+        )
         return
     data = command(tmp_path, *arguments, **settings)
     assert f"1 requests hold rows that differ in a field of the request; the first is at {tmp_path}/log.parquet, row 1" in caplog.text
@@ -370,7 +447,10 @@ def test_ties_are_never_broken_by_the_item(tmp_path):
     """Rows of one time stay as the files have them, whatever their ids."""
     write_file(tmp_path / "items.parquet", ITEMS)
     items = [30, 10, 50, 20, 40] * 4
-    write_file(tmp_path / "log.parquet", {"user_id": [1] * 20, "item_id": items, "time": [1_700_000_000 + place // 5 for place in range(20)], "click": [1, 0] * 10})
+    write_file(
+        tmp_path / "log.parquet",
+        {"user_id": [1] * 20, "item_id": items, "time": [1_700_000_000 + place // 5 for place in range(20)], "click": [1, 0] * 10},
+    )
     found = samples(command(tmp_path, "data.requests=bursts", "data.candidates=5", "data.split.by=user"))
     assert [row for sample in found for row in sample["item"]] == [item // 10 + 1 for item in items]
 
@@ -395,7 +475,9 @@ def test_rows_of_damaged_text_are_counted_after_the_names(tmp_path, capsys):
     assert "log.csv must be a readable csv file" in (error := refused(tmp_path, capsys)) and "row 2: Expected 4 columns, got 2" in error
 
 
-@pytest.mark.parametrize(("name", "settings"), [("log.csv", ["data.csv.delimiter=;", "data.csv.encoding=latin-1"]), ("log.tsv", ["data.csv.encoding=latin-1"])])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("log.csv", ["data.csv.delimiter=;", "data.csv.encoding=latin-1"]), ("log.tsv", ["data.csv.encoding=latin-1"])]
+)
 def test_csv_of_another_delimiter_and_encoding(tmp_path, capsys, name, settings):
     write_file(tmp_path / "items.parquet", ITEMS)
     log = {**rows(), "city": ["Zürich" if place % 2 else "Bern" for place in range(48)]}
@@ -403,7 +485,9 @@ def test_csv_of_another_delimiter_and_encoding(tmp_path, capsys, name, settings)
     text = (tmp_path / name).read_text().replace(",", ";" if name.endswith(".csv") else "\t")
     (tmp_path / name).write_bytes(text.encode("latin-1"))
     assert vocabulary(command(tmp_path, *settings, context={"city": "city"}), "city") == ("Bern", "Zürich")
-    assert "Set data.csv.encoding to how its characters are written" in refused(tmp_path, capsys, *settings[:-1], context={"city": "city"}, run="again")
+    assert "Set data.csv.encoding to how its characters are written" in refused(
+        tmp_path, capsys, *settings[:-1], context={"city": "city"}, run="again"
+    )
 
 
 # === Every form gives the same data set ===
@@ -414,7 +498,12 @@ def written(folder, form, log, items):
     if form.startswith("parquet-"):
         kind = form.removeprefix("parquet-")
         whole = {"user_id": pa.int64(), "item_id": pa.int32(), "code": pa.int64()}
-        to = {"int": lambda column: column, "double": lambda column: column.cast(pa.float64()), "string": lambda column: column.cast(pa.string()), "dictionary": lambda column: column.cast(pa.string()).dictionary_encode()}[kind]
+        to = {
+            "int": lambda column: column,
+            "double": lambda column: column.cast(pa.float64()),
+            "string": lambda column: column.cast(pa.string()),
+            "dictionary": lambda column: column.cast(pa.string()).dictionary_encode(),
+        }[kind]
         table = pa.table({name: to(pa.array(values, whole[name])) if name in whole else values for name, values in log.items()})
         pq.write_table(table, folder / "log.parquet", row_group_size=7)
     elif form == "csv-parts":
@@ -423,7 +512,13 @@ def written(folder, form, log, items):
             rows_ = slice(part * third, None if part == 2 else (part + 1) * third)
             csv(folder / f"log-{part}.csv", {name: values[rows_] for name, values in log.items()})
     elif form == "csv-floats":
-        csv(folder / "log.csv", {name: [None if value is None else float(value) for value in values] if name in ("user_id", "code") else values for name, values in log.items()})
+        csv(
+            folder / "log.csv",
+            {
+                name: [None if value is None else float(value) for value in values] if name in ("user_id", "code") else values
+                for name, values in log.items()
+            },
+        )
     else:
         csv(folder / "log.csv", log)
         if form == "csv.gz":
@@ -436,7 +531,11 @@ def written(folder, form, log, items):
 
 def content(data):
     """All that a data set says, byte by byte."""
-    found = {str(path.relative_to(data)): path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file() and path.suffix not in (".npz", ".yaml") and path.name != "rejected.jsonl"}
+    found = {
+        str(path.relative_to(data)): path.read_bytes()
+        for path in sorted(data.rglob("*"))
+        if path.is_file() and path.suffix not in (".npz", ".yaml") and path.name != "rejected.jsonl"
+    }
     for path in data.rglob("*.npz"):
         with np.load(path) as arrays:
             found |= {f"{path.name}:{name}": arrays[name].tobytes() for name in arrays.files}
@@ -456,7 +555,18 @@ def test_every_form_of_a_log_gives_the_same_data_set(tmp_path):
     places = rng.permutation(count)
     shuffled = {name: [values[place] for place in places] for name, values in log.items()}
     reference = None
-    for form in ("parquet-int", "csv", "csv.gz", "csv-parts", "csv-floats", "jsonl", "parquet-double", "parquet-string", "parquet-dictionary", "shuffled"):
+    for form in (
+        "parquet-int",
+        "csv",
+        "csv.gz",
+        "csv-parts",
+        "csv-floats",
+        "jsonl",
+        "parquet-double",
+        "parquet-string",
+        "parquet-dictionary",
+        "shuffled",
+    ):
         folder = tmp_path / form
         folder.mkdir()
         write_file(folder / "items.parquet", ITEMS)
@@ -469,7 +579,14 @@ def test_every_form_of_a_log_gives_the_same_data_set(tmp_path):
 
 # === From one day to the next, and to the server ===
 
-DIN = ["model.backbone={name: din, mlp_units: [8], attention_units: [4]}", "model.ppm=none", "model.dim=4", "model.train.batch_size=16", "model.train.learning_rate=0.03", "model.train.epochs=6"]
+DIN = [
+    "model.backbone={name: din, mlp_units: [8], attention_units: [4]}",
+    "model.ppm=none",
+    "model.dim=4",
+    "model.train.batch_size=16",
+    "model.train.learning_rate=0.03",
+    "model.train.epochs=6",
+]
 
 
 def learnable(unit=1):
@@ -502,13 +619,13 @@ def test_a_gap_on_the_second_day_forgets_no_id(first_day, tmp_path):
     csv(tmp_path / "items.csv", {"item_id": ITEMS["item_id"]})
     log = learnable()
     csv(tmp_path / "log.csv", {**log, "user_id": ["NULL" if place == 5 else user for place, user in enumerate(log["user_id"])]})
-    _, again = ranker(tmp_path, f"model.start={model}", "model.name=second", "model.train.learning_rate=1.0e-9", "model.train.epochs=1", "data.max_rejected=0.01")
+    _, again = ranker(
+        tmp_path, f"model.start={model}", "model.name=second", "model.train.learning_rate=1.0e-9", "model.train.epochs=1", "data.max_rejected=0.01"
+    )
     assert again == pytest.approx(auc, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("column", "setting"), [("user_id", "data.log.user_id_type"), ("item_id", "data.items.id_type")]
-)
+@pytest.mark.parametrize(("column", "setting"), [("user_id", "data.log.user_id_type"), ("item_id", "data.items.id_type")])
 def test_ids_of_another_type_are_refused_by_name(first_day, tmp_path, capsys, caplog, column, setting):
     caplog.set_level(logging.INFO)
     folder, model, auc = first_day
@@ -525,7 +642,9 @@ def test_ids_of_another_type_are_refused_by_name(first_day, tmp_path, capsys, ca
         assert again == pytest.approx(auc, abs=0.02)
         assert statistics(tmp_path / "again" / "data")["rows_rejected"] == {"no integer user id": 1}
     else:
-        assert "Every item id must be a whole number below 2^63, because data.items.id_type=int. Received: 'A12' in" in refused(tmp_path, capsys, "data.items.id_type=int", run="again")
+        assert "Every item id must be a whole number below 2^63, because data.items.id_type=int. Received: 'A12' in" in refused(
+            tmp_path, capsys, "data.items.id_type=int", run="again"
+        )
 
 
 def exported(folder, *settings):
@@ -558,13 +677,23 @@ def test_a_request_speaks_the_units_and_spellings_of_the_log(tmp_path):
     assert ask.about["times"] == "milliseconds since 1970"
     assert ask.about["time_window"][0] < log["time"][0] < log["time"][-1] < ask.about["time_window"][1]
     now = log["time"][-1] + 1000
-    request = {"candidate_ids": [[10, 20]], "history_ids": [[30, 20]], "history_times": [[now - 60_000, now - 120_000]], "time": [now], "user_id": [1], "context_code": [["30000000000"]]}
+    request = {
+        "candidate_ids": [[10, 20]],
+        "history_ids": [[30, 20]],
+        "history_times": [[now - 60_000, now - 120_000]],
+        "time": [now],
+        "user_id": [1],
+        "context_code": [["30000000000"]],
+    }
     scores = ask(**request)
     assert ask(**{**request, "context_code": [["30000000000.0"]]}) == scores
     assert ask(**{**request, "context_code": [["NULL"]]}) == ask(**{**request, "context_code": [[""]]}) != scores
     for wrong, message in (
         ({"time": [now // 1000]}, "history_times must not be after time"),
-        ({"time": [now // 1000], "history_times": [[now // 1000 - 60, now // 1000 - 120]]}, "time must count milliseconds since 1970 and lie between"),
+        (
+            {"time": [now // 1000], "history_times": [[now // 1000 - 60, now // 1000 - 120]]},
+            "time must count milliseconds since 1970 and lie between",
+        ),
         ({"time": [10**18]}, "time must count milliseconds since 1970 and lie between"),
         ({"history_times": [[now - 120_000, now - 60_000]]}, "history_ids and history_times must be newest first"),
     ):
@@ -613,7 +742,9 @@ def test_a_data_set_of_an_earlier_version_is_refused_with_the_command(tmp_path):
     path = command(tmp_path) / "schema.json"
     old = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("version", "time_unit", "time_range", "missing")}
     path.write_text(json.dumps(old))
-    with pytest.raises(ValueError, match=r"schema.json must be a schema of version 2.* one of an earlier version. Make it anew: `python -m pipelines.prepare`"):
+    with pytest.raises(
+        ValueError, match=r"schema.json must be a schema of version 2.* one of an earlier version. Make it anew: `python -m pipelines.prepare`"
+    ):
         Schema.read(path)
 
 

@@ -34,7 +34,8 @@ def shop(tmp_path):
     items = {number: (" ".join(WORDS[place] for place in (number % 9, number % 7, number % 4)), png(number)) for number in range(40)}
     write(tmp_path, items)
     settings = [
-        f"run={tmp_path / 'run'}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.items.image=image", "data.log=null",
+        f"run={tmp_path / 'run'}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.items.image=image",
+        "data.log=null",
         "text.encoder=bag_of_words", "text.dim=4", "image.encoder=descriptor", "image.dim=3", "embed.shards=2", "embed.max_refused=0.1",
     ]  # fmt: skip
     return items, settings, Workspace(tmp_path / "run")
@@ -136,7 +137,8 @@ def test_what_no_item_has_is_said_before_the_first_encoder_is_made(tmp_path, cap
     write_file(tmp_path / "interactions.parquet", interactions)
     run_folder = tmp_path / "run"
     settings = [
-        f"run={run_folder}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log.time=time", "data.requests=single", "data.shards=1",
+        f"run={run_folder}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log.time=time",
+        "data.requests=single", "data.shards=1",
         "data.split.valid=0.2", "data.split.test=0.2", "text.encoder=bag_of_words", "image.encoder=descriptor",
     ]  # fmt: skip
     stages = {
@@ -149,7 +151,9 @@ def test_what_no_item_has_is_said_before_the_first_encoder_is_made(tmp_path, cap
         assert not (run_folder / "data").exists()
     for name, stage in stages.items():  # each in a folder of its own: where the data is there already, it is seen before the first stage
         folder = tmp_path / name
-        assert "An item must have an image for the table `image`. Received: none." in refused(stage, [*settings, "data.items.image=image", f"run={folder}"], capsys)
+        assert "An item must have an image for the table `image`. Received: none." in refused(
+            stage, [*settings, "data.items.image=image", f"run={folder}"], capsys
+        )
         assert (folder / "data").exists() and not (folder / "encoders").exists()
 
 

@@ -10,7 +10,13 @@ from pipelines.stage import main
 from ppm_tf.evaluation import load_scores
 from tests.pipelines.small_shop import SETTINGS
 
-DIN = ["model.backbone={name: din, mlp_units: [16], attention_units: [8]}", "model.name=served", "model.train.batch_size=64", "model.train.max_step=20", "model.tables=[title]"]
+DIN = [
+    "model.backbone={name: din, mlp_units: [16], attention_units: [8]}",
+    "model.name=served",
+    "model.train.batch_size=64",
+    "model.train.max_step=20",
+    "model.tables=[title]",
+]
 
 
 def arguments(shop, *more):
@@ -55,7 +61,9 @@ def test_the_local_server_scores_the_test_split_as_the_evaluation_did(shop):
     with LocalServer(Models(shop.folder / "exports"), port=0, poll_seconds=None) as server, Client(server.url, "served") as client:
         for batch in sample_batches(shop, inputs, 5, 1000)[:5]:
             request = raw_requests(batch, inputs, schema, -1, True)
-            plain = {name: [[one.decode() for one in row] for row in value] if value.dtype == object else value.tolist() for name, value in request.items()}
+            plain = {
+                name: [[one.decode() for one in row] for row in value] if value.dtype == object else value.tolist() for name, value in request.items()
+            }
             answer = client.predict(plain)
             rows = kept.request == batch["request"][0]
             assert rows.any()

@@ -18,14 +18,19 @@ SETTINGS = [
     "data.log={user: user_id, item: item_id, time: time, labels: {click: click}, context: {device: device}}",
     "text.encoder=bag_of_words", "text.dim=8",
     "model.backbone={name: din, mlp_units: [8], attention_units: [4]}", "model.name=shop", "model.ppm=none", "model.tables=[title]", "model.dim=4",
-    "model.initializer_stddev=0.5", "model.train.batch_size=16", "model.train.max_step=8", "serve.requests=40", "serve.table_dtype=int8", "evaluate.bootstrap=20",
+    "model.initializer_stddev=0.5", "model.train.batch_size=16", "model.train.max_step=8", "serve.requests=40", "serve.table_dtype=int8",
+    "evaluate.bootstrap=20",
 ]  # fmt: skip
 
 
 def write_shop(folder, items, cities, devices, brands):
     """A log of 20 users in which everything takes its turn."""
     ids = list(range(10, 10 * items + 10, 10))
-    catalog = {"item_id": ids, "title": [f"{'red' if one % 20 else 'blue'} thing {one}" for one in ids], "brand": [brands[place % len(brands)] for place in range(items)]}
+    catalog = {
+        "item_id": ids,
+        "title": [f"{'red' if one % 20 else 'blue'} thing {one}" for one in ids],
+        "brand": [brands[place % len(brands)] for place in range(items)],
+    }
     steps, rng = list(range(400)), np.random.default_rng(0)
     users = {"user_id": [f"u{one}" for one in range(20)], "city": [cities[one % len(cities)] for one in range(20)]}
     log = {
@@ -92,11 +97,11 @@ def test_values_that_the_training_did_not_know_score_as_unknown_ones(grown):
     texts = {name: first[name].astype(object) for name in ("user_id", "user_city", "context_device")}
 
     def score(**changes):
-        return loaded.run(loaded.signature("serving_default"), {**first, **texts, **{name: np.array([[word]], object) for name, word in changes.items()}})["click"]
+        return loaded.run(
+            loaded.signature("serving_default"), {**first, **texts, **{name: np.array([[word]], object) for name, word in changes.items()}}
+        )["click"]
 
     for name, new in (("user_city", "zagreb"), ("context_device", "watch")):
         np.testing.assert_array_equal(score(**{name: new}), score(**{name: "never heard of"}))
         assert np.abs(score(**{name: new}) - score(**{name: ""})).max() > 1e-4
     loaded.close()
-
-

@@ -18,7 +18,8 @@ SETTINGS = [
     "data.users=1200", "data.items=200", "data.days=8", "data.requests_per_user=6", "data.candidates=6", "data.shards=2",
     "text.layers=1", "text.width=32", "text.heads=2", "text.vocabulary=500", "text.dim=16", "text.max_tokens=24", "text.training=[adapt,finetune]",
     "text.adapt.epochs=20", "text.adapt.batch_size=32", "text.adapt.steps_per_loop=20", "text.adapt.valid=0.2", "text.adapt.test=0.2",
-    "text.adapt.learning_rate=5e-3", "text.finetune.epochs=3", "text.finetune.batch_size=64", "text.finetune.steps_per_loop=20", "text.finetune.learning_rate=3e-3",
+    "text.adapt.learning_rate=5e-3", "text.finetune.epochs=3", "text.finetune.batch_size=64", "text.finetune.steps_per_loop=20",
+    "text.finetune.learning_rate=3e-3",
 ]  # fmt: skip
 
 
@@ -88,7 +89,10 @@ def test_what_cannot_be_trained_is_refused(tmp_path, capsys):
     (catalog_only / "items.csv").write_text("item_id,title\n1,red shoe\n2,blue lamp\n")
     columns = [f"run={tmp_path / 'csv'}", "data.source=columnar", f"data.path={catalog_only}", "data.items.files=items.csv", "data.log=null"]
     for arguments, message in (
-        (["data.items.text=[title]", "text.training=[finetune]"], "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null"),
+        (
+            ["data.items.text=[title]", "text.training=[finetune]"],
+            "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null",
+        ),
         (["text.training=[finetune]"], "encoders/text needs the texts of the items. Received: data.items.text=[]"),
     ):
         main(prepare.STAGE, [*columns, *arguments])
@@ -117,8 +121,13 @@ def test_titles_with_odd_spaces_give_an_encoder_that_loads(tmp_path):
     write_file(tmp_path / "items.parquet", {"item_id": list(range(120)), "title": titles})
     run = tmp_path / "run"
     main(text.TEXT, [
-        f"run={run}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log=null", "text.cleaning=none", "text.layers=1", "text.width=16",
-        "text.heads=2", "text.vocabulary=100", "text.dim=4", "text.max_tokens=12", "text.adapt.max_step=2", "text.adapt.steps_per_loop=2", "text.adapt.simcse_weight=0",
+        f"run={run}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log=null", "text.cleaning=none",
+        "text.layers=1", "text.width=16",
+        "text.heads=2", "text.vocabulary=100", "text.dim=4", "text.max_tokens=12", "text.adapt.max_step=2", "text.adapt.steps_per_loop=2",
+        "text.adapt.simcse_weight=0",
     ])  # fmt: skip
     encoder = load_encoder(run / "encoders" / "text")
-    assert encoder.tokenize([titles[0], "red lamp x y 0"])["token_ids"].numpy().tolist()[0] == encoder.tokenize(["red lamp x y 0"])["token_ids"].numpy()[0].tolist()
+    assert (
+        encoder.tokenize([titles[0], "red lamp x y 0"])["token_ids"].numpy().tolist()[0]
+        == encoder.tokenize(["red lamp x y 0"])["token_ids"].numpy()[0].tolist()
+    )

@@ -28,7 +28,17 @@ def start(folder):
 
 def whole(workspace):
     """Every artifact that is there is whole."""
-    for name in ("raw", "data", "encoders/text", "encoders/image", "tables/title", "tables/image", "ppm", "models/urm-finetune", "reports/urm-finetune"):
+    for name in (
+        "raw",
+        "data",
+        "encoders/text",
+        "encoders/image",
+        "tables/title",
+        "tables/image",
+        "ppm",
+        "models/urm-finetune",
+        "reports/urm-finetune",
+    ):
         if workspace.path(name).exists():
             assert workspace.exists(name), name
     if workspace.exists("data"):

@@ -19,7 +19,11 @@ def run(small_shop):
 
 
 def figures(run):
-    return {(record.model, record.slice, record.metric): record for record in read_metrics(run.path("reports/ppm") / "metrics.jsonl") if record.task == "click"}
+    return {
+        (record.model, record.slice, record.metric): record
+        for record in read_metrics(run.path("reports/ppm") / "metrics.jsonl")
+        if record.task == "click"
+    }
 
 
 def test_every_artifact_is_there_and_nothing_half_made(run):
@@ -40,7 +44,11 @@ def test_the_report_has_the_models_slices_and_metrics(run):
     assert {"model", "task", "slice", "metric", "value", "low", "high", "count", "seed"} <= set(line)
     test = Manifest.read(run.path("data") / "samples" / "test")
     assert found["ppm", "all", "auc"].count == test.candidates
-    buckets = [record.count for (model, piece, metric), record in found.items() if model == "ppm" and metric == "auc" and piece.startswith("train_frequency=")]
+    buckets = [
+        record.count
+        for (model, piece, metric), record in found.items()
+        if model == "ppm" and metric == "auc" and piece.startswith("train_frequency=")
+    ]
     assert sum(buckets) == test.candidates
 
 

@@ -112,7 +112,9 @@ def write_report(run, seed, auc, count=900, name="ppm"):
     path = run / "reports" / name / "metrics.jsonl"
     records = [Record("click", "all", "auc", auc, auc - 0.001, auc + 0.001, count), Record("click", "train_frequency=0", "auc", auc - 0.1, count=90)]
     write_metrics(records, path, name, seed)
-    write_metrics([Record("click", "all", "auc", 0.6, 0.59, 0.61, count), Record("click", "train_frequency=0", "auc", 0.5, count=90)], path, "item_mean", seed)
+    write_metrics(
+        [Record("click", "all", "auc", 0.6, 0.59, 0.61, count), Record("click", "train_frequency=0", "auc", 0.5, count=90)], path, "item_mean", seed
+    )
     return str(run)
 
 

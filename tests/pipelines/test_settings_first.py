@@ -26,11 +26,15 @@ BOW = ["ppm.tables=[bow]"]
         (pretrain.STAGE, ["ppm.mlp_units=[]"], "Setting ppm.mlp_units: Tuple should have at least 1 item"),
         (pretrain.STAGE, ["data.split.valid=0"], r"ppm is chosen on the valid split. Received: data.split.valid=0"),
         (pretrain.STAGE, ["data.split.pretrain=0", "ppm.splits=[pretrain]"], r"ppm.splits=\[pretrain\] needs a pretrain split"),
-        (pretrain.STAGE, [*MINE, "text.training=[adapt]"], r"An item must have an image for the table `image`. Received: none. Remedy: set data.items.image, or leave image out"),
-        (pretrain.STAGE, ["data.source=amazon", "data.path=x", "data.reviews=a", "data.metadata=b"], "An item must have an image for the table `image`. Received: none"),
-        (pretrain.STAGE, [*COLUMNS, "data.items.text=[]"], "An item must have a text for the table `title`. Received: none. Remedy: set data.items.text"),
+        (pretrain.STAGE, [*MINE, "text.training=[adapt]"],
+        r"An item must have an image for the table `image`. Received: none. Remedy: set data.items.image, or leave image out"),
+        (pretrain.STAGE, ["data.source=amazon", "data.path=x", "data.reviews=a", "data.metadata=b"],
+        "An item must have an image for the table `image`. Received: none"),
+        (pretrain.STAGE, [*COLUMNS, "data.items.text=[]"],
+        "An item must have a text for the table `title`. Received: none. Remedy: set data.items.text"),
         (pretrain.STAGE, [*COLUMNS, "text.training=[finetune]"], "text.training names finetune, which needs search queries.*data.queries=null"),
-        (pretrain.STAGE, [*COLUMNS, "image.finetune.entity=brand"], "image.finetune.entity must be an item field of the data: category. Received: brand"),
+        (pretrain.STAGE, [*COLUMNS, "image.finetune.entity=brand"],
+        "image.finetune.entity must be an item field of the data: category. Received: brand"),
         (pretrain.STAGE, [*COLUMNS, *BOW, "ppm.slots=5"], "ppm.slots needs a display position in the data. Received: ppm.slots=5"),
         (pretrain.STAGE, ["text.encoder=saved", "text.path=/not/there"], "text.path must be a folder that is there. Received: /not/there"),
         (pretrain.STAGE, ["image.weights=not_there.weights.h5"], r"image.weights must be a file that is there. Received: /.*/not_there.weights.h5"),
@@ -40,8 +44,10 @@ BOW = ["ppm.tables=[bow]"]
         (train.STAGE, ["model.tasks={click: 0}"], "Setting model: .*tasks must give a task a weight"),
         (train.STAGE, ["model.start=/not/there"], "model.start must be a folder that is there. Received: /not/there"),
         (train.STAGE, ["model.backbone={name: urm, heads: 5}"], "Setting model.backbone: .*heads must divide width"),
-        (train.STAGE, ["model.ppm=none", "model.backbone={name: mian, heads: 3}", "model.dim=8"], "model.backbone.heads must divide the width of an item. Received: heads 3, width 32: 4 item fields of model.dim=8"),
-        (train.STAGE, [*COLUMNS, "data.log.time=null", "model.ppm=none", "model.newest=0.5"], "model.newest needs requests with a time. Received: model.newest=0.5"),
+        (train.STAGE, ["model.ppm=none", "model.backbone={name: mian, heads: 3}", "model.dim=8"],
+        "model.backbone.heads must divide the width of an item. Received: heads 3, width 32: 4 item fields of model.dim=8"),
+        (train.STAGE, [*COLUMNS, "data.log.time=null", "model.ppm=none", "model.newest=0.5"],
+        "model.newest needs requests with a time. Received: model.newest=0.5"),
         (train.STAGE, [*MINE, "model.ppm=none", "model.item_id=false"], "A ranking model needs at least one item field"),
         (evaluate.STAGE, ["evaluate.against=[dsin]"], "evaluate.against names dsin, and .* is not there"),
     ],
@@ -73,14 +79,20 @@ def test_an_export_and_many_models_ask_first_too(tmp_path, capsys):
         with pytest.raises(SystemExit) as stopped:
             command()
         assert stopped.value.code == 2
-        assert re.search("serve.max_candidates must be at least .* Received: 5 and data.candidates=10|model.tasks must name tasks of the data", capsys.readouterr().err)
+        assert re.search(
+            "serve.max_candidates must be at least .* Received: 5 and data.candidates=10|model.tasks must name tasks of the data",
+            capsys.readouterr().err,
+        )
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["[v1]", "a*", "a?", "a\\b"])
 def test_a_folder_that_reads_as_a_pattern_is_refused(tmp_path, monkeypatch, name):
     for setting in ("run", "serve.base"):
-        with pytest.raises(ConfigError, match=rf"Setting {setting}: a folder of checkpoints and exports must be free of .* Remedy: choose another folder with {setting}=<folder>"):
+        with pytest.raises(
+            ConfigError,
+            match=rf"Setting {setting}: a folder of checkpoints and exports must be free of .* Remedy: choose another folder with {setting}=<folder>",
+        ):
             load([f"{setting}={tmp_path / name / 'shop'}"])
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
@@ -102,7 +114,10 @@ def test_what_the_sources_offer_is_what_they_say(tmp_path):
     from ppm_tf.data.sources import amazon
     from ppm_tf.data.sources.shop import synthetic
 
-    for arguments, source in ((["data.source=synthetic"], synthetic), (["data.source=amazon", "data.path=x", "data.reviews=a", "data.metadata=b"], amazon)):
+    for arguments, source in (
+        (["data.source=synthetic"], synthetic),
+        (["data.source=amazon", "data.path=x", "data.reviews=a", "data.metadata=b"], amazon),
+    ):
         data = load(arguments).data
         columns = source.columns(data, tmp_path)
         assert tuple(columns.log.labels) == TASKS[data.source] and tuple(columns.items.fields) == ITEM_FIELDS[data.source]

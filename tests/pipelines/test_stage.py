@@ -30,7 +30,8 @@ def writer(name):
 DATA = Stage(module="fake.prepare", makes="data", needs=(), sections=("text",), run=writer("data"))
 TABLES = Stage(module="fake.embed", makes="tables", needs=("data",), sections=("image",), run=writer("tables"), also_uses=("beam",))
 ENCODER = Stage(
-    module="fake.finetune", makes="encoders/text", needs=lambda config: ("data",) if config.seed == 1 else (), sections=("image",), run=writer("encoders/text"),
+    module="fake.finetune", makes="encoders/text", needs=lambda config: ("data",) if config.seed == 1 else (), sections=("image",),
+    run=writer("encoders/text"),
     settings=lambda config: {"image": {"dim": config.image.dim}}, sticky=True, choice="text",
 )  # fmt: skip
 
@@ -95,7 +96,9 @@ def test_a_sticky_artifact_outlives_new_data_and_is_made_anew_when_asked_for(tmp
 def test_a_sticky_artifact_of_other_settings_is_refused(tmp_path):
     workspace = Workspace(tmp_path)
     make(ENCODER, load([]), workspace)
-    with pytest.raises(StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text` with the same settings"):
+    with pytest.raises(
+        StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text` with the same settings"
+    ):
         make(ENCODER, load(["image.dim=32"]), workspace, asked=False)
 
 
@@ -126,7 +129,12 @@ def test_an_encoder_does_not_hang_on_the_fields_of_items_and_users():
         return stages.encoder_settings(load([*data, *more]), "text")
 
     plain = settings("data.items.fields={brand: brand}")
-    assert settings("data.items.fields={brand: {column: brand, separator: '|'}, shop: shop}", "data.items.numbers=[price]", "data.users={fields: {age: age}}") == plain
+    assert (
+        settings(
+            "data.items.fields={brand: {column: brand, separator: '|'}, shop: shop}", "data.items.numbers=[price]", "data.users={fields: {age: age}}"
+        )
+        == plain
+    )
     assert settings("data.items.fields={genres: {column: genres, separator: '|'}}") != plain  # the text of an item holds them
     assert settings("data.items.text=[title]") != plain
 
@@ -135,8 +143,14 @@ def test_a_refusal_lists_all_that_must_be_made_again(tmp_path):
     workspace = Workspace(tmp_path)
     last = Stage(module="fake.train", makes="model", needs=("tables", "encoders/text"), sections=(), run=writer("model"))
     make(last, load([]), workspace)
-    expected = r"data was made otherwise: text\.dim was 64.*tables was made otherwise: .*image\.dim was 64.*encoders/text was made otherwise: image\.dim was 64"
-    commands = r"Run `python -m fake\.prepare`, then `python -m fake\.embed`, then `python -m fake\.finetune text` with the same settings to make them again, pass the old values"
+    expected = (
+        r"data was made otherwise: text\.dim was 64.*tables was made otherwise: .*image\.dim was 64.*encoders/text was made otherwise: image\.dim"
+        r" was 64"
+    )
+    commands = (
+        r"Run `python -m fake\.prepare`, then `python -m fake\.embed`, then `python -m fake\.finetune text` with the same settings to make them"
+        r" again, pass the old values"
+    )
     with pytest.raises(StaleArtifact, match=f"{expected}.*{commands}"):
         make(last, load(["text.dim=32", "image.dim=32"]), workspace)
     assert made == ["data", "tables", "encoders/text", "model"]
@@ -191,7 +205,12 @@ def test_help_tells_the_defaults_of_the_source_that_is_chosen(capsys):
     sources = Stage(module="fake.prepare", makes="data", needs=(), sections=("data",), run=writer("data"))
     main(sources, ["--help", "data.source=columnar", "data.path=shop"])
     chosen = capsys.readouterr().out
-    assert "data.split.pretrain = 0.0 " in chosen and "data.split.pretrain = 0.5" not in chosen and "data.items.files = items.parquet" in chosen and "data.users = 12000" not in chosen
+    assert (
+        "data.split.pretrain = 0.0 " in chosen
+        and "data.split.pretrain = 0.5" not in chosen
+        and "data.items.files = items.parquet" in chosen
+        and "data.users = 12000" not in chosen
+    )
     main(sources, ["--help"])
     every = capsys.readouterr().out
     shop, columnar = every.index("The embedded shop: a seeded"), every.index("files by a column mapping")
@@ -219,7 +238,10 @@ def test_the_commands_are_listed_and_a_misspelt_one_is_guessed(capsys):
 
     commands([])
     listed = capsys.readouterr().out
-    assert all(f"python -m pipelines.{name} " in listed for name in ("prepare", "pretrain", "train", "evaluate", "export", "benchmark")) and "pipelines.stage" not in listed
+    assert (
+        all(f"python -m pipelines.{name} " in listed for name in ("prepare", "pretrain", "train", "evaluate", "export", "benchmark"))
+        and "pipelines.stage" not in listed
+    )
     with pytest.raises(SystemExit) as stopped:
         commands(["pretrian"])
     assert stopped.value.code == 2 and "Did you mean python -m pipelines.pretrain" in capsys.readouterr().err
@@ -267,7 +289,10 @@ def test_ctrl_c_says_what_is_kept_and_exits_with_130(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(Stage(module="fake.embed", makes="tables", needs=("data",), sections=(), run=stopped_by_hand), [f"run={tmp_path}"])
     assert stopped.value.code == 130
-    expected = f"fake.embed: stopped. Every artifact that was finished in {tmp_path} is kept, and of tables the checkpoint of step 1,500. The same command goes on from there."
+    expected = (
+        f"fake.embed: stopped. Every artifact that was finished in {tmp_path} is kept, and of tables the checkpoint of step 1,500. The same command"
+        " goes on from there."
+    )
     assert capsys.readouterr().err.strip() == expected
     assert Workspace(tmp_path).exists("data") and not (tmp_path / ".state" / "new-tables").exists()
 
@@ -298,7 +323,16 @@ def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch, capfd):
 
 @pytest.mark.parametrize(
     ("module", "stage"),
-    [("prepare", "STAGE"), ("adapt", "STAGE"), ("finetune.text", "TEXT"), ("finetune.text", "BOW"), ("finetune.image", "STAGE"), ("embed", "TITLE"), ("pretrain", "STAGE"), ("benchmark", "")],
+    [
+        ("prepare", "STAGE"),
+        ("adapt", "STAGE"),
+        ("finetune.text", "TEXT"),
+        ("finetune.text", "BOW"),
+        ("finetune.image", "STAGE"),
+        ("embed", "TITLE"),
+        ("pretrain", "STAGE"),
+        ("benchmark", ""),
+    ],
 )
 def test_each_command_answers_help_and_refuses_a_wrong_setting_without_tensorflow(module, stage):
     import importlib

@@ -61,7 +61,9 @@ def test_a_trial_without_a_validation_figure_has_failed(search, tmp_path, capsys
     with pytest.raises(SystemExit) as stopped:
         search()
     assert stopped.value.code == 1 and "1 of 4 trials failed" in capsys.readouterr().err
-    assert "failed | ValueError: A trial must have a validation AUC. Received: " in " ".join((tmp_path / "run/sweep/search/table.md").read_text().split())
+    assert "failed | ValueError: A trial must have a validation AUC. Received: " in " ".join(
+        (tmp_path / "run/sweep/search/table.md").read_text().split()
+    )
     assert yaml.safe_load((tmp_path / "run/sweep/search/best.yaml").read_text())["model"]["dim"] == 16
 
 

@@ -32,12 +32,16 @@ def shop(small_shop):
 
 
 def figures(shop, model):
-    return {(record.model, record.task, record.slice, record.metric): record for record in read_metrics(shop.path(f"reports/{model}") / "metrics.jsonl")}
+    return {
+        (record.model, record.task, record.slice, record.metric): record for record in read_metrics(shop.path(f"reports/{model}") / "metrics.jsonl")
+    }
 
 
 def test_the_model_is_whole(shop):
     folder = shop.path("models/urm-finetune")
-    assert {"ranking.weights.h5", "items.npz", "users.npz", "counts.npz", "schema.json", "summary.json", "train.jsonl", "made_by.yaml"} <= {path.name for path in folder.iterdir()}
+    assert {"ranking.weights.h5", "items.npz", "users.npz", "counts.npz", "schema.json", "summary.json", "train.jsonl", "made_by.yaml"} <= {
+        path.name for path in folder.iterdir()
+    }
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["backbone"] == "urm" and summary["ppm"] == "finetune" and 0.5 < summary["valid_auc"] < 1
     assert summary["requests"] == Manifest.read(shop.path("data") / "samples" / "train").records
@@ -55,7 +59,11 @@ def test_the_report_has_every_task_metric_and_slice(shop):
         assert ("urm-finetune", "click", piece, "auc") in found
     test = Manifest.read(shop.path("data") / "samples" / "test")
     for family in ("train_frequency=", "history=", "user_frequency="):
-        counts = [one.count for (model, task, piece, metric), one in found.items() if (model, task, metric) == ("urm-finetune", "click", "auc") and piece.startswith(family)]
+        counts = [
+            one.count
+            for (model, task, piece, metric), one in found.items()
+            if (model, task, metric) == ("urm-finetune", "click", "auc") and piece.startswith(family)
+        ]
         assert sum(counts) == test.candidates
 
 
@@ -89,6 +97,7 @@ def test_the_scores_are_joined_to_the_log_by_raw_ids(shop):
     rows = list(zip(*(columns[name].tolist() for name in ("user", "item_id", "time")), strict=True))
     assert len(rows) > 1000 and [of_log.get(row) for row in rows] == columns["labels"].tolist()
 
+
 def test_a_second_run_trains_nothing(shop, capsys):
     weights = shop.path("models/urm-finetune") / "ranking.weights.h5"
     before = weights.stat().st_mtime_ns
@@ -101,7 +110,19 @@ def test_it_goes_on_from_an_earlier_model(shop, tmp_path, caplog):
     caplog.set_level("INFO")
     start = tmp_path / "[v*1]" / "din"  # only read, and by no pattern
     shutil.copytree(shop.path("models/din"), start)
-    main(train.STAGE, arguments(shop, *DIN, "model.ppm=none", f"model.start={start}", "model.name=din-later", "model.train.max_step=1", "model.train.learning_rate=1e-9", "model.train.final_learning_rate=1e-9"))
+    main(
+        train.STAGE,
+        arguments(
+            shop,
+            *DIN,
+            "model.ppm=none",
+            f"model.start={start}",
+            "model.name=din-later",
+            "model.train.max_step=1",
+            "model.train.learning_rate=1e-9",
+            "model.train.final_learning_rate=1e-9",
+        ),
+    )
     earlier, later = (json.loads((shop.path(f"models/{name}") / "summary.json").read_text())["valid_auc"] for name in ("din", "din-later"))
     assert later == pytest.approx(earlier, abs=1e-4)  # one step of running statistics
     assert "0 embedding rows are new" in caplog.text
@@ -127,7 +148,10 @@ def one_class(small_shop, tmp_path):
 
 
 def test_a_valid_split_of_one_class_is_refused_before_the_training(one_class, capsys):
-    message = r"The valid split must hold both positives and negatives.* Received: click with 0 positives and \d+ negatives.*, in \d+ requests\. Remedy: raise data\.split\.valid"
+    message = (
+        r"The valid split must hold both positives and negatives.* Received: click with 0 positives and \d+ negatives.*, in \d+ requests\. Remedy:"
+        r" raise data\.split\.valid"
+    )
     for stage, more in ((pretrain.STAGE, ["train.learning_rate=1e-3"]), (train.STAGE, [*DIN, "model.ppm=none", "model.tasks={click: 1, order: 1}"])):
         with pytest.raises(SystemExit) as stopped:
             main(stage, arguments(one_class, *more))
@@ -139,7 +163,9 @@ def test_a_valid_split_of_one_class_is_refused_before_the_training(one_class, ca
 def test_a_task_of_one_class_in_the_valid_split_is_said_and_the_others_choose(one_class, caplog):
     caplog.set_level("INFO")
     main(train.STAGE, arguments(one_class, *DIN, "model.ppm=none", "model.train.max_step=1"))
-    assert "the valid split has labels of one kind only for click, order: the mean AUC that chooses the weights is over the other tasks" in caplog.text
+    assert (
+        "the valid split has labels of one kind only for click, order: the mean AUC that chooses the weights is over the other tasks" in caplog.text
+    )
 
 
 def test_a_shard_that_is_damaged_behind_a_check_of_sizes_is_named_in_training_and_scoring(small_shop, tmp_path, capsys):
@@ -182,10 +208,17 @@ def test_vectors_of_another_encoder_are_refused_by_name(shop, tmp_path, capsys):
     old = manifest["encoder_version"]
     path.write_text(json.dumps({**manifest, "encoder_version": "trained anew"}))
     again = [f"run={copy}", *SETTINGS, *TRAIN]
-    for stage, more in ((evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]), (train.STAGE, [*URM, "model.name=third"]), (pretrain.STAGE, ["evaluate.bootstrap=21"])):
+    for stage, more in (
+        (evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]),
+        (train.STAGE, [*URM, "model.name=third"]),
+        (pretrain.STAGE, ["evaluate.bootstrap=21"]),
+    ):
         with pytest.raises(SystemExit):
             main(stage, [*again, *more])
-        assert f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {old} and is of trained anew" in capsys.readouterr().err
+        assert (
+            f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {old} and is of trained anew"
+            in capsys.readouterr().err
+        )
 
 
 def test_an_encoder_trained_anew_is_refused_before_its_table_replaces_the_one_that_fits(shop, tmp_path, capsys):
@@ -196,8 +229,15 @@ def test_an_encoder_trained_anew_is_refused_before_its_table_replaces_the_one_th
     (encoder / "encoder.json").write_text(json.dumps({**about, "version": "trained anew"}))
     (encoder / "made_by.yaml").write_text(made.replace(Workspace(copy).id("encoders/text"), "trained anew"))
     before, again = table.read_bytes(), [f"run={copy}", *SETTINGS, *TRAIN]
-    said = f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {about['version']} and is of trained anew"
-    for stage, more in ((evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]), (train.STAGE, [*URM, "model.name=third"]), (train.STAGE, [*URM, "model.ppm=random", f"model.start={shop.path('models/urm-finetune')}"])):
+    said = (
+        f"must read vectors of the encoders that it was trained on. Received: the table title was of encoder {about['version']} and is of trained"
+        " anew"
+    )
+    for stage, more in (
+        (evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]),
+        (train.STAGE, [*URM, "model.name=third"]),
+        (train.STAGE, [*URM, "model.ppm=random", f"model.start={shop.path('models/urm-finetune')}"]),
+    ):
         with pytest.raises(SystemExit):
             main(stage, [*again, *more])
         assert said in capsys.readouterr().err
@@ -220,7 +260,24 @@ def test_going_on_takes_the_newer_ppm_or_keeps_the_earlier_and_says_which(shop, 
 
 def test_display_positions_are_judged_with_and_without_the_page(shop, tmp_path):
     """A model that learnt from positions is served without them: the report has both figures."""
-    main(pretrain.STAGE, arguments(shop, "ppm.slots=8", "train.max_step=30", f"run={tmp_path / 'slots'}", "text.encoder=saved", f"text.path={shop.path('encoders/text')}", "image.encoder=saved", f"image.path={shop.path('encoders/image')}", "train.precision=float32"))
-    found = {(record.model, record.metric): record.value for record in read_metrics(tmp_path / "slots" / "reports" / "ppm" / "metrics.jsonl") if record.slice == "all"}
+    main(
+        pretrain.STAGE,
+        arguments(
+            shop,
+            "ppm.slots=8",
+            "train.max_step=30",
+            f"run={tmp_path / 'slots'}",
+            "text.encoder=saved",
+            f"text.path={shop.path('encoders/text')}",
+            "image.encoder=saved",
+            f"image.path={shop.path('encoders/image')}",
+            "train.precision=float32",
+        ),
+    )
+    found = {
+        (record.model, record.metric): record.value
+        for record in read_metrics(tmp_path / "slots" / "reports" / "ppm" / "metrics.jsonl")
+        if record.slice == "all"
+    }
     with_page, without = found["ppm", "auc"], found["ppm-as-served", "auc"]
     assert 0 < with_page < 1 and 0 < without < 1 and with_page != without  # thirty steps teach little; that the position counts shows

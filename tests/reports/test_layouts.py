@@ -34,7 +34,16 @@ ABLATION = {"model": ["Base", "QM", "PPM"]}
 def test_table2_has_the_papers_columns():
     lines = cells(LAYOUTS["ppm_table2"].table(results(AXES, table2)))
     assert lines[0][:8] == ["data", "model", "wo click AUC", "wo click P@2", "wo order AUC", "wo order P@2", "wo average AUC", "wo average P@2"]
-    assert lines[0][8:] == ["w click AUC", "w click P@2", "w order AUC", "w order P@2", "w average AUC", "w average P@2", "improv. AUC", "improv. P@2"]
+    assert lines[0][8:] == [
+        "w click AUC",
+        "w click P@2",
+        "w order AUC",
+        "w order P@2",
+        "w average AUC",
+        "w average P@2",
+        "improv. AUC",
+        "improv. P@2",
+    ]
     assert [line[:2] for line in lines[2:]] == [["Small", "DIN"], ["Small", "URM"], ["Large", "DIN"], ["Large", "URM"]]
     assert lines[2][2] == "0.6500 ± 0.0000" and lines[2][6] == "0.7000 ± 0.0000" and lines[2][12] == "0.7315 ± 0.0007"
     assert lines[2][14] == "+0.0315 ± 0.0007 [+0.0251, +0.0379]"
@@ -72,7 +81,11 @@ def test_figure2_goes_by_train_frequency():
 def test_pairs_are_those_of_the_tables():
     found = results(AXES, table2)
     pairs = [(tuple(one.values()), tuple(over.values())) for one, over in LAYOUTS["ppm_table2"].pairs(found)]
-    assert pairs[:3] == [(("Small", "DIN", "w"), ("Small", "DIN", "wo")), (("Large", "DIN", "w"), ("Large", "DIN", "wo")), (("Small", "DIN", "w"), ("Large", "DIN", "wo"))]
+    assert pairs[:3] == [
+        (("Small", "DIN", "w"), ("Small", "DIN", "wo")),
+        (("Large", "DIN", "w"), ("Large", "DIN", "wo")),
+        (("Small", "DIN", "w"), ("Large", "DIN", "wo")),
+    ]
     assert len(pairs) == 6
     found = results(ABLATION, ablation)
     names = [(one["model"], over["model"]) for one, over in LAYOUTS["ppm_table3"].pairs(found)]
@@ -84,9 +97,14 @@ def test_a_report_holds_table_claims_failures_and_plots(tmp_path):
     found = results(AXES, table2, {("Large", "URM", "w"): "RuntimeError: out of memory\nat line 7"})
     text = write_report(found, LAYOUTS["ppm_table2"], tmp_path, "shop", "`command`: 14 of 16 cells.")
     assert text == (tmp_path / "table.md").read_text() and text.startswith("# shop\n\n`command`: 14 of 16 cells.\n\n| data ")
-    assert "seeds 1, 2. After ±: standard deviation over seeds. In brackets: 95% interval over users, resampled for both models at once, and over seeds: Student's t" in text
+    assert (
+        "seeds 1, 2. After ±: standard deviation over seeds. In brackets: 95% interval over users, resampled for both models at once, and over seeds:"
+        " Student's t" in text
+    )
     assert "- PPM helps every backbone (Small): yes" in text
-    assert text.endswith("Cells that failed:\n\n- Large, URM, w, seed 1: RuntimeError: out of memory\n- Large, URM, w, seed 2: RuntimeError: out of memory\n")
+    assert text.endswith(
+        "Cells that failed:\n\n- Large, URM, w, seed 1: RuntimeError: out of memory\n- Large, URM, w, seed 2: RuntimeError: out of memory\n"
+    )
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"table2.png", "data_efficiency.png", "gain_by_bucket.png"}
 
 
@@ -140,7 +158,14 @@ def test_plots_of_a_table_that_is_not_complete(tmp_path):
 
 
 def test_efficiency_table():
-    line = {"model": "din", "ppm": False, "id_table_weights": 1000, "dense_weights": 50, "train_candidates_per_second": 2000.0, "inference_ms_per_request": 1.5}
+    line = {
+        "model": "din",
+        "ppm": False,
+        "id_table_weights": 1000,
+        "dense_weights": 50,
+        "train_candidates_per_second": 2000.0,
+        "inference_ms_per_request": 1.5,
+    }
     line |= {"batch_size": 32, "candidates": 10, "history": 30}
     text = efficiency_table([line, {**line, "ppm": True, "train_candidates_per_second": 500.0, "inference_ms_per_request": 3.0}])
     assert cells(text)[2:] == [["din", "1,000", "50", "2,000", "1.50"], ["din + PPM", "1,000", "50", "500 (0.25 x)", "3.00 (2.00 x)"]]
@@ -149,6 +174,18 @@ def test_efficiency_table():
 
 def test_trials_table_has_the_best_first_and_failures_last():
     done = {"best_step": 50, "steps": 100, "seconds": 61.4}
-    lines = cells(trials_table([({"model.dim": 8}, {"error": "ValueError: no"}), ({"model.dim": 16}, {"valid_auc": 0.6, **done}), ({"model.dim": 32}, {"valid_auc": 0.7, **done})]))
+    lines = cells(
+        trials_table(
+            [
+                ({"model.dim": 8}, {"error": "ValueError: no"}),
+                ({"model.dim": 16}, {"valid_auc": 0.6, **done}),
+                ({"model.dim": 32}, {"valid_auc": 0.7, **done}),
+            ]
+        )
+    )
     assert lines[0] == ["rank", "dim", "validation AUC", "best step", "seconds"]
-    assert lines[2:] == [["1", "32", "0.7000", "50 of 100", "61"], ["2", "16", "0.6000", "50 of 100", "61"], ["-", "8", "failed", "ValueError: no", "-"]]
+    assert lines[2:] == [
+        ["1", "32", "0.7000", "50 of 100", "61"],
+        ["2", "16", "0.6000", "50 of 100", "61"],
+        ["-", "8", "failed", "ValueError: no", "-"],
+    ]

@@ -8,7 +8,9 @@ from tests.serving.asking import Asker
 
 
 def pytest_addoption(parser):
-    parser.addoption("--server", metavar="URL", help="test the server at this address, over the models of `python -m tests.serving.local.contract_models`")
+    parser.addoption(
+        "--server", metavar="URL", help="test the server at this address, over the models of `python -m tests.serving.local.contract_models`"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,21 @@ def test_a_refusal_carries_the_servers_message(server_url):
 
 
 def test_the_command_prints_json(server_url, capsys):
-    arguments = ["--url", server_url, "--model", "ranker", "rank", "--user", "5", "--history", "1@20,2@30,3@10", "--candidates", "700,900,800", "--time", "40"]
+    arguments = [
+        "--url",
+        server_url,
+        "--model",
+        "ranker",
+        "rank",
+        "--user",
+        "5",
+        "--history",
+        "1@20,2@30,3@10",
+        "--candidates",
+        "700,900,800",
+        "--time",
+        "40",
+    ]
     main([*arguments, "--user-field", "city=Oslo"])
     scores = json.loads(capsys.readouterr().out)
     assert scores["click"] == pytest.approx(CLICK, abs=1e-5) and scores["order"] == pytest.approx(ORDER, abs=1e-4)

@@ -83,7 +83,24 @@ def test_a_row_is_sent_with_a_batch_of_one(service):
 
 
 def test_a_label_goes_with_each_request(service, capsys):
-    main(["--target", service.target, "--model", "m", "--timeout", "30", "--label", "stable", "--candidates", "7", "--time", "40", "--user-field", "city="])
+    main(
+        [
+            "--target",
+            service.target,
+            "--model",
+            "m",
+            "--timeout",
+            "30",
+            "--label",
+            "stable",
+            "--candidates",
+            "7",
+            "--time",
+            "40",
+            "--user-field",
+            "city=",
+        ]
+    )
     assert [request.model_spec.version_label for request in service.asked] == ["stable"]
 
 

@@ -108,7 +108,10 @@ def test_of_a_longer_history_the_newest_behaviours_count(backbone):
     whole = raw()
     history = np.where(np.array(whole["history_ids"]) == PAD, 20, whole["history_ids"])
     times = np.array([[90, 50, 20, 10]] * 3)
-    longer = {"history_ids": np.concatenate([history, np.full((3, 7), 40)], axis=1), "history_times": np.concatenate([times, np.full((3, 7), 5)], axis=1)}
+    longer = {
+        "history_ids": np.concatenate([history, np.full((3, 7), 40)], axis=1),
+        "history_times": np.concatenate([times, np.full((3, 7), 5)], axis=1),
+    }
     expected = module.rank(**raw(history_ids=history, history_times=times))["click"]
     np.testing.assert_array_equal(module.rank(**raw(**longer))["click"], expected)
 
@@ -116,7 +119,13 @@ def test_of_a_longer_history_the_newest_behaviours_count(backbone):
 def test_strangers_get_finite_scores(served):
     """Unknown items, users and values, and no history at all."""
     _, module = served
-    nobody = raw(candidate_ids=[[7, 8, 9]] * 3, history_ids=np.zeros((3, 0)), history_times=np.zeros((3, 0)), user_id=[-5, 2**62, 0], user_gender=np.array([[b"?"]] * 3, object))
+    nobody = raw(
+        candidate_ids=[[7, 8, 9]] * 3,
+        history_ids=np.zeros((3, 0)),
+        history_times=np.zeros((3, 0)),
+        user_id=[-5, 2**62, 0],
+        user_gender=np.array([[b"?"]] * 3, object),
+    )
     found = module.rank(**nobody)["click"].numpy()
     assert np.isfinite(found).all() and (found > 0).all() and (found < 1).all()
 
@@ -189,7 +198,10 @@ def longer_tables():
     from ppm_tf.data.tables import EmbeddingTable
     from tests.models.tiny_ranking import tables
 
-    return {name: EmbeddingTable(name, np.concatenate([one.vectors, one.vectors[5:7]]), np.concatenate([one.present, one.present[5:7]]), "v1") for name, one in tables().items()}
+    return {
+        name: EmbeddingTable(name, np.concatenate([one.vectors, one.vectors[5:7]]), np.concatenate([one.present, one.present[5:7]]), "v1")
+        for name, one in tables().items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +224,9 @@ def session_scores(folder, inputs):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
         signature = meta.signature_def["serving_default"]
-        return session.run({name: one.name for name, one in signature.outputs.items()}, {signature.inputs[name].name: value for name, value in inputs.items()})
+        return session.run(
+            {name: one.name for name, one in signature.outputs.items()}, {signature.inputs[name].name: value for name, value in inputs.items()}
+        )
 
 
 def test_the_export_is_verified_in_a_fresh_process(folder):
@@ -282,7 +296,11 @@ def test_nothing_of_the_catalog_lies_in_the_graph(folder):
     saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    assert not [node.name for node in nodes if node.op == "Const" and not node.name.startswith(("SaveV2", "RestoreV2")) and tf.make_ndarray(node.attr["value"].tensor).size > 64]
+    assert not [
+        node.name
+        for node in nodes
+        if node.op == "Const" and not node.name.startswith(("SaveV2", "RestoreV2")) and tf.make_ndarray(node.attr["value"].tensor).size > 64
+    ]
 
 
 def test_new_items_need_new_variables_alone(served, folder, tmp_path):

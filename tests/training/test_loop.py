@@ -63,13 +63,18 @@ def test_a_killed_run_continues_bit_for_bit(data, unbroken, tmp_path):
     assert result.steps == 40
     for mine, theirs in zip(training.state_variables(model), weights, strict=True):
         np.testing.assert_array_equal(np.asarray(mine), theirs)
-    losses = [[line["loss"] for line in map(json.loads, (path / training.LOG).read_text().splitlines()) if "loss" in line] for path in (tmp_path, folder)]
+    losses = [
+        [line["loss"] for line in map(json.loads, (path / training.LOG).read_text().splitlines()) if "loss" in line] for path in (tmp_path, folder)
+    ]
     assert losses[0] == losses[1]
 
 
 def test_a_checkpoint_without_room_is_named_with_its_need_and_the_run_goes_on_later(data, unbroken, tmp_path):
     _, weights, _ = unbroken
-    with pytest.raises(DiskFull, match=r"There must be room for .*\. Received: File too large \(.* free, 1.2 MiB needed\). Remedy: make room there"), file_size(20_000):
+    with (
+        pytest.raises(DiskFull, match=r"There must be room for .*\. Received: File too large \(.* free, 1.2 MiB needed\). Remedy: make room there"),
+        file_size(20_000),
+    ):
         training_run.run(data, tmp_path)
     assert not list((tmp_path / "checkpoints").glob("*_temp"))
     model, result = training_run.run(data, tmp_path)
@@ -98,7 +103,10 @@ def test_a_criterion_that_is_no_number_is_an_error_and_no_miss(data, tmp_path, u
     """As a miss it would end the training at its first looks, with the weights of the first."""
     settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
     aucs = iter([0.6, undefined])
-    with pytest.raises(training.UndefinedCriterion, match=r"must be a number\. Received: auc (nan|-inf) at step 10 of 40, with log_loss 0\.5000\. Remedy: look at the held-out part"):
+    with pytest.raises(
+        training.UndefinedCriterion,
+        match=r"must be a number\. Received: auc (nan|-inf) at step 10 of 40, with log_loss 0\.5000\. Remedy: look at the held-out part",
+    ):
         training_run.run(data, tmp_path, settings, lambda model: {"auc": next(aucs), "log_loss": 0.5})
 
 
@@ -146,7 +154,16 @@ def test_damage_that_only_reading_finds_is_named_as_such(tmp_path):
     files = samples.find_shards(tmp_path, ["train"], verify="size")
     dataset = samples.read(files, SCHEMA, 16)
     loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
-    with pytest.raises(DamagedData, match=r"Received: .*train/part-0\.tfrecord: corrupted record at \d+\. Remedy: restore the file, or write it anew with `python -m pipelines\.prepare`"), samples.reading(files):
+    with (
+        pytest.raises(
+            DamagedData,
+            match=(
+                r"Received: .*train/part-0\.tfrecord: corrupted record at \d+\. Remedy: restore the file, or write it anew with `python -m"
+                r" pipelines\.prepare`"
+            ),
+        ),
+        samples.reading(files),
+    ):
         training.fit(training_run.build(), loss, dataset, 64, lambda model: {"auc": 0.5}, TrainSettings(batch_size=16), tmp_path / "work")
 
 

@@ -158,7 +158,9 @@ def test_an_unknown_table_optimizer_is_refused():
         TableAdam(0.1, [], "sgd")
 
 
-@pytest.mark.parametrize("made", [lambda: dense_optimizer(0.1, 0.1, STEPS, weight_decay=0.5), lambda: ranking_optimizer(0.1, 0.1, STEPS, [], weight_decay=0.5)])
+@pytest.mark.parametrize(
+    "made", [lambda: dense_optimizer(0.1, 0.1, STEPS, weight_decay=0.5), lambda: ranking_optimizer(0.1, 0.1, STEPS, [], weight_decay=0.5)]
+)
 def test_weight_decay_reaches_matrices_alone(made):
     """A slope (Dice's alpha), a scale or a bias is no weight to shrink, whatever its name."""
     shapes = {"kernel": (3, 2), "alpha": (3,), "gate": (3,), "bias": (3,), "embedding": (3, 2)}

@@ -12,7 +12,15 @@ import numpy as np
 from ppm_tf.config import TrainSettings
 
 SETTINGS = TrainSettings(
-    batch_size=16, epochs=2, learning_rate=5e-3, final_learning_rate=1e-3, steps_per_loop=5, validate_every=10, checkpoint_every=5, shuffle_buffer=64, patience=100
+    batch_size=16,
+    epochs=2,
+    learning_rate=5e-3,
+    final_learning_rate=1e-3,
+    steps_per_loop=5,
+    validate_every=10,
+    checkpoint_every=5,
+    shuffle_buffer=64,
+    patience=100,
 )
 
 
@@ -25,7 +33,9 @@ def build(seed=1, settings=SETTINGS):
     from tests.shards import SCHEMA
 
     strategy = training.prepare_backend(settings, seed)
-    config = load(["ppm.encoder_layers=1", "ppm.decoder_layers=1", "ppm.heads=2", "ppm.mlp_units=[16]", "ppm.dropout=0.2", "ppm.initializer_stddev=0.1"])
+    config = load(
+        ["ppm.encoder_layers=1", "ppm.decoder_layers=1", "ppm.heads=2", "ppm.mlp_units=[16]", "ppm.dropout=0.2", "ppm.initializer_stddev=0.1"]
+    )
     rng = np.random.default_rng(0)
     tables = {name: EmbeddingTable(name, rng.normal(size=(40, 8)).astype("float16"), np.arange(40) >= 2, "v1") for name in ("title", "image")}
     with strategy.scope():

@@ -33,7 +33,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 class CatalogReport:
     """What a catalog holds: its fields, how many items have a text or an image, rows of repeated ids, image files not there.
 
-    `has_texts` says whether texts were asked for, `empty` names the numeric columns without a value, `beyond` counts, by numeric column, the values that no float32 holds.
+    `has_texts` says whether texts were asked for, `empty` names the numeric columns without a value,
+    `beyond` counts, by numeric column, the values that no float32 holds.
     """
 
     fields: tuple[Field, ...]

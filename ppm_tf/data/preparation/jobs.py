@@ -186,7 +186,8 @@ def partition_of(user_id: np.ndarray, partitions: int) -> np.ndarray:
 class _WritePartition(beam.DoFn):
     """The rows of a partition -> one shard a split, and what was written.
 
-    Main output: `{"partition", "users", "described": those that the user file holds, "spanning": {"requests", "rows", "origin"}, "mixed": the same of requests whose rows differ,
+    Main output: `{"partition", "users", "described": those that the user file holds, "spanning": {"requests", "rows", "origin"},
+    "mixed": the same of requests whose rows differ,
     "repeats": {"rows", "differing", "origin"}, "ties": {"requests", "behaviours"}, "splits": {split: {"shard", "labels",
     "first_time", "last_time"}}}`. Output `counts`: (split, item rows, counts) as `sample_writer.item_counts` gives them.
     """

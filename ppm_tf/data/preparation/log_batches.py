@@ -202,7 +202,8 @@ def _slots(column: pa.Array, place: Place, missing: Sequence[str]) -> np.ndarray
     values = numbers(column, place, missing)
     if (bad := np.flatnonzero(~np.isnan(values) & ((values < 0) | (values != np.floor(values)) | (values >= 2**31)))).size:
         raise ValueError(
-            f"{place.at(bad[0])} must hold a display position from 0 on. Received: {values[bad[0]]:g}. Remedy: count positions from 0, and leave unknown ones empty."
+            f"{place.at(bad[0])} must hold a display position from 0 on. Received: {values[bad[0]]:g}. Remedy: count positions from 0, and leave"
+            " unknown ones empty."
         )
     return np.where(np.isnan(values), -1, values).astype(np.int32)
 

@@ -25,7 +25,9 @@ def say_what_is_empty(report: CatalogReport) -> None:
     for name in [*(field.name for field in report.fields if not field.vocabulary), *report.empty]:
         logger.warning("catalog: %s has no value at all", name)
     for name, count in report.beyond.items():
-        logger.warning("catalog: %d values of %s are larger than any float32, such as a database writes for nothing; they are taken as missing", count, name)
+        logger.warning(
+            "catalog: %d values of %s are larger than any float32, such as a database writes for nothing; they are taken as missing", count, name
+        )
 
 
 def check_survey(survey: Survey, columns: ColumnarData, catalog: ItemCatalog) -> None:
@@ -45,14 +47,16 @@ def check_survey(survey: Survey, columns: ColumnarData, catalog: ItemCatalog) ->
     if survey.dates:
         unit = survey.dates[0]
         raise ValueError(
-            f"data.log.time_unit must say what the numbers in column {columns.log.time} of {columns.log.files} count. Received: auto, and each of them is a date "
-            f"written as {unit}; as seconds they would lie in 1970. Remedy: set data.log.time_unit={unit}, or data.log.time_unit=s if they do count seconds."
+            f"data.log.time_unit must say what the numbers in column {columns.log.time} of {columns.log.files} count. Received: auto, and each of"
+            f" them is a date written as {unit}; as seconds they would lie in 1970. Remedy: set data.log.time_unit={unit}, or data.log.time_unit=s if"
+            " they do count seconds."
         )
     if hint:
         logger.warning("log: %d rows of unknown items.%s", survey.rejected.counts[UNKNOWN_ITEM], hint)
     if len(survey.order_forms) > 1 and "time" in survey.order_forms:
         raise ValueError(
-            f"data.log.order must name a column of numbers or one of times. Received: column {columns.log.order}, which holds {' and '.join(survey.order_forms)}. Remedy: write its values alike."
+            f"data.log.order must name a column of numbers or one of times. Received: column {columns.log.order}, which holds"
+            f" {' and '.join(survey.order_forms)}. Remedy: write its values alike."
         )
     if columns.log.time and len(survey.histogram.bins) == 1 and survey.rows > 1:
         logger.warning("log: all %d rows have one and the same time, so no row is before another; look at data.log.time", survey.rows)
@@ -96,21 +100,30 @@ def judge_rows(partitions: list[dict], pieces: list[raw_files.FileSplit], column
     if repeats["rows"]:
         path, row = place_of(min(found["repeats"]["origin"] for found in partitions), pieces)
         where = "in one request" if columns.requests == "column" else "at one time"
-        text = f"{repeats['rows']} rows repeat an event (one user and item {where}), {repeats['differing']} of them with another label; the first is {path}, row {row + 1}"
+        text = (
+            f"{repeats['rows']} rows repeat an event (one user and item {where}), {repeats['differing']} of them with another label; the first is"
+            f" {path}, row {row + 1}"
+        )
         if columns.repeats == "refuse":
-            raise ValueError(f"Every event must stand in one row, because data.repeats=refuse. Received: {text}. Remedy: set data.repeats=merge, drop or keep.")
+            raise ValueError(
+                f"Every event must stand in one row, because data.repeats=refuse. Received: {text}. Remedy: set data.repeats=merge, drop or keep."
+            )
         logger.warning("log: %s; data.repeats=%s", text, columns.repeats)
     mixed = sum(found["mixed"]["requests"] for found in partitions)
     if mixed:
         path, row = place_of(min(found["mixed"]["origin"] for found in partitions), pieces)
         text = f"{mixed} requests hold rows that differ in a field of the request; the first is at {path}, row {row + 1}"
         if columns.mixed_requests == "refuse":
-            raise ValueError(f"The rows of a request must agree in its fields, because data.mixed_requests=refuse. Received: {text}. Remedy: set data.mixed_requests=first or drop.")
+            raise ValueError(
+                f"The rows of a request must agree in its fields, because data.mixed_requests=refuse. Received: {text}. Remedy: set"
+                " data.mixed_requests=first or drop."
+            )
         logger.warning("log: %s; data.mixed_requests=%s", text, columns.mixed_requests)
     ties = {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviours")}
     if ties["requests"]:
         logger.warning(
-            "log: %d requests share their time with other behaviours of their user, and nothing says which came first: %d behaviours are missing from their histories. "
+            "log: %d requests share their time with other behaviours of their user, and nothing says which came first: "
+            "%d behaviours are missing from their histories. "
             "Remedy: data.log.order=<column>, or data.log.rows_in_order=true if the rows stand in their order",
             ties["requests"], ties["behaviours"],
         )  # fmt: skip

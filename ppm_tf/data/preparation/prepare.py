@@ -210,17 +210,26 @@ def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Sch
         if share and not found[split]["requests"]:
             sizes = ", ".join(f"{name} {counts['requests']}" for name, counts in found.items())
             raise ValueError(
-                f"The {split} split must hold at least one request. Received: {sizes} requests. Remedy: change data.split.{'valid' if split == 'train' else split}, or bring more data."
+                f"The {split} split must hold at least one request. Received: {sizes} requests. Remedy: change"
+                f" data.split.{'valid' if split == 'train' else split}, or bring more data."
             )
     for split, tasks in (("train", schema.tasks), ("pretrain", schema.tasks[:1] if settings.pretrain else ())):
         for task in tasks:
             positives, negatives = found[split]["positives"][task], found[split]["negatives"][task]
             if not positives or not negatives:
                 label = columns.log.labels[task]
-                alone = "" if negatives else " A log of clicks alone needs negatives: add rows of what was shown and not clicked, or of items drawn at random, with label 0."
+                alone = (
+                    ""
+                    if negatives
+                    else (
+                        " A log of clicks alone needs negatives: add rows of what was shown and not clicked, or of items drawn at random, with"
+                        " label 0."
+                    )
+                )
                 raise ValueError(
-                    f"The {split} split must hold both positives and negatives of the task {task}. Received: {positives} positives and {negatives} negatives "
-                    f"in column {label.column} of {columns.log.files}. Remedy: check data.log.labels.{task} ({f'equals: {list(label.equals)}' if label.equals is not None else f'at_least: {label.at_least}'}) and data.split.{alone}"
+                    f"The {split} split must hold both positives and negatives of the task {task}. Received: {positives} positives and {negatives}"
+                    f" negatives in column {label.column} of {columns.log.files}. Remedy: check data.log.labels.{task}"
+                    f" ({f'equals: {list(label.equals)}' if label.equals is not None else f'at_least: {label.at_least}'}) and data.split.{alone}"
                 )
     for split, cut in zip(SPLITS[:3], cuts or (), strict=False):
         if found[split]["requests"] and found[split]["last_time"] >= cut:

@@ -40,7 +40,8 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
             if found.null_count:
                 index = pc.index(found.is_null(), True).as_py()
                 raise ValueError(
-                    f"{place.at(index)} must hold a user id{' that is a whole number' if id_type == 'int' else ''}. Received: {batch.column(users.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
+                    f"{place.at(index)} must hold a user id{' that is a whole number' if id_type == 'int' else ''}. Received:"
+                    f" {batch.column(users.id)[index].as_py()!r}. Remedy: drop the row or give it an id."
                 )
             ids.append(stored_ids(found, id_type))
             for name, column in users.fields.items():
@@ -50,7 +51,8 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
     if (again := np.flatnonzero(np.diff(user_id[order]) == 0)).size:
         first, second = order[again[0]], order[again[0] + 1]
         raise ValueError(
-            f"User ids must be unique. Received: the user of row {first + 1} again in row {second + 1} of {users.files} (data.users.files). Remedy: keep one row a user."
+            f"User ids must be unique. Received: the user of row {first + 1} again in row {second + 1} of {users.files} (data.users.files). Remedy:"
+            " keep one row a user."
         )
     fields, tables = [], {}
     for name, builder in builders.items():

@@ -57,7 +57,9 @@ def _checked_moments(found: np.ndarray, column: pa.Array, unit: str, place: Plac
 
 def _refuse_outside(values: np.ndarray, bounds: tuple[int, int], column: pa.Array, unit: str, place: Place) -> None:
     if (bad := np.flatnonzero(values < bounds[0])).size:
-        raise ValueError(f"{place.at(bad[0])} must hold a time from 1970 on. Received: {column[int(bad[0])]}. Remedy: drop the row or give it a time.")
+        raise ValueError(
+            f"{place.at(bad[0])} must hold a time from 1970 on. Received: {column[int(bad[0])]}. Remedy: drop the row or give it a time."
+        )
     if (bad := np.flatnonzero(values > bounds[1])).size:
         value = column[int(bad[0])]
         fitting = " or ".join(f"{place.setting}_unit={name}" for name in units_of(float(values[bad[0]]))) if not is_moment(column.type) else ""

@@ -109,7 +109,8 @@ def labels(column: pa.Array, at_least: float | None, place: Place, missing: Sequ
     if at_least is None:
         if (bad := np.flatnonzero(known & (values != 0) & (values != 1))).size:
             raise ValueError(
-                f"{place.at(bad[0])} must hold 0, 1 or nothing. Received: {values[bad[0]]:g}. Remedy: set {place.setting}.at_least to the first value that is positive."
+                f"{place.at(bad[0])} must hold 0, 1 or nothing. Received: {values[bad[0]]:g}. Remedy: set {place.setting}.at_least to the first value"
+                " that is positive."
             )
         at_least = 1.0
     return np.where(known, values >= stored(at_least, column.type), -1).astype(np.int8)
@@ -227,7 +228,8 @@ def parsed_numbers(column: pa.Array, place: Place) -> pa.Array:
             continue
     index = first_failure(column, pa.float64())
     raise ValueError(
-        f"{place.at(index)} must hold a number. Received: {column[index].as_py()!r}. Remedy: mend the cell, or check the column named by {place.setting}."
+        f"{place.at(index)} must hold a number. Received: {column[index].as_py()!r}. Remedy: mend the cell, or check the column named by"
+        f" {place.setting}."
     )
 
 

@@ -102,7 +102,9 @@ def column_types(path: str | Path, csv: CsvSettings = _PLAIN) -> dict[str, pa.Da
     if kind == "csv":
         with _refusing(path):
             # Without threads errors name the row.
-            reader = pa.csv.open_csv(_stream(path), read_options=pa.csv.ReadOptions(use_threads=False, encoding=csv.encoding), parse_options=_parse_options(path, csv))
+            reader = pa.csv.open_csv(
+                _stream(path), read_options=pa.csv.ReadOptions(use_threads=False, encoding=csv.encoding), parse_options=_parse_options(path, csv)
+            )
             return dict.fromkeys(reader.schema.names)
     with _refusing(path), _stream(path) as stream:
         return json_lines.column_types(stream, str(path))
@@ -229,7 +231,11 @@ class _refusing:
         reason = " ".join(str(error).split()).rstrip(".")
         # Arrow counts the line of names as row 1; rows count from 1 after it.
         reason = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", reason)
-        remedy = "Set data.csv.encoding to how its characters are written, such as latin-1, or mend the file" if "UTF" in reason.upper() else "Restore or mend the file"
+        remedy = (
+            "Set data.csv.encoding to how its characters are written, such as latin-1, or mend the file"
+            if "UTF" in reason.upper()
+            else "Restore or mend the file"
+        )
         raise ValueError(f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. {remedy}.") from error
 
 

@@ -41,7 +41,8 @@ def check_paths(paths: pa.Array, folder: str, place: Place) -> None:
             )
         if scheme is None and not (_stays_inside(path) if root is None else (root / path).resolve().is_relative_to(root)):
             raise ValueError(
-                f"{place.at(index)} must be an image path inside data.path ({folder}). Received: {path!r}. Remedy: move the images into data.path and write relative paths."
+                f"{place.at(index)} must be an image path inside data.path ({folder}). Received: {path!r}. Remedy: move the images into data.path and"
+                " write relative paths."
             )
 
 
@@ -78,8 +79,9 @@ def refuse_missing(missing: Rejected, found: int, most: float) -> None:
     if missing.total > most * (missing.total + found):
         first = missing.cases[0]
         raise FileNotFoundError(
-            f"At most a share of {most:g} of the image files that the item file names may be missing (data.max_missing_images). Received: {missing.total:,} of {missing.total + found:,} are not there. "
-            f"The first is {first['file']} (column {first['column']}, value {first['value']!r}). Remedy: copy the images to where the column says, seen from data.path, or raise data.max_missing_images."
+            f"At most a share of {most:g} of the image files that the item file names may be missing (data.max_missing_images). Received:"
+            f" {missing.total:,} of {missing.total + found:,} are not there. The first is {first['file']} (column {first['column']}, value"
+            f" {first['value']!r}). Remedy: copy the images to where the column says, seen from data.path, or raise data.max_missing_images."
         )
 
 

@@ -91,7 +91,8 @@ def _exact_table(block: bytes, path: str, first_line: int, columns: Sequence[str
             ) from reason
         if not isinstance(values, dict):
             raise ValueError(
-                f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r}. Write one object a line, without a list around them."
+                f"{path}:{number} must hold one JSON object. Received: {line[:100].decode(errors='replace')!r}. Write one object a line, without a"
+                " list around them."
             )
         rows.append(values)
     names = dict.fromkeys(name for values in rows for name in values) if columns is None else columns
@@ -105,7 +106,8 @@ def _strings(values: list[Any], path: str, first_line: int, name: str) -> pa.Arr
         parts = value if isinstance(value, list) else [value]
         if any(isinstance(part, (dict, list)) for part in parts):
             raise ValueError(
-                f"{path}:{number}, column {name} must hold one value or a list of values. Received: {str(value)[:100]}. Remedy: write its parts as columns of their own."
+                f"{path}:{number}, column {name} must hold one value or a list of values. Received: {str(value)[:100]}. Remedy: write its parts as"
+                " columns of their own."
             )
         words = [None if part is None else str(part).lower() if isinstance(part, bool) else part for part in parts]
         found.append((None if value is None else words) if listed else words[0])
@@ -126,7 +128,10 @@ def _line_blocks(stream: pa.NativeFile) -> Iterator[tuple[int, bytes]]:
 def _needs_another_reading(table: pa.Table, columns: Sequence[str], exact: Collection[str]) -> bool:
     types = {field.name: field.type for field in table.schema if field.name in columns}
     # An object in a cell is refused there, by its line.
-    return any(_holds(kind, pa.types.is_nested) and not _is_flat_list(kind) or (name in exact and _holds(kind, pa.types.is_floating)) for name, kind in types.items())
+    return any(
+        _holds(kind, pa.types.is_nested) and not _is_flat_list(kind) or (name in exact and _holds(kind, pa.types.is_floating))
+        for name, kind in types.items()
+    )
 
 
 def _is_flat_list(kind: pa.DataType) -> bool:

@@ -69,6 +69,7 @@ class Rejected:
             first = self.cases[0]
             value = "" if first["value"] is None else f", value {first['value']!r}"
             raise ValueError(
-                f"At most a share of {share:g} of the log rows may be set aside (data.max_rejected). Received: {self.total} of {rows} rows: {reasons}. "
-                f"The first is {first['file']}, row {first['row']}, column {first['column']}{value}.{hint} Remedy: mend the files, or raise data.max_rejected."
+                f"At most a share of {share:g} of the log rows may be set aside (data.max_rejected). Received: {self.total} of {rows} rows:"
+                f" {reasons}. The first is {first['file']}, row {first['row']}, column {first['column']}{value}.{hint} Remedy: mend the files, or"
+                " raise data.max_rejected."
             )

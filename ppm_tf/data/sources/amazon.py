@@ -51,7 +51,10 @@ def raw_inputs(settings: AmazonData) -> list[Path]:
         FileNotFoundError: one is not there, or the folder of images.
     """
     if settings.images is not None and not Path(settings.path, settings.images).is_dir():
-        raise FileNotFoundError(f"data.images must name a folder in data.path. Received: {Path(settings.path, settings.images)}, which is not there. Remedy: mend it, or data.images=null.")
+        raise FileNotFoundError(
+            f"data.images must name a folder in data.path. Received: {Path(settings.path, settings.images)}, which is not there. Remedy: mend it, or"
+            " data.images=null."
+        )
     files = []
     for name, setting in ((settings.reviews, "data.reviews"), (settings.metadata, "data.metadata")):
         path = Path(settings.path, name)
@@ -127,7 +130,8 @@ def _read_reviews(path: Path) -> Interactions:
             chunk.append((str(review["reviewerID"]), str(review["asin"]), int(review["unixReviewTime"])))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path}:{line} must hold reviewerID, asin and unixReviewTime. Received: {str(review)[:200]} ({error!r}). Remedy: is this the review file of the 2018 data?"
+                f"{path}:{line} must hold reviewerID, asin and unixReviewTime. Received: {str(review)[:200]} ({error!r}). Remedy: is this the review"
+                " file of the 2018 data?"
             ) from error
         if len(chunk) == _LINES_A_CHUNK:
             flush()
@@ -162,7 +166,8 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise ValueError(f"{path} must be a whole file. Received: {error} after line {number}. Remedy: fetch it again.") from error
     if bad > _MAX_BAD_LINES * number:
         raise ValueError(
-            f"{path} must hold one JSON object a line. Received: {bad} of {number} lines that are none; the first is {first}. Remedy: fetch it again; the data of 2014 has another form."
+            f"{path} must hold one JSON object a line. Received: {bad} of {number} lines that are none; the first is {first}. Remedy: fetch it again;"
+            " the data of 2014 has another form."
         )
     if bad:
         logger.warning("%d of %d lines passed over; the first is %s", bad, number, first)

@@ -126,7 +126,8 @@ def _draw(
         if not allowed.sum():
             name = interactions.users[int(user[place])].as_py()
             raise ValueError(
-                f"Each user must leave an item to draw as a negative. Received: user {name}, who has all {num_items} items. Remedy: raise data.core or set data.negatives=uniform."
+                f"Each user must leave an item to draw as a negative. Received: user {name}, who has all {num_items} items. Remedy: raise data.core"
+                " or set data.negatives=uniform."
             )
         drawn[place] = rng.choice(num_items, p=allowed / allowed.sum())
     return drawn

@@ -89,7 +89,10 @@ def chosen_id_type(wanted: str, form: ColumnForm, side: str, setting: str) -> st
         return "string" if wanted == "string" else "int"
     path, row, value = form.other
     if wanted == "int":
-        raise ValueError(f"Every {side} id must be a whole number below 2^63, because {setting}=int. Received: {value!r} in {path}, row {row + 1}. Remedy: mend the file, or set {setting}=string.")
+        raise ValueError(
+            f"Every {side} id must be a whole number below 2^63, because {setting}=int. Received: {value!r} in {path}, row {row + 1}. Remedy: mend"
+            f" the file, or set {setting}=string."
+        )
     logger.info("%s ids are kept as strings; the first that is no whole number is %r (%s, row %d)", side, value, path, row + 1)
     return "string"
 
@@ -101,7 +104,8 @@ def _check_settings(settings: ColumnarData) -> None:
         names += [*(settings.users.fields if settings.users else ()), *settings.log.context]
     if repeated := [name for name, count in Counter([*names, "user_id"]).items() if count > 1]:
         raise ValueError(
-            f"The fields of items, users and requests must have names of their own, and none may be called user_id. Received: {', '.join(repeated)} more than once. Remedy: rename one of them in the mapping."
+            f"The fields of items, users and requests must have names of their own, and none may be called user_id. Received: {', '.join(repeated)}"
+            " more than once. Remedy: rename one of them in the mapping."
         )
 
 
@@ -113,15 +117,18 @@ def _check_log(settings: ColumnarData, log: LogFiles) -> None:
         raise ValueError(f"data.log.truth must name tasks of data.log.labels ({', '.join(log.labels)}). Received: {', '.join(sorted(unknown))}.")
     if settings.requests == "column" and log.request is None:
         raise ValueError(
-            "data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set data.requests=bursts or data.requests=single."
+            "data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set"
+            " data.requests=bursts or data.requests=single."
         )
     if settings.split.by == "time" and log.time_unit == "step":
         raise ValueError(
-            "data.split.by=time needs a clock that all users share. Received: data.log.time_unit=step. Remedy: set data.split.by=user to cut each user's own sequence."
+            "data.split.by=time needs a clock that all users share. Received: data.log.time_unit=step. Remedy: set data.split.by=user to cut each"
+            " user's own sequence."
         )
     if settings.split.by == "time" and log.time is None:
         raise ValueError(
-            "data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user to cut each user's own sequence."
+            "data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user to cut"
+            " each user's own sequence."
         )
 
 

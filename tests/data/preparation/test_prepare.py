@@ -268,7 +268,8 @@ def test_statistics(tmp_path):
     assert (statistics["items"], statistics["users"], statistics["rows_read"], statistics["rows_rejected"]) == (5, 3, 10, {})
     assert statistics["cut_times"] == {"train": 100, "valid": 400, "test": 500}
     assert statistics["splits"]["train"] == {
-        "requests": 7, "candidates": 7, "positives": {"click": 3}, "negatives": {"click": 3}, "missing": {"click": 1}, "first_time": 100, "last_time": 300,
+        "requests": 7, "candidates": 7, "positives": {"click": 3}, "negatives": {"click": 3}, "missing": {"click": 1}, "first_time": 100,
+        "last_time": 300,
     }  # fmt: skip
     assert not (tmp_path / "out" / ".work").exists()
 

@@ -27,7 +27,10 @@ def test_unusable_rows_are_set_aside_and_counted(tmp_path):
     ]
     with pytest.raises(
         ValueError,
-        match=r"share of 0.1 .*data.max_rejected.* 3 of 13 rows: 1 with no item id, 1 with no user id, 1 with unknown item.*row 11, column user_id.*raise data.max_rejected",
+        match=(
+            r"share of 0.1 .*data.max_rejected.* 3 of 13 rows: 1 with no item id, 1 with no user id, 1 with unknown item.*row 11, column"
+            r" user_id.*raise data.max_rejected"
+        ),
     ):
         prepare(mapping(tmp_path, max_rejected=0.1, **SINGLE), BeamSettings(), tmp_path / "again")
 
@@ -62,15 +65,20 @@ def refused(tmp_path, match, log=None, settings=None, **others):
 @pytest.mark.parametrize(
     ("log", "settings", "match"),
     [
-        ({"click": [1] * 10}, {}, r"train split must hold both positives and negatives of the task click. Received: 7 positives and 0 negatives in column click.*data.log.labels.click.* A log of clicks alone needs negatives: add rows of what was shown and not clicked"),
+        ({"click": [1] * 10}, {},
+        r"train split must hold both positives and negatives of the task click. Received: 7 positives and 0 negatives "
+        r"in column click.*data.log.labels.click.* A log of clicks alone needs negatives: add rows of what was shown and not clicked"),
         ({"click": [0] * 10}, {}, r"Received: 0 positives and 7 negatives"),
-        ({"click": [1, 0, 2, 1, 0, 1, 1, 0, 0, 1]}, {}, r"interactions.parquet, row 3, column click must hold 0, 1 or nothing. Received: 2. .*data.log.labels.click.at_least"),
+        ({"click": [1, 0, 2, 1, 0, 1, 1, 0, 0, 1]}, {},
+        r"interactions.parquet, row 3, column click must hold 0, 1 or nothing. Received: 2. .*data.log.labels.click.at_least"),
         ({"time": [100.0, 200, float("nan"), 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 3, column time must hold a time. Received: nan"),
         ({"time": [100, -200, 300, 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 2, column time must hold a time from 1970 on. Received: -200"),
         ({"time": [100, None, 300, 300, 400, 500, 150, 250, 120, 600]}, {}, r"row 2, column time must hold a time. Received: nothing"),
-        ({"time": [time * 10**10 for time in LOG["time"]]}, {}, r"row 1, column time must hold a time before the year 2100. Received: 1000000000000.*data.log.time_unit=ms"),
+        ({"time": [time * 10**10 for time in LOG["time"]]}, {},
+        r"row 1, column time must hold a time before the year 2100. Received: 1000000000000.*data.log.time_unit=ms"),
         ({"user_id": [None] * 10}, {"max_rejected": 0.9}, r"At most a share of 0.9"),
-        ({}, {"split": {"by": "user", "test": 0.1, "valid": 0.1}}, r"test split must hold at least one request. Received: pretrain 0, train 9, valid 1, test 0 requests. Remedy: change data.split.test"),
+        ({}, {"split": {"by": "user", "test": 0.1, "valid": 0.1}},
+        r"test split must hold at least one request. Received: pretrain 0, train 9, valid 1, test 0 requests. Remedy: change data.split.test"),
         ({}, {"split": {"by": "time", "test": 0.01, "valid": 0.95}}, r"train split must hold at least one request"),
     ],
 )  # fmt: skip

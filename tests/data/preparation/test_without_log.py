@@ -116,7 +116,13 @@ def test_a_missing_image_folder_is_refused_with_its_first_file(tmp_path):
     names = [f"photos/{number}.jpg" for number in range(10)]
     write_file(tmp_path / "items.parquet", {"item_id": list(range(10)), "photo": names})
     settings = alone(tmp_path, items={"image": "photo"})
-    with pytest.raises(FileNotFoundError, match=r"share of 0.1 .*\(data.max_missing_images\). Received: 10 of 10 are not there. The first is .*photos/0.jpg \(column photo, value 'photos/0.jpg'\). Remedy: copy the images"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=(
+            r"share of 0.1 .*\(data.max_missing_images\). Received: 10 of 10 are not there. The first is .*photos/0.jpg \(column photo, value"
+            r" 'photos/0.jpg'\). Remedy: copy the images"
+        ),
+    ):
         prepare(settings, BeamSettings(), tmp_path / "none")
     (tmp_path / "photos").mkdir()
     for name in names[1:]:

@@ -29,9 +29,15 @@ REVIEWS = [
     ("A4", "B5", 1),
 ]
 META = [
-    '{"asin": "B1", "title": "Ball &amp; pump", "brand": "ACME", "category": ["Sports", "Balls"], "price": "$12.99", "description": ["Round.", "Red\\n one."], "imageURL": []}',
+    (
+        '{"asin": "B1", "title": "Ball &amp; pump", "brand": "ACME", "category": ["Sports", "Balls"], "price": "$12.99", "description": ["Round.",'
+        ' "Red\\n one."], "imageURL": []}'
+    ),
     '{"asin": "B9", "title": "Not reviewed", "price": "$1"}',
-    '{"asin": "B2", "title": "var aPageStart = (new Date()).getTime();", "brand": "", "category": [], "price": "$1,000.00 - $3,000.00", "description": ""}',
+    (
+        '{"asin": "B2", "title": "var aPageStart = (new Date()).getTime();", "brand": "", "category": [], "price": "$1,000.00 - $3,000.00",'
+        ' "description": ""}'
+    ),
     '{"asin": "B2", "title": "The second line of an item counts no more"}',
     '{"asin": "B3", "title": "Bat", "brand": "acme", "category": ["Sports"], "price": ".a-box-inner{background-color:#fff}"}',
 ]
@@ -40,9 +46,11 @@ META = [
 def settings(tmp_path, reviews=REVIEWS, meta=META, **others):
     """Writes the two files; a review is (user, item, day), or a line as it is."""
     lines = [
-        review
-        if isinstance(review, str)
-        else json.dumps({"overall": 5.0, "reviewerID": review[0], "asin": review[1], "unixReviewTime": review[2] * DAY})
+        (
+            review
+            if isinstance(review, str)
+            else json.dumps({"overall": 5.0, "reviewerID": review[0], "asin": review[1], "unixReviewTime": review[2] * DAY})
+        )
         for review in reviews
     ]
     for name, content in (("reviews.json.gz", lines), ("meta.json.gz", meta)):
@@ -100,7 +108,10 @@ def test_prepared_requests_hold_one_positive_and_one_negative(tmp_path):
 
 
 def test_a_missing_image_folder_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"data.images must name a folder in data.path. Received: .*photos, which is not there. Remedy: mend it, or data.images=null"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"data.images must name a folder in data.path. Received: .*photos, which is not there. Remedy: mend it, or data.images=null",
+    ):
         amazon.write(settings(tmp_path, images="photos"), tmp_path / "raw")
 
 
@@ -224,7 +235,9 @@ def test_a_few_broken_lines_are_passed_over(tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("reviews", "others", "match"),
     [
-        ([*REVIEWS, "{'reviewerID': 'A1'}"], {}, r"reviews.json.gz must hold one JSON object a line. Received: 1 of 12 lines that are none; the first is .*reviews.json.gz:12: .*the data of 2014 has another form"),
+        ([*REVIEWS, "{'reviewerID': 'A1'}"], {},
+        r"reviews.json.gz must hold one JSON object a line. Received: 1 of 12 lines "
+        r"that are none; the first is .*reviews.json.gz:12: .*the data of 2014 has another form"),
         (['{"user": "A1"}'], {}, r"reviews.json.gz:1 must hold reviewerID, asin and unixReviewTime. Received: .*user"),
         ([], {}, r"reviews.json.gz must hold at least one review"),
         (REVIEWS, {"core": 4}, r"must leave users and items with data.core=4 interactions each. Received: none. Remedy: lower data.core"),

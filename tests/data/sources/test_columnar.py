@@ -79,11 +79,13 @@ def test_globs_are_sorted_and_absolute_paths_work(tmp_path):
     [
         ("log.jsonl", b'{"a": 1}\n{"a": 2\n', r"log.jsonl:2 must hold one JSON object. Received: .*a.*: 2.* Mend or remove the line"),
         ("log.jsonl", b'{"a": 1}\n[1]\n', r"log.jsonl:2 must hold one JSON object"),
-        ("log.jsonl", b'{"a": 1.5}\n{"a": 2}\n{"a": {"b": 1}}\n', r"log.jsonl:3, column a must hold one value or a list of values. Received: {'b': '1'}"),
+        ("log.jsonl", b'{"a": 1.5}\n{"a": 2}\n{"a": {"b": 1}}\n',
+        r"log.jsonl:3, column a must hold one value or a list of values. Received: {'b': '1'}"),
         ("log.csv", b"a,b\n1,2\n3\n", r"log.csv must be a readable csv file. Received: 10 bytes, CSV parse error: row 2: Expected 2 columns, got 1"),
         ("log.csv", b"", r"log.csv must be a readable csv file. Received: 0 bytes, Empty CSV file"),
         ("log.csv.gz", gzip.compress(b"a\n" + b"1\n" * 1000)[:-12], r"log.csv.gz must be a readable csv file. Received: .* bytes, .*"),
-        ("log.parquet", b"PAR1 and then nothing of the kind", r"log.parquet must be a readable parquet file. Received: 33 bytes, .* Restore or mend the file"),
+        ("log.parquet", b"PAR1 and then nothing of the kind",
+        r"log.parquet must be a readable parquet file. Received: 33 bytes, .* Restore or mend the file"),
     ],
 )  # fmt: skip
 def test_refuses_damaged_files(tmp_path, name, content, match):
@@ -153,8 +155,10 @@ def test_categories_of_any_type():
 @pytest.mark.parametrize(
     ("convert", "match"),
     [
-        (lambda: moments(pa.array(["5", "soon"]), "s", PLACE), r"log.csv, row 12, column c must hold a time. Received: 'soon'. Remedy: write seconds since 1970"),
-        (lambda: labels(pa.array(["0", "1", "view", "1"]), None, PLACE), r"log.csv, row 13, column c must hold 0, 1, true, false, yes, no or nothing. Received: 'view'. Remedy: .*data.log.c.equals=view"),
+        (lambda: moments(pa.array(["5", "soon"]), "s", PLACE),
+        r"log.csv, row 12, column c must hold a time. Received: 'soon'. Remedy: write seconds since 1970"),
+        (lambda: labels(pa.array(["0", "1", "view", "1"]), None, PLACE),
+        r"log.csv, row 13, column c must hold 0, 1, true, false, yes, no or nothing. Received: 'view'. Remedy: .*data.log.c.equals=view"),
         (lambda: ordering(pa.array([1.0, float("nan")]), PLACE), r"row 12, column c must hold a number below 2\^63. Received: nan"),
         (lambda: ordering(pa.array([1, None]), PLACE), r"row 12, column c must hold a number. Received: nothing"),
     ],
@@ -170,16 +174,24 @@ def test_refused_values(convert, match):
 @pytest.mark.parametrize(
     ("raw", "settings", "match"),
     [
-        ({}, {"log": {"time": "time", "item": "sku"}}, r"data.log.item must name a column of .*interactions.parquet. Received: sku. Its columns are: user_id, item_id, time, click"),
+        ({}, {"log": {"time": "time", "item": "sku"}},
+        r"data.log.item must name a column of .*interactions.parquet. Received: sku. Its columns are: user_id, item_id, time, click"),
         ({}, {"items": {"text": ("plot",)}}, r"data.items.text must name a column of .*items.parquet. Received: plot"),
-        ({"click": [[1]] * 10}, {}, r"data.log.labels.click must name a column of numbers, booleans or words. Received: column click of .*, of type list.* Remedy: store 0 and 1"),
-        ({"user_id": [[1]] * 10}, {}, r"data.log.user must name a column of integers or strings. Received: column user_id of .*, of type list.* Remedy: store the ids"),
+        ({"click": [[1]] * 10}, {},
+        r"data.log.labels.click must name a column of numbers, booleans or words. Received: column click "
+        r"of .*, of type list.* Remedy: store 0 and 1"),
+        ({"user_id": [[1]] * 10}, {},
+        r"data.log.user must name a column of integers or strings. Received: column user_id of .*, of type list.* Remedy: store the ids"),
         ({"time": [[1]] * 10}, {}, r"data.log.time must name a column of numbers or timestamps. Received: column time of .*, of type list"),
-        ({}, {"requests": "column"}, r"data.requests=column needs the column of the request id. Received: data.log.request is not set. Remedy: set it, or set data.requests=bursts"),
-        ({}, {"log": {}}, r"data.split.by=time needs the column of the time. Received: data.log.time is not set. Remedy: set it, or set data.split.by=user"),
+        ({}, {"requests": "column"},
+        r"data.requests=column needs the column of the request id. Received: "
+        r"data.log.request is not set. Remedy: set it, or set data.requests=bursts"),
+        ({}, {"log": {}}, r"data.split.by=time needs the column of the time. Received: "
+        r"data.log.time is not set. Remedy: set it, or set data.split.by=user"),
         ({}, {"history_task": "order"}, r"data.history_task must be one of the tasks click. Received: order"),
         ({}, {"log": {"time": "time", "truth": {"order": "p"}}}, r"data.log.truth must name tasks of data.log.labels \(click\). Received: order"),
-        ({}, {"items": {"fields": {"age": "brand"}}, "log": {"time": "time", "context": {"age": "time"}}}, r"must have names of their own.* Received: age more than once"),
+        ({}, {"items": {"fields": {"age": "brand"}}, "log": {"time": "time", "context": {"age": "time"}}},
+        r"must have names of their own.* Received: age more than once"),
     ],
 )  # fmt: skip
 def test_refused_mappings(tmp_path, raw, settings, match):

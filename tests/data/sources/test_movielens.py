@@ -17,9 +17,13 @@ DAT = {
     "users.dat": b"1::F::1::10::48067\n2::M::56::16::70072\n",
 }
 CSV = {
-    "ratings.csv": b"userId,movieId,rating,timestamp\n"
-    + "".join(f"{user},{item},{rating:.1f},{time}\n" for user, item, rating, time in RATINGS).encode(),
-    "movies.csv": 'movieId,title,genres\n661,Star Wars: Episode IV (1977),Action|Sci-Fi\n914,"Misérables, Les (1995)",Drama\n1193,Untitled,(no genres listed)\n'.encode(),
+    "ratings.csv": (
+        b"userId,movieId,rating,timestamp\n" + "".join(f"{user},{item},{rating:.1f},{time}\n" for user, item, rating, time in RATINGS).encode()
+    ),
+    "movies.csv": (
+        'movieId,title,genres\n661,Star Wars: Episode IV (1977),Action|Sci-Fi\n914,"Misérables, Les (1995)",Drama\n'
+        "1193,Untitled,(no genres listed)\n".encode()
+    ),
 }
 SPLIT = {"by": "user", "valid": 0.0, "test": 0.35}
 

@@ -50,9 +50,15 @@ def write_plain(folder: Path) -> None:
             return {"click": tf.cast(candidate_ids, tf.float32) / 1000}
 
     mixed = tf.function(
-        lambda ids, weights, words, flags: {"ids_out": ids + 0, "weights_out": weights * 1, "words_out": tf.identity(words), "flags_out": tf.identity(flags)},
+        lambda ids, weights, words, flags: {
+            "ids_out": ids + 0,
+            "weights_out": weights * 1,
+            "words_out": tf.identity(words),
+            "flags_out": tf.identity(flags),
+        },
         input_signature=[
-            tf.TensorSpec(matrix, dtype, name=name) for name, dtype in (("ids", tf.int64), ("weights", tf.float32), ("words", tf.string), ("flags", tf.bool))
+            tf.TensorSpec(matrix, dtype, name=name)
+            for name, dtype in (("ids", tf.int64), ("weights", tf.float32), ("words", tf.string), ("flags", tf.bool))
         ],
     )
     two_inputs = [tf.TensorSpec([None], tf.float32, name=name) for name in ("a", "b")]
@@ -132,7 +138,9 @@ def write_contract_models(folder: Path, base_path: str = "") -> Path:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.serving.local.contract_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.serving.local.contract_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--base-path", default="", help="where the server sees the folder (default: where it is)")
     options = parser.parse_args()

@@ -81,7 +81,9 @@ def test_an_older_version_is_not_served_unless_the_policy_says_so(ask):
     assert ask.predict(VALUES, model="latest/versions/1").status == 404
 
 
-@pytest.mark.parametrize(("which", "factor"), [("", 2.0), ("/versions/1", 1.0), ("/versions/2", 2.0), ("/labels/stable", 1.0), ("/labels/canary", 2.0)])
+@pytest.mark.parametrize(
+    ("which", "factor"), [("", 2.0), ("/versions/1", 1.0), ("/versions/2", 2.0), ("/labels/stable", 1.0), ("/labels/canary", 2.0)]
+)
 def test_versions_and_labels_choose(ask, which, factor):
     assert ask.predict(VALUES, model=f"versions{which}").json == {"predictions": [[3.0 * factor]]}
 

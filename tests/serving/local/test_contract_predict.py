@@ -19,7 +19,9 @@ def of(signature, body="", **request):
 # --- the document
 
 
-@pytest.mark.parametrize("body", ["", " ", "{", "[", "nonsense", '{"instances": [[1.0]}', '{"instances": [[1.0,]]}', "{'instances': [[1.0]]}", b"\xff\xfe", '{"a"}'])
+@pytest.mark.parametrize(
+    "body", ["", " ", "{", "[", "nonsense", '{"instances": [[1.0]}', '{"instances": [[1.0,]]}', "{'instances': [[1.0]]}", b"\xff\xfe", '{"a"}']
+)
 def test_what_is_not_json_is_400(ask, body):
     reply = ask.predict(body)
     assert reply.status == 400 and reply.error
@@ -280,7 +282,9 @@ def test_a_string_is_plain_or_base64(ask):
     assert ask.predict(of("texts", instances=[[{"b64": "aGVsbG8="}]])).json == {"predictions": [["hello"]]}
 
 
-@pytest.mark.parametrize("literal", ["1", "1.5", "true", "null", '{"b64": 1}', '{"b64": "aGVsbG8=", "more": 1}', '{"other": "aGVsbG8="}', '{"b64": "***"}'])
+@pytest.mark.parametrize(
+    "literal", ["1", "1.5", "true", "null", '{"b64": 1}', '{"b64": "aGVsbG8=", "more": 1}', '{"other": "aGVsbG8="}', '{"b64": "***"}']
+)
 def test_a_string_takes_nothing_else(ask, literal):
     reply = ask.predict(of("texts", f'"inputs": [[{literal}]]'))
     assert reply.status == 400 and reply.error

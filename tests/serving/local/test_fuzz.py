@@ -95,7 +95,9 @@ def test_valid_requests_cut_or_changed(server_url, text, data):
         elif change == "flip":
             body[place] ^= 1 << data.draw(st.integers(0, 7))
         elif change == "insert":
-            body[place:place] = data.draw(st.sampled_from([b"[", b"]", b"{", b"}", b'"', b",", b":", b"\\", b"1", b"-", b"e", b"null", b"NaN", b"\x00", b"\xff"]))
+            body[place:place] = data.draw(
+                st.sampled_from([b"[", b"]", b"{", b"}", b'"', b",", b":", b"\\", b"1", b"-", b"e", b"null", b"NaN", b"\x00", b"\xff"])
+            )
         elif change == "double":
             body[place:place] = body[max(0, place - 8) : place]
         elif len(body) > 1:
@@ -104,7 +106,10 @@ def test_valid_requests_cut_or_changed(server_url, text, data):
 
 
 @settings(bounded, max_examples=60)
-@given(st.sampled_from(SIGNATURES), st.lists(st.lists(st.one_of(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=2)), max_size=3), min_size=2, max_size=4))
+@given(
+    st.sampled_from(SIGNATURES),
+    st.lists(st.lists(st.one_of(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=2)), max_size=3), min_size=2, max_size=4),
+)
 def test_ragged_rows(server_url, signature, rows):
     for form in ("instances", "inputs"):
         reply = check(Asker(server_url).predict({"signature_name": signature, form: rows}))
@@ -113,7 +118,9 @@ def test_ragged_rows(server_url, signature, rows):
 
 
 @settings(bounded, max_examples=80)
-@given(st.sampled_from(["GET", "POST", "PUT", "DELETE"]), st.text("/v1models:predictlabn2%.-_ ~", max_size=30).map(lambda text: text.replace(" ", "%20")))
+@given(
+    st.sampled_from(["GET", "POST", "PUT", "DELETE"]), st.text("/v1models:predictlabn2%.-_ ~", max_size=30).map(lambda text: text.replace(" ", "%20"))
+)
 def test_any_path_below_the_models(server_url, verb, path):
     from http import HTTPStatus
 

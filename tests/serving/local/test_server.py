@@ -61,7 +61,9 @@ def test_a_client_that_asks_before_it_sends_is_told_at_once(small):
 
     host, _, port = small._address.partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(f"POST /v1/models/plain:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {LIMIT + 1}\r\nExpect: 100-continue\r\n\r\n".encode())
+        connection.sendall(
+            f"POST /v1/models/plain:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {LIMIT + 1}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
         assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
 
 
@@ -186,7 +188,9 @@ def test_a_policy_chooses_versions(policy, expected):
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "serving.local", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "serving.local", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
 
 
 def test_help_says_what_it_is_not(capsys):

@@ -148,7 +148,9 @@ def test_a_version_in_use_ends_after_its_last_request(base, models, api, made):
         pytest.param(lambda folder: flip(folder / "variables" / "variables.data-00000-of-00001"), "DATA_LOSS", id="flipped byte"),
         pytest.param(lambda folder: os.truncate(folder / "variables" / "variables.data-00000-of-00001", 2), "OUT_OF_RANGE", id="truncated variables"),
         pytest.param(lambda folder: (folder / "saved_model.pb").unlink(), "NOT_FOUND", id="no graph"),
-        pytest.param(lambda folder: (write_warmup(folder, x=np.float32([[1]])), shutil.rmtree(folder / "variables")), "NOT_FOUND", id="no variables, warm-up"),
+        pytest.param(
+            lambda folder: (write_warmup(folder, x=np.float32([[1]])), shutil.rmtree(folder / "variables")), "NOT_FOUND", id="no variables, warm-up"
+        ),
         pytest.param(lambda folder: (rename_op(folder), write_warmup(folder, x=np.float32([[1]]))), "NOT_FOUND", id="unknown op, warm-up"),
         pytest.param(lambda folder: write_warmup(folder, x=np.int64([[1]])), "INVALID_ARGUMENT", id="warm-up of another dtype"),
         pytest.param(lambda folder: write_warmup(folder, z=np.float32([[1]])), "INVALID_ARGUMENT", id="warm-up of another input"),
@@ -187,7 +189,9 @@ def test_python_ops_never_run(base, models, api):
 def test_a_warm_up_that_fits_is_replayed(base, models, api, made, monkeypatch):
     seen = []
     run = LoadedVersion.run
-    monkeypatch.setattr(LoadedVersion, "run", lambda self, signature, inputs: seen.append((signature.name, inputs["x"].tolist())) or run(self, signature, inputs))
+    monkeypatch.setattr(
+        LoadedVersion, "run", lambda self, signature, inputs: seen.append((signature.name, inputs["x"].tolist())) or run(self, signature, inputs)
+    )
     publish(base, made[2], 2, lambda folder: write_warmup(folder, x=np.float32([[1.5, 2.5]])))
     models.poll()
     assert states(api)["2"] == AVAILABLE
@@ -246,8 +250,8 @@ def test_a_half_copied_version_is_tried_again_when_it_is_complete(base, models, 
 def test_pinned_versions_that_are_absent_are_said_once(base, made, caplog):
     shutil.copytree(made[2], base / "m" / "2")
     (base / "model.config").write_text(
-        f'model_config_list {{ config {{ name: "m" base_path: "{base}/m" model_platform: "tensorflow" model_version_policy {{ specific {{ versions: 1 versions: 4 }} }} '
-        'version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 6 } } }'
+        f'model_config_list {{ config {{ name: "m" base_path: "{base}/m" model_platform: "tensorflow" model_version_policy {{ specific {{ versions: 1'
+        ' versions: 4 } } version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 6 } } }'
     )
     models = Models(config_file=base / "model.config")
 

@@ -101,6 +101,7 @@ class Items:
     has_text: np.ndarray
     has_image: np.ndarray
 
+
 @dataclass(frozen=True)
 class Users:
     """A block of users. U = users in the block.
