@@ -8,6 +8,7 @@ runs it; a signature that reaches it is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class _Graph:
             seen.add((name, own))
             passed = {one.name: one.input[0] for one in function.node_def if one.op == "Identity"}
             for inner in function.node_def:
-                self._require_own(inner, lambda given, own=own, passed=passed: _origin(given, passed) in own, seen)
+                self._require_own(inner, partial(_is_of, passed=passed, own=own), seen)
 
     def _above(self, tensors: Iterable[str]) -> Iterator[Any]:
         """The nodes of the graph, not of its functions, that giving these tensors runs."""
@@ -151,6 +152,10 @@ def _tensors(infos: Iterable[Any]) -> list[str]:
 
 def _node(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
+
+
+def _is_of(given: str, passed: Mapping[str, str], own: frozenset[str]) -> bool:
+    return _origin(given, passed) in own
 
 
 def _origin(tensor: str, passed: Mapping[str, str]) -> str:

@@ -196,14 +196,14 @@ def _records(hits, entity: str, config: Config):
     import numpy as np
 
     from ppm_tf.evaluation import Record
-    from ppm_tf.metrics import bootstrap_interval, ratio_of_weights
+    from ppm_tf.metrics import bootstrap_interval
 
     settings = config.evaluate
     for depth, found in zip((1, 5), hits.T, strict=True):
         low = high = float("nan")
         if settings.bootstrap:
             items = np.arange(len(found))
-            low, high, *_ = bootstrap_interval(ratio_of_weights(found), items, settings.bootstrap, settings.confidence, config.seed)
+            low, high, *_ = bootstrap_interval(found, items, settings.bootstrap, settings.confidence, config.seed)
         yield Record(entity, "test", f"top_{depth}", float(found.mean()), low, high, count=len(found))
 
 

@@ -56,6 +56,7 @@ from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
 
 __all__ = [
+    "TABLES",
     "AdaptSettings",
     "AmazonData",
     "Backbone",
@@ -98,7 +99,6 @@ __all__ = [
     "ShopSplit",
     "SplitSettings",
     "SyntheticData",
-    "TABLES",
     "TableName",
     "TextSettings",
     "TrainSettings",

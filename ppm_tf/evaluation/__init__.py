@@ -18,7 +18,7 @@ from ppm_tf.evaluation.measures import (
     save_measures,
     subtract,
 )
-from ppm_tf.evaluation.records import Record, Summary, mean_and_deviation, over_seeds, read_metrics, write_metrics
+from ppm_tf.evaluation.records import Record, read_metrics, write_metrics
 from ppm_tf.evaluation.scores import PADDING_ROW, Scores, collect, load_scores, save_scores
 from ppm_tf.evaluation.slices import ALL, BUCKET, HISTORY, USER, bucket_names, first_of, slices
 
@@ -35,7 +35,6 @@ __all__ = [
     "Measures",
     "Record",
     "Scores",
-    "Summary",
     "baselines",
     "bucket_names",
     "collect",
@@ -44,12 +43,10 @@ __all__ = [
     "first_of",
     "load_measures",
     "load_scores",
-    "mean_and_deviation",
     "mean_of",
     "mean_of_seeds",
     "measure",
     "minus",
-    "over_seeds",
     "read_metrics",
     "records_of",
     "save_measures",

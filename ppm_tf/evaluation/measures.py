@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 
 from ppm_tf.config import EvaluateSettings
 from ppm_tf.evaluation.records import Record
-from ppm_tf.evaluation.resampling import draw_users, resampled_auc, resampled_ratio
 from ppm_tf.evaluation.scores import Scores, write_arrays
 from ppm_tf.evaluation.slices import slices
 from ppm_tf.metrics import (
@@ -26,11 +25,15 @@ from ppm_tf.metrics import (
     auc_by_group,
     calibration,
     delong_test,
+    draw_users,
     expected_calibration_error,
     joint_freedom,
     log_loss,
     mean_interval,
+    percentile_interval,
     ranked_by_group,
+    resampled_auc,
+    resampled_ratio,
     row_log_loss,
     t_quantile,
 )
@@ -81,8 +84,8 @@ class Measure:
         if 2 * defined.size <= self.resamples.size:
             return math.nan, math.nan, "undefined in most resamples"
         if math.isnan(self.freedom):
-            low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-            return float(low), float(high), ""
+            found = percentile_interval(self.resamples, confidence)
+            return found.low, found.high, found.reason
         variances = (float(defined.var(ddof=1)), self.seed_variance)
         reach = t_quantile(confidence, joint_freedom(variances, (defined.size - 1, self.freedom))) * math.sqrt(sum(variances))
         return self.value - reach, self.value + reach, ""

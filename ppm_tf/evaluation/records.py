@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Record:
@@ -41,57 +39,6 @@ class Record:
     reason: str = ""
     model: str = ""
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A metric over the seeds of a model.
-
-    Attributes:
-        task: as in `Record`.
-        slice: as in `Record`.
-        metric: as in `Record`.
-        n: seeds in which the metric is defined.
-        mean: mean over them; nan where there is none.
-        sd: standard deviation over them (divisor n - 1); nan for fewer than two.
-        model: name of the model.
-    """
-
-    task: str
-    slice: str
-    metric: str
-    n: int
-    mean: float
-    sd: float
-    model: str = ""
-
-
-def over_seeds(records: Iterable[Record]) -> list[Summary]:
-    """Mean and standard deviation of each metric over the seeds of a model, in the order of the first record of each.
-
-    Raises:
-        ValueError: two records are of the same model, task, slice, metric and seed.
-
-    >>> over_seeds([Record("click", "all", "auc", 0.7, seed=1), Record("click", "all", "auc", 0.8, seed=2)])
-    [Summary(task='click', slice='all', metric='auc', n=2, mean=0.75, sd=0.0707...)]
-    """
-    values: dict[tuple[str, str, str, str], dict[int, float]] = {}
-    for record in records:
-        by_seed = values.setdefault((record.task, record.slice, record.metric, record.model), {})
-        if record.seed in by_seed:
-            raise ValueError(
-                f"A seed must come once a model and metric. Received: seed {record.seed} of {record.model!r} twice for {record.metric},"
-                f" {record.task}, {record.slice}."
-            )
-        by_seed[record.seed] = record.value
-    return [Summary(*key[:3], *mean_and_deviation(by_seed.values()), key[3]) for key, by_seed in values.items()]
-
-
-def mean_and_deviation(values: Iterable[float]) -> tuple[int, float, float]:
-    """How many values are defined, their mean and their standard deviation (divisor n - 1); nan where there is none."""
-    defined = np.array([value for value in values if not math.isnan(value)])
-    mean = float(defined.mean()) if defined.size else math.nan
-    return defined.size, mean, float(defined.std(ddof=1)) if defined.size > 1 else math.nan
 
 
 # === metrics.jsonl ===

@@ -10,7 +10,7 @@ import numpy as np
 
 from ppm_tf.data.text_form import normalized
 from ppm_tf.evaluation import Record
-from ppm_tf.metrics.bootstrap import bootstrap_interval, ratio_of_weights
+from ppm_tf.metrics.bootstrap import bootstrap_interval
 from ppm_tf.metrics.retrieval import metrics_by_query, metrics_of_ranking, nearest
 from ppm_tf.metrics.tf_idf import tf_idf_ranking
 
@@ -81,7 +81,7 @@ class Retrieval:
         by_query = metrics_by_query(ranking, self.relevant, KS)
         for name in _REPORTED:
             values = by_query[name]
-            interval = bootstrap_interval(ratio_of_weights(values.value), values.row)
+            interval = bootstrap_interval(values.value, values.row)
             mean = values.mean("equal")
             records.append(
                 Record(

@@ -1,20 +1,17 @@
-"""Confidence intervals by resampling whole clusters (users): `bootstrap_interval`, `paired_bootstrap`.
+"""Confidence intervals by resampling whole clusters (users): a metric in many resamples at once.
 
-A metric is given as a function of row weights, `metric(weights [n]) -> float`, made by `auc_of_weights` or `ratio_of_weights`: a
-resample is then one vector of weights, and nothing is sorted or copied again.
+Rows of one user rise and fall together, so intervals of rows drawn one by one would be too narrow. All metrics of all models meet the
+same resamples: any difference of two figures is then paired, it is the difference of their resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ppm_tf.metrics.value import inner
-
-MetricOfWeights = Callable[[np.ndarray], float]
+_BLOCK = 1 << 22  # weights turned into floats at a time
 
 
 class Interval(NamedTuple):
@@ -26,109 +23,104 @@ class Interval(NamedTuple):
     reason: str = ""
 
 
-class Difference(NamedTuple):
-    """`value = metric_a - metric_b` on all rows, its interval, and the two-sided p-value of no difference."""
+def draw_users(num_users: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each user is drawn in each resample, uint8 `[B, U]`: as many draws as users, with replacement.
 
-    value: float
-    low: float
-    high: float
-    p_value: float
-    resamples: int
-    reason: str = ""
-
-
-def ratio_of_weights(numerator: ArrayLike, denominator: ArrayLike | None = None) -> MetricOfWeights:
-    """`sum w a / sum w b` as a function of w: log loss (a the losses, b ones), calibration (a = p, b = y), a mean over groups.
-
-    >>> ratio_of_weights([1.0, 3.0])(np.array([1, 3]))
-    2.5
+    Equal seeds draw equal resamples of as many users, whatever the metric.
     """
-    numerator = np.asarray(numerator, dtype=np.float64)
-    denominator = np.ones(numerator.size) if denominator is None else np.asarray(denominator, dtype=np.float64)
-
-    def ratio(weights: np.ndarray) -> float:
-        total = inner(weights, denominator)
-        return inner(weights, numerator) / total if total > 0 else float("nan")
-
-    return ratio
+    random = np.random.default_rng(seed)
+    draws = np.empty((resamples, num_users), np.uint8)  # 256 draws of one user do not happen
+    for resample in draws:
+        resample[:] = np.bincount(random.integers(num_users, size=num_users), minlength=num_users)
+    return draws
 
 
-def bootstrap_interval(metric: MetricOfWeights, clusters: ArrayLike, resamples: int = 200, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Percentile interval of a metric under resampling of clusters with replacement.
+def resampled_auc(positive: np.ndarray, scores: np.ndarray, user: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """The AUC in each resample, float `[B]`; nan where a class was not drawn.
 
-    A resample draws as many clusters as there are; a row weighs as often as its cluster was drawn. Rows of one user rise and fall
-    together, so intervals of rows drawn one by one would be too narrow. Resamples in which the metric is undefined are left out.
+    A row weighs as often as its user was drawn. Sorted once; a resample then costs a sum over the negatives and a look-up a positive.
 
     Args:
-        metric: function of row weights `[n]` that returns a float, nan where undefined.
+        positive: bool `[n]`.
+        scores: `[n]`, no nan.
+        user: int `[n]`, columns of `draws`.
+        draws: `[B, U]`.
+    """
+    above, below = (np.flatnonzero(kind)[np.argsort(scores[kind], kind="stable")] for kind in (positive, ~positive))
+    first, last = (np.searchsorted(scores[below], scores[above], side=side) for side in ("left", "right"))
+    user_above, user_below = user[above], user[below]
+    beaten = np.zeros(below.size + 1, np.int64)
+    values = np.full(len(draws), np.nan)
+    for number, drawn in enumerate(draws):
+        np.cumsum(drawn[user_below], dtype=np.int64, out=beaten[1:])
+        weight = drawn[user_above].astype(np.int64)
+        pairs = int(weight.sum()) * int(beaten[-1])
+        if pairs:
+            values[number] = np.einsum("i,i->", weight, beaten[first] + beaten[last]) / (2 * pairs)  # ties count half
+    return values
+
+
+def resampled_ratio(numerator: np.ndarray, denominator: np.ndarray, user: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """`sum w a / sum w b` in each resample, float `[B]`: log loss (a the losses, b ones), a mean over groups, calibration.
+
+    Args:
+        numerator: `[n]`, a.
+        denominator: `[n]`, b.
+        user: int `[n]`, columns of `draws`.
+        draws: `[B, U]`.
+    """
+    users, place = np.unique(user, return_inverse=True)
+    sums = np.stack([np.bincount(place, weights=values, minlength=users.size) for values in (numerator, denominator)])
+    step, totals = max(1, _BLOCK // max(users.size, 1)), []
+    for start in range(0, len(draws), step):
+        # einsum, as in metrics.value.inner: BLAS results depend on the number of threads.
+        totals.append(np.einsum("bu,ku->kb", draws[start : start + step, users].astype(np.float64), sums))
+    above, below = np.concatenate(totals, axis=1)
+    return np.divide(above, below, out=np.full(len(draws), np.nan), where=below > 0)
+
+
+def percentile_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
+    """The percentiles of a metric's resamples; those in which it is undefined are left out.
+
+    Args:
+        values: `[B]`, nan where undefined.
+        confidence: float. Level of the interval. Defaults to 0.95.
+
+    Returns:
+        The interval; nan with a reason where the metric is undefined in half of the resamples or more.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1. Received: {confidence}.")
+    defined = values[~np.isnan(values)]
+    if 2 * defined.size <= values.size:
+        return Interval(np.nan, np.nan, defined.size, "undefined in most resamples")
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high), defined.size)
+
+
+def bootstrap_interval(values: ArrayLike, clusters: ArrayLike, resamples: int = 200, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Percentile interval of a mean under resampling of clusters with replacement.
+
+    Args:
+        values: `[n]`, what the mean is of.
         clusters: `[n]`, the cluster of each row, such as its user.
         resamples: int. Defaults to 200.
         confidence: float. Level of the interval. Defaults to 0.95.
-        seed: int. Equal seeds draw equal resamples of equal clusters, whatever the metric. Defaults to 0.
+        seed: int. Defaults to 0.
 
     Returns:
-        The interval; nan with a reason where there is one cluster only, or the metric is undefined in more than half of the resamples.
+        The interval; nan with a reason where there is one cluster only.
 
     Example:
 
-    >>> interval = bootstrap_interval(ratio_of_weights([0, 1] * 50), clusters=np.arange(100))
+    >>> interval = bootstrap_interval([0, 1] * 50, clusters=np.arange(100))
     >>> interval.low < 0.5 < interval.high
     True
     """
-    _check(resamples, confidence)
-    values, reason = _resampled(metric, clusters, resamples, seed)
-    return Interval(*_percentiles(values, confidence), values.size, reason)
-
-
-def paired_bootstrap(
-    metric_a: MetricOfWeights, metric_b: MetricOfWeights, clusters: ArrayLike, resamples: int = 200, confidence: float = 0.95, seed: int = 0
-) -> Difference:
-    """The difference of two models on the same rows: both are measured on each resample, so what the rows share cancels.
-
-    The p-value is twice the smaller share of resamples on one side of zero, `2 min(1 + #{d <= 0}, 1 + #{d >= 0}) / (1 + resamples)`, at
-    most 1. Arguments as in `bootstrap_interval`.
-
-    Example:
-
-    >>> good, poor = ratio_of_weights([1.0] * 40), ratio_of_weights([0.0, 1.0] * 20)
-    >>> difference = paired_bootstrap(good, poor, clusters=np.arange(40))
-    >>> difference.value, difference.p_value < 0.05
-    (0.5, True)
-    """
-    _check(resamples, confidence)
-
-    def gain(weights: np.ndarray) -> float:
-        return metric_a(weights) - metric_b(weights)
-
-    values, reason = _resampled(gain, clusters, resamples, seed)
-    one_side = 1 + min((values <= 0).sum(), (values >= 0).sum())
-    p_value = np.nan if reason else min(1.0, float(2 * one_side / (1 + values.size)))
-    return Difference(gain(np.ones(np.asarray(clusters).size)), *_percentiles(values, confidence), p_value, values.size, reason)
-
-
-def _check(resamples: int, confidence: float) -> None:
     if resamples < 2:
         raise ValueError(f"resamples must be at least 2. Received: {resamples}.")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1. Received: {confidence}.")
-
-
-def _resampled(metric: MetricOfWeights, clusters: ArrayLike, resamples: int, seed: int) -> tuple[np.ndarray, str]:
-    """The metric in each resample where it is defined; empty with a reason where an interval would mean nothing."""
-    names, cluster = np.unique(np.asarray(clusters).ravel(), return_inverse=True)
+    values = np.asarray(values, np.float64).ravel()
+    names, place = np.unique(np.asarray(clusters).ravel(), return_inverse=True)
     if names.size < 2:
-        return np.zeros(0), "fewer than two clusters"
-    random = np.random.default_rng(seed)
-    values = np.empty(resamples)
-    for i in range(resamples):
-        drawn = np.bincount(random.integers(names.size, size=names.size), minlength=names.size).astype(np.float64)
-        values[i] = metric(drawn[cluster])
-    values = values[~np.isnan(values)]
-    return (values, "") if 2 * values.size > resamples else (np.zeros(0), "undefined in most resamples")
-
-
-def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    if not values.size:
-        return np.nan, np.nan
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+        return Interval(np.nan, np.nan, 0, "fewer than two clusters")
+    return percentile_interval(resampled_ratio(values, np.ones(values.size), place, draw_users(names.size, resamples, seed)), confidence)

@@ -31,7 +31,7 @@ def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> 
     `V01(Y_j) = mean_i psi(X_i, Y_j)`, where psi is 1, 1/2 or 0 for above, equal or below. The covariance of the two AUCs is
     `S10 / m + S01 / n`, S the sample covariances of the placements (denominators m - 1 and n - 1). Placements come from midranks.
 
-    The rows are taken to be independent. Rows of one user are not: then `paired_bootstrap` with the users as clusters is the honest test.
+    The rows are taken to be independent. Rows of one user are not: then the resamples of users (`ppm_tf.metrics.bootstrap`) are the honest test.
 
     Args:
         labels: `[n]`, 0 or 1.
@@ -57,7 +57,7 @@ def delong_test(labels: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> 
     if not reason and min(num_positives, num_negatives) < 2:
         reason = "fewer than two rows of a class"
     if reason:
-        return DeLong(*[np.nan] * 2, np.full((2, 2), np.nan), *[np.nan] * 4, reason=reason)
+        return DeLong(np.nan, np.nan, np.full((2, 2), np.nan), np.nan, np.nan, np.nan, np.nan, reason=reason)
 
     of_positives, of_negatives = zip(*(_placements(positive, scores) for scores in (first, second)), strict=True)
     covariance = np.cov(of_positives) / num_positives + np.cov(of_negatives) / num_negatives

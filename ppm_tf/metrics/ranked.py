@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ppm_tf.metrics.groups import PerGroup, group_codes
-from ppm_tf.metrics.value import Value, as_rows, why_not_scored
-
-# === Means over groups ===
+from ppm_tf.metrics.value import as_rows, why_not_scored
 
 
-def precision_at(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> Value:
-    """Precision@N: the share of positives among the N best candidates of a group, mean over groups.
+def precision_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> PerGroup:
+    """Precision@N of each group: the share of positives among its N best candidates.
 
     `P@N = mean_g (positives among the N best of g) / N`, over the groups with at least one positive and at least two candidates; a
     group without a positive tells nothing about the order, and one candidate has none. A group with fewer than N candidates is kept
@@ -30,50 +28,32 @@ def precision_at(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int
             changes the value (but rows alike in group, score and identity keep theirs). Defaults to the row's place within its group.
 
     Returns:
-        The value, with `.groups` and `.rows` that entered it.
+        The value of each group that has one; `.mean("equal")` is the metric.
 
-    >>> value = precision_at([1, 0, 0, 0, 0], [0.9, 0.5, 0.1, 0.7, 0.6], groups=[1, 1, 1, 2, 2])
+    >>> value = precision_by_group([1, 0, 0, 0, 0], [0.9, 0.5, 0.1, 0.7, 0.6], groups=[1, 1, 1, 2, 2]).mean("equal")
     >>> value, value.groups
     (0.5, 1)
     """
-    return precision_by_group(labels, scores, groups, n, identity).mean("equal")
-
-
-def ndcg_at(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int | None = None, identity: ArrayLike | None = None) -> Value:
-    """Normalised discounted cumulative gain of the N best candidates (all of them by default), mean over groups.
-
-    `DCG@N = sum_{r <= N} y_r / log2(1 + r)`, divided by the DCG of the best order. Groups, ties and arguments as in `precision_at`.
-
-    >>> round(ndcg_at([0, 1], [0.9, 0.5], groups=[1, 1]), 4)  # 1 / log2(3)
-    0.6309
-    """
-    return ndcg_by_group(labels, scores, groups, n, identity).mean("equal")
-
-
-def mrr(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None = None) -> Value:
-    """Mean reciprocal rank: 1 / (rank of the best-ranked positive), mean over groups. Groups, ties and arguments as in `precision_at`.
-
-    >>> mrr([0, 1, 1], [0.9, 0.5, 0.1], groups=[1, 1, 1])
-    0.5
-    """
-    return reciprocal_rank_by_group(labels, scores, groups, identity).mean("equal")
-
-
-# === Group by group ===
-
-
-def precision_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> PerGroup:
-    """`precision_at` of each group that has one."""
     return _by_group(labels, scores, groups, identity, _precision(n))[0]
 
 
 def ndcg_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int | None = None, identity: ArrayLike | None = None) -> PerGroup:
-    """`ndcg_at` of each group that has one."""
+    """Normalised discounted cumulative gain of the N best candidates (all of them by default) of each group.
+
+    `DCG@N = sum_{r <= N} y_r / log2(1 + r)`, divided by the DCG of the best order. Groups, ties and arguments as in `precision_by_group`.
+
+    >>> round(ndcg_by_group([0, 1], [0.9, 0.5], groups=[1, 1]).mean("equal"), 4)  # 1 / log2(3)
+    0.6309
+    """
     return _by_group(labels, scores, groups, identity, _ndcg(n))[0]
 
 
 def reciprocal_rank_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None = None) -> PerGroup:
-    """`mrr` of each group that has one."""
+    """1 / (rank of the best-ranked positive) of each group; its mean is the MRR. Groups, ties and arguments as in `precision_by_group`.
+
+    >>> reciprocal_rank_by_group([0, 1, 1], [0.9, 0.5, 0.1], groups=[1, 1, 1]).mean("equal")
+    0.5
+    """
     return _by_group(labels, scores, groups, identity, _reciprocal_rank)[0]
 
 
@@ -81,20 +61,8 @@ def ranked_by_group(
     labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None
 ) -> tuple[PerGroup, PerGroup, PerGroup]:
     """`precision_by_group` at `n`, `ndcg_by_group` of all candidates and `reciprocal_rank_by_group`, with one sort for the three."""
-    return tuple(_by_group(labels, scores, groups, identity, _precision(n), _ndcg(None), _reciprocal_rank))
-
-
-def rank_in_group(scores: ArrayLike, groups: ArrayLike, identity: ArrayLike | None = None) -> np.ndarray:
-    """Rank of each row inside its group, int `[n]`: 1 is the highest score; ties as in `precision_at`.
-
-    >>> rank_in_group([0.1, 0.9, 0.3], groups=[1, 1, 2])
-    array([2, 1, 1])
-    """
-    scores = np.asarray(scores, dtype=np.float64).ravel()
-    order, starts = _order(scores, _whole_groups(groups, scores.size), identity)
-    ranks = np.empty(scores.size, np.int64)
-    ranks[order] = _count_from(starts, scores.size)
-    return ranks
+    precision, ndcg, reciprocal = _by_group(labels, scores, groups, identity, _precision(n), _ndcg(None), _reciprocal_rank)
+    return precision, ndcg, reciprocal
 
 
 # (positive [n], rank [n], starts [G]) -> [G], of rows in order of group and rank

@@ -15,27 +15,6 @@ KS = (1, 10, 100)
 _SCORES_AT_ONCE = 1 << 26  # floats of a block of queries against all items: 256 MiB
 
 
-def retrieval_metrics(
-    query_vectors: ArrayLike, item_vectors: ArrayLike, relevant: Sequence[ArrayLike], ks: Sequence[int] = KS, mrr_at: int = 100
-) -> dict[str, Value]:
-    """`metrics_of_ranking` of the items with the highest cosine, over the whole catalog.
-
-    Args:
-        query_vectors: `[Q, D]`.
-        item_vectors: `[N, D]`, of the same space.
-        relevant: as in `metrics_of_ranking`.
-        ks: as in `metrics_of_ranking`.
-        mrr_at: as in `metrics_of_ranking`.
-
-    Example:
-
-    ```python
-    retrieval_metrics(encoder.encode(queries), encoder.encode(titles), clicked)["recall_at_10"]
-    ```
-    """
-    return metrics_of_ranking(nearest(query_vectors, item_vectors, max(*ks, mrr_at)), relevant, ks, mrr_at)
-
-
 def nearest(query_vectors: ArrayLike, item_vectors: ArrayLike, k: int) -> np.ndarray:
     """The k items with the highest cosine to each query, found by TFRS' exact `layers.factorized_top_k.BruteForce`.
 
@@ -98,8 +77,8 @@ def metrics_by_query(top_rows: ArrayLike, relevant: Sequence[ArrayLike], ks: Seq
     _check(top_rows, relevant, max(*ks, mrr_at))
     wanted = [np.unique(np.asarray(items, np.int64)) for items in relevant]
     size = np.array([len(items) for items in wanted], np.int64)
-    for query in np.flatnonzero([items.size and items[0] < 0 for items in wanted]):
-        raise ValueError(f"relevant must name items from 0 on. Received: {wanted[query][0]} for query {query}.")
+    for number in np.flatnonzero([items.size and items[0] < 0 for items in wanted]):
+        raise ValueError(f"relevant must name items from 0 on. Received: {wanted[number][0]} for query {number}.")
     names = [*(f"{metric}_at_{k}" for metric in ("recall", "hit_rate") for k in ks), f"mrr_at_{mrr_at}"]
     query = np.flatnonzero(size)
     if not query.size:

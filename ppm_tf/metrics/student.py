@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 
 
 class MeanInterval(NamedTuple):
-    """The mean of `count` values, their standard deviation (divisor n - 1), and the ends of an interval of the mean; nan where there is none."""
+    """The mean of `num_values` values, their standard deviation (divisor n - 1), and the ends of an interval of the mean; nan where there is none."""
 
     mean: float
     deviation: float
     low: float
     high: float
-    count: int
+    num_values: int
 
 
 def t_quantile(confidence: float, freedom: float) -> float:

@@ -155,7 +155,7 @@ def status_of(error: Exception) -> StatusError:
         return error
     code = getattr(error, "error_code", None)  # of tf.errors.OpError
     if code is not None:
-        return StatusError(Code(code), error.message.removeprefix("Graph execution error:").strip())
+        return StatusError(Code(code), str(getattr(error, "message", error)).removeprefix("Graph execution error:").strip())
     kind = Code.INVALID_ARGUMENT if isinstance(error, (ValueError, TypeError)) else Code.INTERNAL
     return StatusError(kind, f"{type(error).__name__}: {error}")
 

@@ -104,12 +104,13 @@ class ModelVersions:
             number = self._labelled(label) if label is not None else version
             available = [number for number, state in self._states.items() if state.state == "AVAILABLE"]
             chosen = max(available, default=None) if number is None else number if number in available else None
-            if chosen is None:
+            loaded = self._states[chosen].loaded if chosen is not None else None
+            if chosen is None or loaded is None:
                 raise not_served(self.name, number)
             state = self._states[chosen]
             state.users += 1
         try:
-            yield chosen, state.loaded
+            yield chosen, loaded
         finally:
             with self._lock:
                 state.users -= 1
@@ -170,7 +171,8 @@ class ModelVersions:
 
     def _close_if_idle(self, state: VersionState) -> None:
         if state.state == "UNLOADING" and not state.users:
-            state.loaded.close()
+            if state.loaded is not None:
+                state.loaded.close()
             state.state, state.loaded = "END", None
 
     def _labelled(self, label: str) -> int:

@@ -35,15 +35,14 @@ class Models:
             raise FileNotFoundError(
                 f"--base must be a folder of models, <base>/<model>/<version>. Received: {base}. Run `python -m pipelines.export` first."
             )
-        self._base, self._load = base, load
-        self._discover = config_file is None
+        self._base, self._load = base if config_file is None else None, load
         self._models: dict[str, ModelVersions] = {}
         for config in read_model_config(config_file, base) if config_file else []:
             self._models[config.name] = ModelVersions(config.name, config.folder, config.policy, config.labels, load)
 
     def poll(self) -> None:
         """Makes memory agree with the disk."""
-        for config in find_models(self._base) if self._discover else []:
+        for config in find_models(self._base) if self._base else []:
             if config.name not in self._models:
                 self._models[config.name] = ModelVersions(config.name, config.folder, load=self._load)
         for model in list(self._models.values()):

@@ -62,7 +62,7 @@ class RestApi:
             match = {"POST": _RUN, "GET": _LOOK}[verb].fullmatch(path) if verb in ("POST", "GET") else None
             if match is None:
                 raise _malformed(verb, path)
-            found = {name: unquote(value) if value is not None else None for name, value in match.groupdict().items()}
+            found: dict[str, Any] = {name: unquote(value) if value is not None else None for name, value in match.groupdict().items()}
             if found["version"] is not None:
                 digits = found["version"].lstrip("0") or "0"
                 if len(digits) > 19 or int(digits) > MAX_VERSION:

@@ -13,7 +13,6 @@ from ppm_tf.evaluation import (
     Measure,
     Record,
     Scores,
-    Summary,
     baselines,
     bucket_names,
     collect,
@@ -25,7 +24,6 @@ from ppm_tf.evaluation import (
     mean_of,
     measure,
     minus,
-    over_seeds,
     read_metrics,
     save_measures,
     save_scores,
@@ -155,9 +153,9 @@ def test_metrics_of_a_task_are_those_of_its_known_rows(scores):
         expected = {
             "auc": metrics.auc(labels, values),
             "group_auc": metrics.group_auc(labels, values, scores.user[rows]),
-            "precision_at_3": metrics.precision_at(labels, values, request, 3, item),
-            "ndcg": metrics.ndcg_at(labels, values, request, None, item),
-            "mrr": metrics.mrr(labels, values, request, item),
+            "precision_at_3": metrics.precision_by_group(labels, values, request, 3, item).mean("equal"),
+            "ndcg": metrics.ndcg_by_group(labels, values, request, None, item).mean("equal"),
+            "mrr": metrics.reciprocal_rank_by_group(labels, values, request, item).mean("equal"),
             "log_loss": metrics.log_loss(labels, values),
             "calibration": metrics.calibration(labels, values),
             "ece": metrics.expected_calibration_error(labels, values),
@@ -225,22 +223,28 @@ def test_no_task_may_be_named_mean(scores):
 # === Intervals ===
 
 
+def drawn_weights(users, resamples, seed):
+    """How often each row counts in each resample of the users: as many draws of users as there are, with replacement."""
+    random, (names, place) = np.random.default_rng(seed), np.unique(users, return_inverse=True)
+    for _ in range(resamples):
+        drawn = random.integers(names.size, size=names.size)
+        yield np.array([(drawn == user).sum() for user in range(names.size)])[place]
+
+
 def test_intervals_resample_users(scores):
     records = by_key(list(evaluate(scores, FREQUENCY, EvaluateSettings(bootstrap=50), seed=3)))
     rows = scores.labels[:, 0] >= 0
     labels, values, users = scores.labels[rows, 0], scores.scores[rows, 0], scores.user[rows]
+    groups = metrics.auc_by_group(labels, values, users)
     for metric, of_weights in (
-        ("auc", metrics.auc_of_weights(labels, values)),
-        ("log_loss", metrics.ratio_of_weights(metrics.row_log_loss(labels, values))),
-        ("calibration", metrics.ratio_of_weights(values, labels)),
-        ("group_auc", None),
+        ("auc", lambda weights: metrics.auc(labels, values, weights)),
+        ("log_loss", lambda weights: np.average(metrics.row_log_loss(labels, values), weights=weights)),
+        ("calibration", lambda weights: weights @ values / (weights @ labels)),
+        ("group_auc", lambda weights: np.average(groups.value, weights=weights[groups.row] * groups.size)),
     ):
-        if of_weights is None:
-            groups = metrics.auc_by_group(labels, values, users)
-            of_weights = lambda weights, groups=groups: np.average(groups.value, weights=weights[groups.row] * groups.size)
-        expected = metrics.bootstrap_interval(of_weights, users, 50, 0.95, seed=3)
+        expected = np.quantile([of_weights(weights) for weights in drawn_weights(users, 50, 3)], [0.025, 0.975])
         record = records["click", "all", metric]
-        assert (record.low, record.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+        assert (record.low, record.high) == pytest.approx(tuple(expected))
     for metric in ("auc", "group_auc", "precision_at_2", "ndcg", "mrr", "log_loss", "calibration"):
         record = records["click", "all", metric]
         assert record.low < record.value < record.high
@@ -276,10 +280,12 @@ def test_compare_equals_the_paired_bootstrap_of_the_metrics(scores):
     tied = dataclasses.replace(scores, scores=np.round(scores.truth, 1))
     records = by_key(list(compare(scores, tied, "tied", FREQUENCY, EvaluateSettings(bootstrap=40), seed=5)))
     rows = scores.labels[:, 1] >= 0
-    curves = (metrics.auc_of_weights(scores.labels[rows, 1], one.scores[rows, 1]) for one in (scores, tied))
-    expected = metrics.paired_bootstrap(*curves, scores.user[rows], 40, 0.95, seed=5)
+    labels = scores.labels[rows, 1]
+    gain = lambda weights: metrics.auc(labels, scores.scores[rows, 1], weights) - metrics.auc(labels, tied.scores[rows, 1], weights)
     record = records["order", "all", "auc_gain_over_tied"]
-    assert (record.value, record.low, record.high) == (pytest.approx(expected.value), pytest.approx(expected.low), pytest.approx(expected.high))
+    expected = np.quantile([gain(weights) for weights in drawn_weights(scores.user[rows], 40, 5)], [0.025, 0.975])
+    assert record.value == pytest.approx(gain(np.ones(rows.sum())))
+    assert (record.low, record.high) == pytest.approx(tuple(expected))
     mean, gains = records["mean", "all", "auc_gain_over_tied"], [records[task, "all", "auc_gain_over_tied"].value for task in scores.tasks]
     assert mean.value == pytest.approx(np.mean(gains)) and mean.low < mean.value < mean.high
     assert not math.isnan(records["click", "all", "precision_at_2_gain_over_tied"].low)
@@ -311,18 +317,6 @@ def test_slices_of_other_candidates_have_no_difference(scores):
 
 
 # === Seeds ===
-
-
-def test_over_seeds_by_hand():
-    values = {1: 0.5, 2: 0.6, 3: 0.7, 4: math.nan}
-    records = [Record("click", "all", "auc", value, model="din", seed=seed) for seed, value in values.items()]
-    records += [Record("click", "all", "auc", 0.9, model="urm", seed=1), Record("order", "all", "auc", math.nan, model="urm", seed=1)]
-    din, urm, undefined = over_seeds(records)
-    assert din == Summary("click", "all", "auc", 3, pytest.approx(0.6), pytest.approx(0.1), "din")
-    assert (urm.n, urm.mean, urm.model) == (1, 0.9, "urm") and math.isnan(urm.sd)
-    assert undefined.n == 0 and math.isnan(undefined.mean)
-    with pytest.raises(ValueError, match="A seed must come once a model and metric. Received: seed 1 of 'urm' twice for auc, click, all"):
-        over_seeds([records[-2], records[-2]])
 
 
 def test_the_interval_of_several_seeds_adds_their_spread():

@@ -8,6 +8,16 @@ import pytest
 from ppm_tf import metrics
 
 
+def resampled(labels, scores, clusters, resamples=200, seed=0):
+    """The AUC in each resample of the clusters."""
+    names, place = np.unique(clusters, return_inverse=True)
+    return metrics.resampled_auc(np.asarray(labels) == 1, np.asarray(scores, float), place, metrics.draw_users(names.size, resamples, seed))
+
+
+def auc_interval(labels, scores, clusters, resamples=200, confidence=0.95, seed=0):
+    return metrics.percentile_interval(resampled(labels, scores, clusters, resamples, seed), confidence)
+
+
 def test_interval_of_the_auc_covers_the_known_value():
     """Normal scores one apart: AUC = Phi(1 / sqrt 2)."""
     known = 0.5 * (1 + erf(1 / 2))
@@ -15,8 +25,7 @@ def test_interval_of_the_auc_covers_the_known_value():
     covered = 0
     for trial in range(100):
         labels = random.random(200) < 0.4
-        area = metrics.auc_of_weights(labels, random.normal(labels.astype(float)))
-        low, high, *_ = metrics.bootstrap_interval(area, np.arange(200), resamples=200, confidence=0.9, seed=trial)
+        low, high, *_ = auc_interval(labels, random.normal(labels.astype(float)), np.arange(200), confidence=0.9, seed=trial)
         covered += low <= known <= high
     assert 82 <= covered <= 97  # 90 expected; 2.6 standard errors
 
@@ -28,10 +37,10 @@ def test_clusters_that_move_together_need_the_wider_interval():
     covered = {"users": 0, "rows": 0}
     wider = 0
     for trial in range(100):
-        mean = metrics.ratio_of_weights(random.normal(size=50)[users] + random.normal(size=500))
+        values = random.normal(size=50)[users] + random.normal(size=500)
         widths = []
         for name, clusters in (("users", users), ("rows", np.arange(500))):
-            low, high, *_ = metrics.bootstrap_interval(mean, clusters, resamples=200, confidence=0.9, seed=trial)
+            low, high, *_ = metrics.bootstrap_interval(values, clusters, resamples=200, confidence=0.9, seed=trial)
             covered[name] += low <= 0 <= high
             widths.append(high - low)
         wider += widths[0] > 1.5 * widths[1]
@@ -45,67 +54,62 @@ def test_interval_of_users_is_wider_for_the_auc_of_clustered_clicks():
     users = np.repeat(np.arange(100), 20)
     taste = random.normal(0, 1.5, 100)[users]  # moves a user's clicks and scores together
     labels = random.random(2000) < 1 / (1 + np.exp(-taste))
-    area = metrics.auc_of_weights(labels, taste + random.normal(size=2000))
-    by_user, by_row = (metrics.bootstrap_interval(area, clusters, seed=3) for clusters in (users, np.arange(2000)))
+    scores = taste + random.normal(size=2000)
+    by_user, by_row = (auc_interval(labels, scores, clusters, seed=3) for clusters in (users, np.arange(2000)))
     assert by_user.high - by_user.low > 1.4 * (by_row.high - by_row.low)
 
 
 def test_a_resample_weighs_rows_by_how_often_their_cluster_was_drawn():
-    seen = []
-    metrics.bootstrap_interval(lambda weights: seen.append(weights) or 0.0, ["b", "a", "b", "c"], resamples=50, seed=0)
-    for weights in seen:
-        assert weights[0] == weights[2]
-        assert weights[[0, 1, 3]].sum() == 3  # as many draws as clusters
-    assert np.std([weights[0] for weights in seen]) > 0.5
+    draws = metrics.draw_users(3, 50, seed=0)
+    assert (draws.sum(axis=1) == 3).all() and np.std(draws[:, 0]) > 0.5  # as many draws as users
+    users = np.array([1, 0, 1, 2])
+    for numerator, denominator in (([1, 0, 0, 0], [1, 1, 1, 1]), ([0.5, 0.25, 0.5, 2.0], [1, 0, 1, 3])):
+        weights = draws[:, users].astype(float)
+        below = weights @ denominator
+        expected = np.divide(weights @ numerator, below, out=np.full(50, np.nan), where=below > 0)
+        np.testing.assert_allclose(metrics.resampled_ratio(np.array(numerator), np.array(denominator), users, draws), expected)
+
+
+def test_a_mean_is_resampled_by_its_clusters_names():
+    interval = metrics.bootstrap_interval([1.0, 5.0, 1.0, 5.0], ["b", "a", "b", "a"], resamples=50, seed=0)
+    assert (interval.low, interval.high, interval.resamples) == (1.0, 5.0, 50)  # of two clusters one is drawn twice in half of the resamples
 
 
 def test_equal_seeds_give_equal_intervals():
-    mean = metrics.ratio_of_weights(np.arange(30.0))
-    first, again, other = (metrics.bootstrap_interval(mean, np.arange(30), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (metrics.bootstrap_interval(np.arange(30.0), np.arange(30), seed=seed) for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_resamples_without_a_positive_are_left_out():
-    area = metrics.auc_of_weights([1] * 3 + [0] * 3, [3, 4, 1, 1, 2, 0])
-    interval = metrics.bootstrap_interval(area, np.arange(6), resamples=400, seed=0)
-    assert 350 < interval.resamples < 400 and interval.low <= area(np.ones(6)) <= interval.high
+    interval = auc_interval([1] * 3 + [0] * 3, [3, 4, 1, 1, 2, 0], np.arange(6), resamples=400)
+    assert 350 < interval.resamples < 400 and interval.low <= metrics.auc([1] * 3 + [0] * 3, [3, 4, 1, 1, 2, 0]) <= interval.high
 
 
 def test_no_interval_without_resamples_to_speak_of():
-    area = metrics.auc_of_weights([1, 0], [2, 1])
-    assert metrics.bootstrap_interval(area, [7, 7]).reason == "fewer than two clusters"
-    all_drawn = metrics.bootstrap_interval(lambda weights: 1.0 if weights.all() else np.nan, np.arange(3), resamples=400)  # 2 of 9 resamples
-    assert all_drawn.reason == "undefined in most resamples" and np.isnan(all_drawn.low) and np.isnan(all_drawn.high)
+    assert metrics.bootstrap_interval([2.0, 1.0], [7, 7]).reason == "fewer than two clusters"
+    interval = metrics.percentile_interval(np.where(np.arange(400) < 200, 0.5, np.nan))
+    assert interval.reason == "undefined in most resamples" and np.isnan(interval.low) and np.isnan(interval.high)
 
 
 # === Differences ===
 
 
-def test_paired_bootstrap_is_narrower_than_two_intervals():
+def test_a_paired_difference_is_narrower_than_an_interval_of_one():
     random = np.random.default_rng(5)
     labels = random.random(1000) < 0.3
     shared = random.normal(labels * 1.0)
-    first, second = (metrics.auc_of_weights(labels, shared + spread * random.normal(size=1000)) for spread in (0.1, 0.5))
-    difference = metrics.paired_bootstrap(first, second, np.arange(1000), seed=0)
-    alone = metrics.bootstrap_interval(first, np.arange(1000), seed=0)
-    assert difference.high - difference.low < 0.7 * (alone.high - alone.low)
-    assert difference.value == pytest.approx(first(np.ones(1000)) - second(np.ones(1000)))
-    assert difference.low > 0 and difference.p_value == pytest.approx(2 / 201)
+    first, second = (resampled(labels, shared + spread * random.normal(size=1000), np.arange(1000)) for spread in (0.1, 0.5))
+    difference, alone = metrics.percentile_interval(first - second), metrics.percentile_interval(first)
+    assert difference.high - difference.low < 0.7 * (alone.high - alone.low) and difference.low > 0
 
 
-def test_paired_bootstrap_of_equal_models_finds_nothing():
-    area = metrics.auc_of_weights([0, 1] * 20, np.arange(40))
-    difference = metrics.paired_bootstrap(area, area, np.arange(40))
-    assert difference[:4] == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_paired_bootstrap_agrees_with_delong_on_independent_rows():
+def test_a_paired_difference_agrees_with_delong_on_independent_rows():
     random = np.random.default_rng(6)
     labels = random.random(2000) < 0.3
     scores = [random.normal(labels * 1.0) for _ in range(2)]
-    difference = metrics.paired_bootstrap(*(metrics.auc_of_weights(labels, one) for one in scores), np.arange(2000), resamples=1000, seed=0)
-    delong = metrics.delong_test(labels, *scores)
-    assert difference.value == pytest.approx(delong.difference, abs=1e-12)
+    first, second = (resampled(labels, one, np.arange(2000), 1000) for one in scores)
+    difference, delong = metrics.percentile_interval(first - second), metrics.delong_test(labels, *scores)
+    assert delong.difference == pytest.approx(metrics.auc(labels, scores[0]) - metrics.auc(labels, scores[1]), abs=1e-12)
     assert (difference.high - difference.low) / (2 * 1.96) == pytest.approx(delong.standard_error, rel=0.1)
 
 
@@ -187,8 +191,5 @@ def test_delong_without_an_answer_says_why(labels, first, second, reason):
     ],
 )
 def test_wrong_input_is_named(arguments, message):
-    mean = metrics.ratio_of_weights([1.0, 2.0])
     with pytest.raises(ValueError, match=message):
-        metrics.bootstrap_interval(mean, [0, 1], **arguments)
-    with pytest.raises(ValueError, match=message):
-        metrics.paired_bootstrap(mean, mean, [0, 1], **arguments)
+        metrics.bootstrap_interval([1.0, 2.0], [0, 1], **arguments)

@@ -7,6 +7,24 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from ppm_tf import metrics
+from ppm_tf.metrics.roc import auc_of_weights
+
+
+def precision_at(labels, scores, groups, n=2, identity=None):
+    return metrics.precision_by_group(labels, scores, groups, n, identity).mean("equal")
+
+
+def ndcg_at(labels, scores, groups, n=None, identity=None):
+    return metrics.ndcg_by_group(labels, scores, groups, n, identity).mean("equal")
+
+
+def mrr(labels, scores, groups, identity=None):
+    return metrics.reciprocal_rank_by_group(labels, scores, groups, identity).mean("equal")
+
+
+def ranks_of_equal(groups, identity):
+    """The rank of each row inside its group where all scores are equal: that of the group's one positive, row by row."""
+    return np.array([round(1 / mrr(np.arange(len(groups)) == row, np.zeros(len(groups)), groups, identity)) for row in range(len(groups))])
 
 
 def brute_auc(labels, scores, weights=None):
@@ -77,7 +95,7 @@ def test_nothing_depends_on_the_order_of_rows(rows):
     for metric in (metrics.auc, metrics.log_loss, metrics.calibration, metrics.expected_calibration_error):
         assert metric(labels[order], scores[order]) == pytest.approx(metric(labels, scores), abs=1e-12)
     assert metrics.group_auc(labels[order], scores[order], groups[order]) == pytest.approx(metrics.group_auc(labels, scores, groups), abs=1e-12)
-    for metric in (metrics.precision_at, metrics.ndcg_at, metrics.mrr):
+    for metric in (precision_at, ndcg_at, mrr):
         whole = metric(labels, scores, groups, identity=identity)
         assert metric(labels[order], scores[order], groups[order], identity=identity[order]) == pytest.approx(whole, abs=1e-12)
 
@@ -149,11 +167,11 @@ def test_precision_by_hand():
     labels = [1, 1, 0, 0, 1, 0, 0, 0, 1]
     scores = [9, 8, 7, 5, 4, 3, 2, 1, 6]
     groups = [1, 1, 1, 2, 2, 2, 3, 3, 4]
-    value = metrics.precision_at(labels, scores, groups, n=2)
+    value = precision_at(labels, scores, groups, n=2)
     assert (value, value.groups, value.rows) == (0.75, 2, 6)
-    assert metrics.precision_at(labels, scores, groups, n=1) == 0.5
-    assert metrics.precision_at(labels, scores, groups, n=10) == pytest.approx((0.2 + 0.1) / 2)  # short groups are divided by N too
-    assert metrics.mrr(labels, scores, groups) == 0.75
+    assert precision_at(labels, scores, groups, n=1) == 0.5
+    assert precision_at(labels, scores, groups, n=10) == pytest.approx((0.2 + 0.1) / 2)  # short groups are divided by N too
+    assert mrr(labels, scores, groups) == 0.75
 
 
 def test_ties_follow_neither_position_nor_identity():
@@ -163,7 +181,7 @@ def test_ties_follow_neither_position_nor_identity():
     for place in (0, size - 1):
         labels = np.tile(np.arange(size) == place, requests)
         for identity in (None, np.tile(np.arange(size), requests)):
-            value = metrics.precision_at(labels, np.zeros(labels.size), groups, n=1, identity=identity)
+            value = precision_at(labels, np.zeros(labels.size), groups, n=1, identity=identity)
             assert value == pytest.approx(1 / size, abs=4 * np.sqrt(3 / 16 / requests))  # four standard errors
 
 
@@ -181,13 +199,13 @@ def test_ties_are_broken_alike_on_every_machine():
     identity = [10, 11, 12, 13]
     for group in (0, 5, -5, 3 << 40):
         order = sorted(range(4), key=lambda i: splitmix(splitmix(group % (1 << 64)) ^ identity[i]))
-        ranks = metrics.rank_in_group(np.zeros(4), np.full(4, group), identity)
+        ranks = ranks_of_equal(np.full(4, group), identity)
         np.testing.assert_array_equal(np.argsort(ranks), order)
 
 
 def test_ties_of_a_request_do_not_depend_on_other_requests():
-    alone = metrics.rank_in_group(np.zeros(5), np.full(5, 8), identity=np.arange(5))
-    among = metrics.rank_in_group(np.zeros(10), np.repeat([-3, 8], 5), identity=np.tile(np.arange(5), 2))
+    alone = ranks_of_equal(np.full(5, 8), np.arange(5))
+    among = ranks_of_equal(np.repeat([-3, 8], 5), np.tile(np.arange(5), 2))
     np.testing.assert_array_equal(among[5:], alone)
 
 
@@ -198,7 +216,7 @@ def test_ndcg_equals_scikit_learn(n):
     labels[:, 0] |= labels.sum(axis=1) == 0
     groups = np.repeat(np.arange(50), 7)
     expected = sklearn_metrics.ndcg_score(labels, scores, k=n, ignore_ties=True)
-    assert metrics.ndcg_at(labels, scores, groups, n) == pytest.approx(expected, abs=1e-12)
+    assert ndcg_at(labels, scores, groups, n) == pytest.approx(expected, abs=1e-12)
 
 
 def test_mrr_equals_a_loop(rows):
@@ -209,7 +227,7 @@ def test_mrr_equals_a_loop(rows):
         ranked = labels[groups == group][np.argsort(-scores[groups == group])]
         if ranked.any() and ranked.size > 1:
             expected.append(1 / (1 + np.argmax(ranked)))
-    value = metrics.mrr(labels, scores, groups)
+    value = mrr(labels, scores, groups)
     assert value == pytest.approx(np.mean(expected), abs=1e-12) and value.groups == len(expected)
 
 
@@ -222,7 +240,7 @@ def test_mrr_equals_a_loop(rows):
     ],
 )
 def test_undefined_order_is_nan_with_a_reason(labels, scores, groups, reason):
-    for metric in (metrics.precision_at, metrics.ndcg_at, metrics.mrr):
+    for metric in (precision_at, ndcg_at, mrr):
         value = metric(labels, scores, groups)
         assert np.isnan(value) and value.groups == 0 and value.reason == reason
 
@@ -279,13 +297,13 @@ def test_value_is_a_float_that_survives_pickling():
         (lambda: metrics.auc([0, 1], [1, 2], weights=[1]), "weights must have one entry a row. Received: 1 weights, 2 rows"),
         (lambda: metrics.auc([0, 1], [1, 2], weights=[1, -1]), "weights must be finite and not negative"),
         (lambda: metrics.auc([0, 1], [1, 2], weights=[1, np.nan]), "weights must be finite and not negative"),
-        (lambda: metrics.auc_of_weights([0, 1], [1, np.nan]), "scores must be numbers. Received: 1 of 2 scores are nan"),
+        (lambda: auc_of_weights([0, 1], [1, np.nan]), "scores must be numbers. Received: 1 of 2 scores are nan"),
         (lambda: metrics.group_auc([0, 1], [1, 2], [1]), "groups must have one entry a row. Received: 1 groups, 2 rows"),
         (lambda: metrics.group_auc([0, 1], [1, 2], [1, 1], "clicks"), "weighting must be one of impressions, equal. Received: 'clicks'"),
-        (lambda: metrics.precision_at([0, 1], [1, 2], [1, 1], n=0), "n must be at least 1. Received: 0"),
-        (lambda: metrics.ndcg_at([0, 1], [1, 2], [1, 1], n=0), "n must be at least 1. Received: 0"),
-        (lambda: metrics.precision_at([0, 1], [1, 2], ["a", "a"]), "groups must be whole numbers. Received: <U1"),
-        (lambda: metrics.mrr([0, 1], [1, 2], [1, 1], identity=[1]), "identity must be one whole number a row. Received: 1 of type int64, 2 rows"),
+        (lambda: precision_at([0, 1], [1, 2], [1, 1], n=0), "n must be at least 1. Received: 0"),
+        (lambda: ndcg_at([0, 1], [1, 2], [1, 1], n=0), "n must be at least 1. Received: 0"),
+        (lambda: precision_at([0, 1], [1, 2], ["a", "a"]), "groups must be whole numbers. Received: <U1"),
+        (lambda: mrr([0, 1], [1, 2], [1, 1], identity=[1]), "identity must be one whole number a row. Received: 1 of type int64, 2 rows"),
         (lambda: metrics.log_loss([0, 1], [-1.5, 2]), r"probabilities must lie in \[0, 1\]. Received: -1.5 to 2. Logits"),
         (lambda: metrics.expected_calibration_error([0, 1], [0, 1], bins=0), "bins must be at least 1. Received: 0"),
     ],

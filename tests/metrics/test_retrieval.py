@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from ppm_tf.metrics import metrics_by_query, metrics_of_ranking, nearest, retrieval_metrics, tf_idf_ranking
+from ppm_tf.metrics import metrics_by_query, metrics_of_ranking, nearest, tf_idf_ranking
 
 rng = np.random.default_rng(0)
 
@@ -50,7 +50,7 @@ def test_vectors_equal_brute_force():
     relevant = [rng.choice(400, size=rng.integers(1, 6), replace=False) for _ in queries]
     order = np.argsort(-cosine_similarity(queries, items), axis=1)
     np.testing.assert_array_equal(nearest(queries, items, 20), order[:, :20])
-    values = retrieval_metrics(queries, items, relevant, ks=(5, 50), mrr_at=100)
+    values = metrics_of_ranking(nearest(queries, items, 100), relevant, ks=(5, 50), mrr_at=100)
     expected = np.mean([len(set(order[row, :50]) & set(wanted)) / len(wanted) for row, wanted in enumerate(relevant)])
     assert values["recall_at_50"] == pytest.approx(expected)
     ranks = [min(list(order[row]).index(item) + 1 for item in wanted) for row, wanted in enumerate(relevant)]

@@ -38,7 +38,7 @@ def test_intervals_of_three_values_cover_as_often_as_they_say():
 def test_undefined_values_are_left_out_and_one_value_has_no_interval():
     assert metrics.mean_interval([0.5, math.nan, 0.7])[:2] == (pytest.approx(0.6), pytest.approx(math.sqrt(0.02)))
     alone = metrics.mean_interval([math.nan, 0.7])
-    assert (alone.mean, alone.count) == (0.7, 1) and math.isnan(alone.low) and math.isnan(alone.deviation)
+    assert (alone.mean, alone.num_values) == (0.7, 1) and math.isnan(alone.low) and math.isnan(alone.deviation)
     assert math.isnan(metrics.mean_interval([]).mean)
 
 
