@@ -18,7 +18,7 @@ from ppm_tf.config import Config, ConfigError, DataSettings, check_relations, de
 from ppm_tf.models.provenance import Provenance
 from ppm_tf.storage import writing
 from ppm_tf.terminal import INTERRUPTED, interrupted, printing
-from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
+from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     refused when it is only needed. One whose parents were made anew is made again, unless it is `sticky`.
 
     Raises:
-        StaleArtifact: needed artifacts were made with other settings; the message lists them all, and the commands in their order.
+        StaleArtifactError: needed artifacts were made with other settings; the message lists them all, and the commands in their order.
     """
     if asked:
         refuse_all(stage, config, workspace)
@@ -135,7 +135,7 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
                 stage.show(config, workspace)
             return
         if not asked and (found := stage.unlike(config, workspace)):
-            raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
+            raise StaleArtifactError(_refusal([(stage, artifact, found)], workspace))
         kept = (
             f"; it stays as it is until the new one is whole, and then in {workspace.replaced(artifact)}"
             if stage.sticky and config.keep_replaced
@@ -160,11 +160,11 @@ def _keep(stage: Stage, config: Config, workspace: Workspace) -> None:
     """Takes a trained artifact as it is, and makes nothing for it: what it was made from may be gone, or be newer.
 
     Raises:
-        StaleArtifact: it was made with other settings.
+        StaleArtifactError: it was made with other settings.
     """
     artifact = stage.artifact(config)
     if found := stage.unlike(config, workspace):
-        raise StaleArtifact(_refusal([(stage, artifact, found)], workspace))
+        raise StaleArtifactError(_refusal([(stage, artifact, found)], workspace))
     made = workspace.made_by(artifact)
     newer = any(workspace.exists(name) and workspace.id(name) != known for name, known in made["parents"].items())
     other_seed = made["settings"].get("seed", config.seed) != config.seed
@@ -177,7 +177,7 @@ def refuse_all(stage: Stage, config: Config, workspace: Workspace) -> None:
     """Looks at everything that a stage needs, directly or not, before any of it is made.
 
     Raises:
-        StaleArtifact: some of it was made with other settings.
+        StaleArtifactError: some of it was made with other settings.
     """
     found: dict[str, tuple[Stage, str, list[str]]] = {}
 
@@ -190,7 +190,7 @@ def refuse_all(stage: Stage, config: Config, workspace: Workspace) -> None:
 
     look(stage)
     if found:
-        raise StaleArtifact(_refusal(list(found.values()), workspace))
+        raise StaleArtifactError(_refusal(list(found.values()), workspace))
 
 
 def _refusal(stale: list[tuple[Stage, str, list[str]]], workspace: Workspace) -> str:
@@ -289,7 +289,7 @@ def explained(module: str, folder: str | Path) -> Iterator[None]:
         if isinstance(error, ConfigError):
             print(error, file=sys.stderr)
             raise SystemExit(2) from None
-        if isinstance(error, (StaleArtifact, FileNotFoundError, ValueError, RuntimeError)):
+        if isinstance(error, (StaleArtifactError, FileNotFoundError, ValueError, RuntimeError)):
             fail(module, error)
         raise
 

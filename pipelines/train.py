@@ -12,7 +12,7 @@ TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that
   python -m pipelines.train                                               # URM with PPM on the embedded shop
   python -m pipelines.train model.backbone.name=din model.ppm=none        # a backbone alone
   python -m pipelines.train configs/movielens.yaml data.path=<folder>
-  python -m pipelines.train model.start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
+  python -m pipelines.train model.warm_start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import save_ranking_model, start_from
+    from ppm_tf.models.ranking_files import save_ranking_model, warm_start
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.training.optimizers import ranking_optimizer
 
@@ -67,7 +67,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     valid = samples.find_shards(folder, ["valid"], settings.verify)
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, inputs.catalog.num_rows, since)
-    start = Path(config.model.start) if config.model.start else None
+    start = Path(config.model.warm_start) if config.model.warm_start else None
     vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
     with strategy.scope():
         pretrained = None
@@ -82,7 +82,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
         initial = model.embedding.initial_values()
         if start:
-            fresh = start_from(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
+            fresh = warm_start(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
             plug_in = "" if config.model.ppm == "none" else f"; PPM is {'that of the run' if pretrained else 'the one of the earlier model'}"
             logger.info("going on from %s: %s embedding rows are new%s", start, f"{fresh:,}", plug_in)
         optimizer = ranking_optimizer(
@@ -196,7 +196,7 @@ def needs(config: Config) -> Iterator[str]:
     """The data, the tables and, unless it starts at random, PPM; the contents of all tables are looked at before the first is made.
 
     Raises:
-        ValueError: the data has no log to learn from, no item has the content of a table, or PPM (or `model.start`) was trained on
+        ValueError: the data has no log to learn from, no item has the content of a table, or PPM (or `model.warm_start`) was trained on
             vectors of other encoders than the run has.
     """
     if not config.has_log:
@@ -206,9 +206,9 @@ def needs(config: Config) -> Iterator[str]:
     check_contents(config, config.ranking_tables)
     if reads_ppm(config):
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
-    if config.model.start:
+    if config.model.warm_start:
         kept = config.ranking_tables if not reads_ppm(config) else config.model.tables
-        check_encoders(Path(config.model.start), kept, config, START_ANEW)
+        check_encoders(Path(config.model.warm_start), kept, config, START_ANEW)
     yield "data"
     check_contents(config, config.ranking_tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
     yield from (f"tables/{name}" for name in config.ranking_tables)
@@ -218,12 +218,12 @@ def needs(config: Config) -> Iterator[str]:
 
 def reads_ppm(config: Config) -> bool:
     """Whether the training starts from the run's pre-trained PPM: where it is plugged in, and not taken over from an earlier model."""
-    return config.model.ppm in ("frozen", "finetune") and not (config.model.start and config.model.start_ppm == "keep")
+    return config.model.ppm in ("frozen", "finetune") and not (config.model.warm_start and config.model.warm_start_ppm == "keep")
 
 
 def start_files(config: Config) -> dict[str, str]:
     """Fingerprints of the earlier model that the training goes on from."""
-    return fingerprint(sorted(Path(config.model.start).glob("*.*"))) if config.model.start else {}
+    return fingerprint(sorted(Path(config.model.warm_start).glob("*.*"))) if config.model.warm_start else {}
 
 
 STAGE = Stage(

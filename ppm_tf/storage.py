@@ -20,13 +20,13 @@ _LAYOUT = 1 << 16  # bytes of an HDF5 file beside its values, and what each vari
 _LAYOUT_OF_ONE = 1 << 12
 
 
-class DiskFull(RuntimeError):
+class DiskFullError(RuntimeError):
     """A file could not be written for want of room; the message names it, what is free and, where it is known, what is needed."""
 
 
 @contextmanager
 def writing(path: str | Path, need: int | None = None, staging: Path | None = None) -> Iterator[None]:
-    """Turns a want of room that the block meets into `DiskFull`, whichever library wrote.
+    """Turns a want of room that the block meets into `DiskFullError`, whichever library wrote.
 
     Args:
         path: the file or folder that the block writes.
@@ -34,17 +34,17 @@ def writing(path: str | Path, need: int | None = None, staging: Path | None = No
         staging: where the block writes it first; what lies there when the room ends is named as the least that is needed.
 
     Raises:
-        DiskFull: there was no room; any other error passes as it is.
+        DiskFullError: there was no room; any other error passes as it is.
     """
     try:
         yield
-    except DiskFull:
+    except DiskFullError:
         raise
     except Exception as error:
         reason = no_room(error)
         if not reason:
             raise
-        raise DiskFull(_message(Path(path), reason, need, staging)) from error
+        raise DiskFullError(_message(Path(path), reason, need, staging)) from error
 
 
 def no_room(error: BaseException | None) -> str:
@@ -75,7 +75,7 @@ def reserve(path: str | Path, need: int) -> None:
     that it could not finish.
 
     Raises:
-        DiskFull: it does not fit.
+        DiskFullError: it does not fit.
     """
     path = Path(path)
     with writing(path, need):
@@ -103,7 +103,7 @@ def save_weights(model: Any, path: str | Path) -> None:
         path: ends in `.weights.h5`.
 
     Raises:
-        DiskFull: there is no room; an earlier file of that name is still there.
+        DiskFullError: there is no room; an earlier file of that name is still there.
     """
     path, need = Path(path), weights_size(model)
     temporary = path.with_name("new-" + path.name)

@@ -46,7 +46,7 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class StaleArtifact(ValueError):
+class StaleArtifactError(ValueError):
     """An artifact exists, but it was made with other settings or from other files than the run asks for."""
 
 
@@ -122,12 +122,12 @@ class Workspace:
 
         Raises:
             FileNotFoundError: it does not exist.
-            StaleArtifact: it was made otherwise; the message names every setting that differs.
+            StaleArtifactError: it was made otherwise; the message names every setting that differs.
         """
         differences = self.differences(name, recipe)
         if differences:
             text = "; ".join(differences[:8]) + (f"; and {len(differences) - 8} more" if len(differences) > 8 else "")
-            raise StaleArtifact(
+            raise StaleArtifactError(
                 f"{self.path(name)} was made otherwise: {text}. {remedy or 'Make it again, or choose another folder with run=<folder>.'}"
             )
         return self.path(name)
@@ -139,7 +139,7 @@ class Workspace:
         An earlier artifact of that name stays in use until then. If the block raises, nothing changes.
 
         Raises:
-            DiskFull: the block found no room for what it writes.
+            DiskFullError: the block found no room for what it writes.
         """
         with self.lock(name):
             staging = self._hidden("new", name)

@@ -6,8 +6,8 @@
 [candidate, score], the best first. Exits with 1 and a message where the server refuses or is not there, 2 where the arguments do
 not fit the model.
 
-Histories are given NEWEST FIRST: the other way round is another history, with other scores. Behaviours with times are written
-12@1700000000 and put in order here. Of more than max_history (export.json) behaviours the newest count: send no more.
+Histories are given NEWEST FIRST: the other way round is another history, with other scores. Behaviors with times are written
+12@1700000000 and put in order here. Of more than max_history (export.json) behaviors the newest count: send no more.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class ServingError(Exception):
     """The base of the family:
 
     ServingError
-    ├── BadInput            an argument does not fit the model; nothing was sent
-    ├── Unreachable         no answer within the time and the retries
-    ├── Refused             4xx, with the server's message
-    │   └── NotServed       404: no such model or version, or something is missing inside the model
-    ├── Failed              5xx, with the server's message
-    └── BadAnswer           an answer that is not what was asked for; is there a TF Serving at that address?
+    ├── BadInputError       an argument does not fit the model; nothing was sent
+    ├── UnreachableError    no answer within the time and the retries
+    ├── RefusedError        4xx, with the server's message
+    │   └── NotServedError  404: no such model or version, or something is missing inside the model
+    ├── FailedError         5xx, with the server's message
+    └── BadAnswerError      an answer that is not what was asked for; is there a TF Serving at that address?
 
     Attributes:
         status: the HTTP code of the answer, None where there was none or it does not matter.
@@ -47,27 +47,27 @@ class ServingError(Exception):
         self.status = status
 
 
-class BadInput(ServingError, ValueError):
+class BadInputError(ServingError, ValueError):
     """An argument does not fit the model."""
 
 
-class Unreachable(ServingError):
+class UnreachableError(ServingError):
     """No answer within the time and the retries."""
 
 
-class Refused(ServingError):
+class RefusedError(ServingError):
     """The server answered 4xx."""
 
 
-class NotServed(Refused):
+class NotServedError(RefusedError):
     """The server answered 404."""
 
 
-class Failed(ServingError):
+class FailedError(ServingError):
     """The server answered 5xx."""
 
 
-class BadAnswer(ServingError):
+class BadAnswerError(ServingError):
     """An answer that is not what was asked for."""
 
 
@@ -164,30 +164,32 @@ class Client:
             Scores by task, in the order of the candidates; or the ranked list.
 
         Raises:
-            BadInput: the model needs something that is not given, or does not know something that is.
+            BadInputError: the model needs something that is not given, or does not know something that is.
             ServingError: see there.
         """
         signature = self.signature(signature_name)
         outputs = sorted(_part(signature, "outputs", dict))
         if by is not None and by not in outputs:
-            raise BadInput(f"by must be a task of the model: {', '.join(outputs)}. Received: {by}.")
+            raise BadInputError(f"by must be a task of the model: {', '.join(outputs)}. Received: {by}.")
         row = request_row(signature, candidates=candidates, history=history, user_id=user_id, time=time, user=user, context=context)
         predictions = _part(self._predict({"signature_name": signature_name, "instances": [row]}), "predictions", list)
         answer = predictions[0] if len(outputs) > 1 and predictions else dict(zip(outputs, predictions, strict=False))
         scores = {task: _part(answer, task, list) for task in outputs}
         if any(len(values) != len(candidates) for values in scores.values()):
-            raise BadAnswer(f"There must be {len(candidates)} scores a task. Received: { {task: len(values) for task, values in scores.items()} }.")
+            raise BadAnswerError(
+                f"There must be {len(candidates)} scores a task. Received: { {task: len(values) for task, values in scores.items()} }."
+            )
         return scores if by is None else sorted(zip(candidates, scores[by], strict=True), key=lambda pair: -pair[1])
 
     def signature(self, name: str) -> dict[str, Any]:
         """What the model says of a signature.
 
         Raises:
-            BadInput: it has none of that name.
+            BadInputError: it has none of that name.
         """
         signatures = self.metadata()
         if name not in signatures:
-            raise BadInput(f"signature_name must be one of {', '.join(sorted(signatures))}. Received: {name}.")
+            raise BadInputError(f"signature_name must be one of {', '.join(sorted(signatures))}. Received: {name}.")
         return signatures[name]
 
     def close(self) -> None:
@@ -208,7 +210,7 @@ class Client:
         body = json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
         try:
             return self._call("POST", ":predict", body)
-        except Refused:
+        except RefusedError:
             self._metadata = None  # another version may be up, with other inputs
             raise
 
@@ -220,10 +222,10 @@ class Client:
                 status, content = self._send(verb, self._path + suffix, body, max(0.001, min(self._timeout, left)))
                 if status != 503:
                     return _judged(status, content)
-                problem: ServingError = Failed(f"503: {_message(content)}", 503)
+                problem: ServingError = FailedError(f"503: {_message(content)}", 503)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                problem = Unreachable(
+                problem = UnreachableError(
                     f"{self.url} must answer within {self._timeout} s. Received: {type(error).__name__}: {error}. Is the server up?"
                 )
                 if isinstance(error, TimeoutError):  # what was too slow once only gets slower if it is asked again
@@ -268,20 +270,20 @@ def request_row(
     """One row of a request, of the inputs that the signature has; nothing is padded. The arguments are those of `Client.rank`.
 
     Raises:
-        BadInput: an input has no value, a value has no input, or is of another type.
+        BadInputError: an input has no value, a value has no input, or is of another type.
     """
     kinds = {name: info["dtype"] for name, info in _part(signature, "inputs", dict).items()}
     if not candidates:
-        raise BadInput("candidates must hold at least one id. Received: none.")
+        raise BadInputError("candidates must hold at least one id. Received: none.")
     pairs = [entry for entry in history if isinstance(entry, (tuple, list))]
     if pairs and (len(pairs) < len(history) or any(len(pair) != 2 for pair in pairs)):
-        raise BadInput(f"history must hold ids, newest first, or pairs of id and time. Received: {list(history)[:3]}.")
+        raise BadInputError(f"history must hold ids, newest first, or pairs of id and time. Received: {list(history)[:3]}.")
     if pairs:
         pairs = sorted(pairs, key=lambda pair: -pair[1])
     fields = {f"{side}_{name}": value for side, values in (("user", user), ("context", context)) for name, value in (values or {}).items()}
     unknown = sorted(set(fields) - set(kinds))
     if unknown:
-        raise BadInput(f"The model must have the inputs that are given. Received: {', '.join(unknown)}; it takes {', '.join(sorted(kinds))}.")
+        raise BadInputError(f"The model must have the inputs that are given. Received: {', '.join(unknown)}; it takes {', '.join(sorted(kinds))}.")
     given = {
         "candidate_ids": list(candidates),
         "history_ids": [pair[0] for pair in pairs] or list(history),
@@ -292,7 +294,7 @@ def request_row(
     }
     missing = sorted(name for name in kinds if given.get(name) is None)
     if missing:
-        raise BadInput(
+        raise BadInputError(
             f"The model needs {', '.join(f'{name} ({_HOW.get(name) or _how_field(name)})' for name in missing)}. Received: nothing for it."
         )
     for name, kind in kinds.items():
@@ -317,7 +319,7 @@ def _check(name: str, value: Any, kind: str) -> None:
     wanted = {"DT_INT64": int, "DT_STRING": str}.get(kind)
     for one in value if isinstance(value, list) else [value]:
         if wanted and type(one) is not wanted:
-            raise BadInput(f"{name} must be {'integers' if wanted is int else 'strings'}. Received: {one!r}.")
+            raise BadInputError(f"{name} must be {'integers' if wanted is int else 'strings'}. Received: {one!r}.")
 
 
 def _judged(status: int, content: bytes) -> Any:
@@ -325,10 +327,10 @@ def _judged(status: int, content: bytes) -> Any:
         try:
             return json.loads(content.decode("utf-8", "surrogateescape"))
         except ValueError as error:
-            raise BadAnswer(f"An answer must be JSON. Received: {error}: {content[:80]!r}.") from None
+            raise BadAnswerError(f"An answer must be JSON. Received: {error}: {content[:80]!r}.") from None
     if not 400 <= status < 600:
-        raise BadAnswer(f"The answer's code must be 200, 4xx or 5xx. Received: {status}.")
-    raise (NotServed if status == 404 else Refused if status < 500 else Failed)(f"{status}: {_message(content)}", status)
+        raise BadAnswerError(f"The answer's code must be 200, 4xx or 5xx. Received: {status}.")
+    raise (NotServedError if status == 404 else RefusedError if status < 500 else FailedError)(f"{status}: {_message(content)}", status)
 
 
 def _message(content: bytes) -> str:
@@ -340,7 +342,7 @@ def _message(content: bytes) -> str:
 
 def _part(answer: Any, key: str, kind: type) -> Any:
     if not isinstance(answer, dict) or key not in answer or not isinstance(answer[key], kind):
-        raise BadAnswer(f"An answer must hold '{key}'. Received: {str(answer)[:200]}.")
+        raise BadAnswerError(f"An answer must hold '{key}'. Received: {str(answer)[:200]}.")
     return answer[key]
 
 
@@ -382,7 +384,7 @@ def _words(text: str) -> list[str]:
 def _field(text: str) -> tuple[str, list[str]]:
     name, equals, values = text.partition("=")
     if not equals:
-        raise BadInput(f"A field must be NAME=VALUE,VALUE. Received: {text}.")
+        raise BadInputError(f"A field must be NAME=VALUE,VALUE. Received: {text}.")
     return name, _words(values)
 
 
@@ -390,7 +392,7 @@ def _integer(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise BadInput(f"{name} must be integers. Received: {text!r}.") from None
+        raise BadInputError(f"{name} must be integers. Received: {text!r}.") from None
 
 
 @contextmanager

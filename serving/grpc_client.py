@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from serving.client import BadInput, add_rank_arguments, printing, read_arguments, request_row
+from serving.client import BadInputError, add_rank_arguments, printing, read_arguments, request_row
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -52,7 +52,7 @@ class GrpcClient:
         """What the model says of a signature: `inputs` and `outputs`, in the form of the REST interface.
 
         Raises:
-            BadInput: it has none of that name.
+            BadInputError: it has none of that name.
         """
         from google.protobuf.json_format import MessageToDict
         from tensorflow_serving.apis import get_model_metadata_pb2
@@ -64,7 +64,7 @@ class GrpcClient:
         found = get_model_metadata_pb2.SignatureDefMap()
         self._metadata(request, timeout=self._timeout).metadata["signature_def"].Unpack(found)
         if name not in found.signature_def:
-            raise BadInput(f"The signature must be one of {', '.join(sorted(found.signature_def))}. Received: {name}.")
+            raise BadInputError(f"The signature must be one of {', '.join(sorted(found.signature_def))}. Received: {name}.")
         return MessageToDict(found.signature_def[name], preserving_proto_field_name=True)
 
     def rank(self, **arguments: Any) -> dict[str, list[float]]:
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with GrpcClient(options.target, options.model, timeout=options.timeout, label=options.label) as client:
             answer = client.rank(**read_arguments(options, client.signature()))
-    except BadInput as error:
+    except BadInputError as error:
         print(f"serving.grpc_client: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except grpc.RpcError as error:

@@ -34,7 +34,7 @@ class ServingModule(tf.Module):
     """Raw ids in, one probability a candidate and task out.
 
     A row of a request is one user: its candidates `[B, N]`, its history `[B, T]` newest first, and what else is known. Of a history
-    longer than those of the training the newest behaviours count, as there. Times count what the training's log counted
+    longer than those of the training the newest behaviors count, as there. Times count what the training's log counted
     (`schema.time_unit`), and ids and words have the spelling they have there. Ids that
     the catalog does not hold are unknown items, and users without a row of their own share hashed ones, as in training. The pad
     id fills rows up; a padding candidate is scored too, and its score means nothing.

@@ -48,20 +48,20 @@ def check_times(time: tf.Tensor, history_times: tf.Tensor, padding: tf.Tensor, s
     Args:
         time: int64 `[B]`, when the request is made.
         history_times: int64 `[B, T]`, newest first.
-        padding: bool `[B, T]`, which behaviours are none.
+        padding: bool `[B, T]`, which behaviors are none.
         schema: that of the training.
     """
     unit = UNIT_NAMES[schema.time_unit]
     # The shape comes first: the other checks set times and ids side by side.
     same = tf.debugging.assert_equal(
-        tf.shape(history_times), tf.shape(padding), "history_times must have the shape of history_ids, a time for each behaviour, newest first."
+        tf.shape(history_times), tf.shape(padding), "history_times must have the shape of history_ids, a time for each behavior, newest first."
     )
     with tf.control_dependencies([same]):
         late = tf.where(padding, tf.expand_dims(time, 1), history_times)
     checks = [
         same,
         tf.debugging.assert_less_equal(late, tf.expand_dims(time, 1), f"history_times must not be after time. Both count {unit}."),
-        # A padding behaviour between others stands at the request's own time: only real neighbours are compared.
+        # A padding behavior between others stands at the request's own time: only real neighbours are compared.
         tf.debugging.assert_less_equal(
             tf.where(padding[:, 1:] | padding[:, :-1], late[:, :-1], late[:, 1:]),
             late[:, :-1],
@@ -72,11 +72,11 @@ def check_times(time: tf.Tensor, history_times: tf.Tensor, padding: tf.Tensor, s
     if bounds is not None:
         first, last = (tf.constant(bound, tf.int64) for bound in bounds)
         words = f"must count {unit} and lie between {bounds[0]} and {bounds[1]}, around the time of the training."
-        behaviours = tf.where(padding, first, history_times)
+        behaviors = tf.where(padding, first, history_times)
         checks += [
             tf.debugging.assert_greater_equal(time, first, f"time {words}"),
             tf.debugging.assert_less_equal(time, last, f"time {words}"),
-            tf.debugging.assert_greater_equal(behaviours, first, f"history_times {words}"),
+            tf.debugging.assert_greater_equal(behaviors, first, f"history_times {words}"),
         ]
     else:
         checks.append(tf.debugging.assert_non_negative(time, f"time must not be negative. It counts {unit}."))

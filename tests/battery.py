@@ -222,7 +222,7 @@ def _check_independence(backbone, features, logits):
     """Neither padding, nor the other requests, nor the other candidates have a say in a score."""
     noise = np.where(features.mask[..., None, None], features.history, 7.0).astype("float32")
     padded = features._replace(history=noise, recency=np.where(features.mask, features.recency, 5))
-    np.testing.assert_allclose(_logits(backbone, padded), logits, atol=1e-5, err_msg="padded behaviours change a score")
+    np.testing.assert_allclose(_logits(backbone, padded), logits, atol=1e-5, err_msg="padded behaviors change a score")
     shorter = features._replace(
         history=features.history[1:, :4], recency=features.recency[1:, :4], mask=features.mask[1:, :4], **_rows(features, slice(1, None))
     )

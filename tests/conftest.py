@@ -23,7 +23,7 @@ def float32_policy():
 
 @pytest.fixture
 def requests():
-    """Two requests: three behaviours and none, two candidates each; catalog rows 2 to 6."""
+    """Two requests: three behaviors and none, two candidates each; catalog rows 2 to 6."""
     import numpy as np
 
     return {

@@ -112,7 +112,7 @@ def test_a_resnet_without_weights_is_trained(arguments, trained):
         ("text.encoder=preset", "encoder: preset and preset belong together"),
         ("text.path=x", "encoder: saved and path belong together"),
         ("text.training=[]", "small_bert knows nothing before it is trained"),
-        ("text.heads=3", "heads must divide width"),
+        ("text.num_heads=3", "num_heads must divide width"),
         ("text.cleaning=language_model", "cleaning: language_model and cleaner belong together"),
         ("text.adapt={mlm_weight: 0, simcse_weight: 0}", "mlm_weight or simcse_weight must be above 0"),
         ("image.preset=x", "encoder: preset and preset belong together"),
@@ -135,18 +135,18 @@ def test_the_folder_of_a_model_names_its_backbone_and_its_ppm():
 
 
 def test_backbone_settings_without_a_name_are_those_of_the_default():
-    backbone = load(["model.backbone.heads=2"]).model.backbone
-    assert (backbone.name, backbone.heads) == ("urm", 2)
+    backbone = load(["model.backbone.num_heads=2"]).model.backbone
+    assert (backbone.name, backbone.num_heads) == ("urm", 2)
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
         (
-            "model.backbone={name: din, heads: 3}",
-            "Setting model.backbone.heads is not known. Allowed here: mlp_units, dropout, name, attention_units",
+            "model.backbone={name: din, num_heads: 3}",
+            "Setting model.backbone.num_heads is not known. Allowed here: mlp_units, dropout, name, attention_units",
         ),
-        ("model.backbone={name: dsin, session: 3}", "Did you mean model.backbone.sessions?"),
+        ("model.backbone={name: dsin, session: 3}", "Did you mean model.backbone.num_sessions?"),
         ("model.backbone.name=dim", "'dim' found using 'name' does not match any of the expected tags"),
         ("model.backbone={name: din, dropout: 1.5}", "Setting model.backbone.dropout: Input should be less than 1"),
         ("model.name=ppm", "name must not be that of another report. Received: ppm"),
@@ -169,7 +169,7 @@ def test_wrong_settings_of_the_model_are_named(argument, message):
 
 def test_help_lists_every_backbone_with_its_own_settings():
     text = describe(("model",))
-    for name, setting in (("wide_deep", "mlp_units"), ("dsin", "sessions"), ("urm", "experts")):
+    for name, setting in (("wide_deep", "mlp_units"), ("dsin", "num_sessions"), ("urm", "num_experts")):
         part = text.split(f"model.backbone.name={name}:")[1].split("model.backbone.name=")[0]
         assert f"model.backbone.{setting} =" in part
     assert "model.train.table_learning_rate = 5.0" in text

@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from ppm_tf.storage import DiskFull, no_room, reserve, writing
+from ppm_tf.storage import DiskFullError, no_room, reserve, writing
 from ppm_tf.workspace import Recipe, Workspace
 from tests.limited import file_size
 
@@ -21,7 +21,7 @@ def test_an_artifact_without_room_is_refused_by_its_path_and_nothing_partial_rem
     with workspace.commit("data", Recipe({})) as folder:
         (folder / "a.txt").write_text("old")
     with (
-        pytest.raises(DiskFull, match=MESSAGE.format(path="data", need=r"more than [\d.]+ KiB")),
+        pytest.raises(DiskFullError, match=MESSAGE.format(path="data", need=r"more than [\d.]+ KiB")),
         file_size(50_000),
         workspace.commit("data", Recipe({})) as folder,
     ):
@@ -50,7 +50,7 @@ def test_the_writers_of_tensorflow_and_arrow_are_understood(tmp_path):
         pq.write_table(pa.table({"a": np.random.default_rng(0).normal(size=100_000)}), tmp_path / "a.parquet")
 
     for write in (records, checkpoint, parquet):
-        with pytest.raises(DiskFull, match=MESSAGE.format(path="x", need="2.0 KiB")), file_size(50_000), writing(tmp_path / "x", need=2048):
+        with pytest.raises(DiskFullError, match=MESSAGE.format(path="x", need="2.0 KiB")), file_size(50_000), writing(tmp_path / "x", need=2048):
             write()
 
 
@@ -72,7 +72,7 @@ def test_no_other_error_is_taken_for_a_full_disk(tmp_path):
 
 def test_room_is_asked_for_and_given_back(tmp_path):
     reserve(tmp_path / "new" / "a", 10_000)
-    with pytest.raises(DiskFull, match=MESSAGE.format(path="new/a", need="1.0 MiB")), file_size(50_000):
+    with pytest.raises(DiskFullError, match=MESSAGE.format(path="new/a", need="1.0 MiB")), file_size(50_000):
         reserve(tmp_path / "new" / "a", 1 << 20)
     assert list((tmp_path / "new").iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_weights_without_room_end_in_an_error_and_not_in_the_process(tmp_path):
     import ppm_tf, keras
     from ppm_tf.encoders.image import ImageEncoder
     from ppm_tf.encoders.image_start import resnet
-    from ppm_tf.storage import DiskFull, save_weights
+    from ppm_tf.storage import DiskFullError, save_weights
     from tests.limited import file_size
     model = keras.Sequential([keras.layers.Input((300,)), keras.layers.Dense(300), keras.layers.Dense(300)])
     encoder = ImageEncoder(resnet("small_resnet"), 16, 8)
@@ -91,7 +91,7 @@ def test_weights_without_room_end_in_an_error_and_not_in_the_process(tmp_path):
         try:
             with file_size(200_000):
                 save()
-        except DiskFull as error:
+        except DiskFullError as error:
             print(error)
     save_weights(model, {str(tmp_path / "b.weights.h5")!r})
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ppm_tf.workspace import Recipe, StaleArtifact, Workspace, fingerprint
+from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
 
 RECIPE = Recipe({"data": {"users": 100, "split": {"test": 0.1}}}, parents={"raw": "abc"})
 
@@ -73,7 +73,7 @@ def test_require_names_the_setting_that_differs(tmp_path):
     write(workspace)
     assert workspace.require("data", RECIPE) == workspace.path("data")
     other = Recipe({"data": {"users": 200, "split": {"test": 0.1}}}, parents=RECIPE.parents)
-    with pytest.raises(StaleArtifact, match=r"data\.users was 100, and 200 is asked for now.*run=<folder>"):
+    with pytest.raises(StaleArtifactError, match=r"data\.users was 100, and 200 is asked for now.*run=<folder>"):
         workspace.require("data", other)
 
 
@@ -91,7 +91,7 @@ def test_a_changed_raw_file_is_named_and_an_archived_one_is_not(tmp_path):
     assert workspace.is_current("data", Recipe({}, fingerprint([raw])))
     raw.write_text("bb")
     os.utime(raw, ns=(1, 1))
-    with pytest.raises(StaleArtifact, match=r"the file .*raw\.csv has changed"):
+    with pytest.raises(StaleArtifactError, match=r"the file .*raw\.csv has changed"):
         workspace.require("data", Recipe({}, fingerprint([raw])))
     raw.unlink()
     workspace.require("data", Recipe({}, fingerprint([raw])))

@@ -191,8 +191,8 @@ def _embed(table: str, config: Config, workspace: Workspace, work: Path) -> None
         rounds.append((plain, full, timed(lambda old=work / f"all-{number}", name=f"none-{number}": job(name, old))[0]))
     plain, full, rest = (min(times) for times in zip(*rounds, strict=True))
     tokens = (
-        {"tokens_per_second": about["tokens"] / full[0], "padding": 1 - about["tokens"] / about["slots"], "plain_padding": padding}
-        if about["slots"]
+        {"tokens_per_second": about["tokens"] / full[0], "padding": 1 - about["tokens"] / about["padded_tokens"], "plain_padding": padding}
+        if about["padded_tokens"]
         else {}
     )
     show(
@@ -212,7 +212,7 @@ def _plain_loop(encoder, contents: list, batch_size: int) -> tuple[Callable[[], 
         texts = clean_texts(encoder.cleaner, contents)
         dataset = tf.data.Dataset.from_tensor_slices(texts).batch(batch_size).map(encoder.tokenize, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
         counted = [(int(tf.reduce_sum(tokens["padding_mask"])), int(tf.size(tokens["padding_mask"]))) for tokens in dataset]
-        padding = 1 - sum(tokens for tokens, _ in counted) / sum(slots for _, slots in counted)
+        padding = 1 - sum(tokens for tokens, _ in counted) / sum(padded_tokens for _, padded_tokens in counted)
     elif encoder.kind == "image":
 
         def read(image):

@@ -140,7 +140,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
 def _fitted_bag(config: Config, catalog):
     from ppm_tf.encoders.bag_of_words import BagOfWords
 
-    return BagOfWords(config.text.dim or 64, config.text.buckets).fit(catalog.text)
+    return BagOfWords(config.text.dim or 64, config.text.num_buckets).fit(catalog.text)
 
 
 def _commit(workspace: Workspace, name: str, recipe: Recipe, encoder, more=lambda folder: None) -> None:
@@ -182,14 +182,14 @@ def settings(config: Config) -> dict:
     for training in ("adapt", "finetune"):
         if training not in config.text_training:
             text.pop(training)
-    text.pop("buckets")
+    text.pop("num_buckets")
     return found
 
 
 def bag_settings(config: Config) -> dict:
     """What shapes the bag of words."""
     found = encoder_settings(config, "text")
-    return {"data": found["data"], "text": {name: found["text"][name] for name in ("dim", "buckets")} | {"encoder": "bag_of_words"}}
+    return {"data": found["data"], "text": {name: found["text"][name] for name in ("dim", "num_buckets")} | {"encoder": "bag_of_words"}}
 
 
 def needs(config: Config) -> tuple[str, ...]:

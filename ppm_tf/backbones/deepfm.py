@@ -14,7 +14,7 @@ class DeepFM(keras.layers.Layer):
     """DeepFM: `logits = y_FM + y_DNN` with `y_FM = first order + sum_(i<j) <v_i, v_j>` (Guo et al., 2017, eq. 1 and 2).
 
     The fields are those of the user, of the context and of the item, and each field of the history as the mean over its
-    behaviours. The dense layers see the same fields and the other features. With several tasks `y_FM`, whose weights they
+    behaviors. The dense layers see the same fields and the other features. With several tasks `y_FM`, whose weights they
     share, is weighed by a number a task, 1 at the start; the paper has one task, where it says nothing new.
 
     Args:

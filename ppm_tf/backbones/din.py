@@ -13,8 +13,8 @@ from ppm_tf.layers.scoring_head import ScoringHead
 class DIN(keras.layers.Layer):
     """The Deep Interest Network: dense layers over `[u(n), i_n, u(n) * i_n, user, context, other]` (Zhou et al., 2018, eq. 3).
 
-    `u(n) = sum_t a(e_t, i_n) e_t`: the behaviours weighted by an activation unit with Dice, without a softmax, so that
-    several behaviours of a kind weigh more than one. `e_t` and `i_n` are all fields of an item beside each other. The product
+    `u(n) = sum_t a(e_t, i_n) e_t`: the behaviors weighted by an activation unit with Dice, without a softmax, so that
+    several behaviors of a kind weigh more than one. `e_t` and `i_n` are all fields of an item beside each other. The product
     `u(n) * i_n` is not in the paper, but in its authors' code. The dense layers behind have ReLU, as in the other backbones.
 
     A candidate whose item fields are all zero is padding: it does not count in the statistics of Dice.

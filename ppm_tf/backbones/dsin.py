@@ -21,9 +21,9 @@ class DSIN(keras.layers.Layer):
 
     Args:
         num_tasks: int. Logits a candidate, K.
-        sessions: int. Sessions kept, the newest ones. Defaults to `5`.
-        gap: int. Seconds between two behaviours that begin a new session. Defaults to `1800`.
-        heads: int. Heads of the self-attention inside a session. Defaults to `4`.
+        num_sessions: int. Sessions kept, the newest ones. Defaults to `5`.
+        gap: int. Seconds between two behaviors that begin a new session. Defaults to `1800`.
+        num_heads: int. Heads of the self-attention inside a session. Defaults to `4`.
         attention_units: tuple of int. Widths of the activation units. Defaults to `(64, 32)`.
         mlp_units: tuple of int. Widths of the dense layers. Defaults to `(256, 128, 64)`.
         dropout: float. Dropout rate in the transformer block and after the dense layers. Defaults to `0.0`.
@@ -40,25 +40,25 @@ class DSIN(keras.layers.Layer):
 
     reads_first_order = False
 
-    def __init__(self, num_tasks, sessions=5, gap=1800, heads=4, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
+    def __init__(self, num_tasks, num_sessions=5, gap=1800, num_heads=4, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_tasks = num_tasks
-        self.sessions = sessions
+        self.num_sessions = num_sessions
         self.gap = gap
-        self.heads = heads
+        self.num_heads = num_heads
         self.attention_units = tuple(attention_units)
         self.mlp_units = tuple(mlp_units)
         self.dropout = dropout
 
     def build(self, shapes):
         item = concat_shape(shapes.item)
-        self.interest = SessionInterest(self.sessions, self.gap, self.heads, self.dropout, dtype=self.dtype_policy, name="interest")
+        self.interest = SessionInterest(self.num_sessions, self.gap, self.num_heads, self.dropout, dtype=self.dtype_policy, name="interest")
         self.interest.build(concat_shape(shapes.history))
         unit = {"normalize": True, "dtype": self.dtype_policy}
         self.interest_attention = AttentionPooling(self.attention_units, name="interest_attention", **unit)
         self.evolved_attention = AttentionPooling(self.attention_units, name="evolved_attention", **unit)
         for layer in (self.interest_attention, self.evolved_attention):
-            layer.build(item, (item[0], self.sessions, item[-1]))
+            layer.build(item, (item[0], self.num_sessions, item[-1]))
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
         request_dim = concat_shape(shapes.user)[-1] + concat_shape(shapes.context)[-1]
         self.head.build((item[0], request_dim), (*item[:2], 3 * item[-1] + shapes.other[-1]))

@@ -1,4 +1,4 @@
-"""`MIAN`: the candidate meets behaviours, user and context one by one, and all of them together."""
+"""`MIAN`: the candidate meets behaviors, user and context one by one, and all of them together."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class MIAN(keras.layers.Layer):
 
     Three local modules, each an attention of the candidate `i_n`:
 
-    - item-behaviours: `sum_t a(i_n, h_t) h_t` with `h = LayerNorm(Block(e + p))`, a place embedding `p_t` and a pre-norm
-      transformer block, once a request; the weights are a softmax over the real behaviours.
+    - item-behaviors: `sum_t a(i_n, h_t) h_t` with `h = LayerNorm(Block(e + p))`, a place embedding `p_t` and a pre-norm
+      transformer block, once a request; the weights are a softmax over the real behaviors.
     - item-user: `sum_f a(W i_n, u_f) u_f` over the user's fields, one by one. No softmax: it would say nothing of a single
       field, and fields do not compete.
     - item-context: the same over the fields of the context.
@@ -35,7 +35,7 @@ class MIAN(keras.layers.Layer):
 
     Args:
         num_tasks: int. Logits a candidate, K.
-        heads: int. Heads of the self-attention over the behaviours; must divide the width of an item. Defaults to `4`.
+        num_heads: int. Heads of the self-attention over the behaviors; must divide the width of an item. Defaults to `4`.
         attention_units: tuple of int. Widths of the dense layers of each attention. Defaults to `(64, 32)`.
         mlp_units: tuple of int. Widths of the dense layers. Defaults to `(256, 128, 64)`.
         dropout: float. Dropout rate in the transformer block and after the dense layers. Defaults to `0.0`.
@@ -52,10 +52,10 @@ class MIAN(keras.layers.Layer):
 
     reads_first_order = False
 
-    def __init__(self, num_tasks, heads=4, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
+    def __init__(self, num_tasks, num_heads=4, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_tasks = num_tasks
-        self.heads = heads
+        self.num_heads = num_heads
         self.attention_units = tuple(attention_units)
         self.mlp_units = tuple(mlp_units)
         self.dropout = dropout
@@ -65,12 +65,12 @@ class MIAN(keras.layers.Layer):
         length, width = history[1:]
         dim = shapes.item[-1]
         if length is None:
-            raise ValueError(f"The history must have a known length, one place a behaviour. Received: shape {tuple(shapes.history)}.")
-        if width % self.heads:
-            raise ValueError(f"`heads` must divide the width of an item. Received: heads={self.heads}, width={width}.")
+            raise ValueError(f"The history must have a known length, one place a behavior. Received: shape {tuple(shapes.history)}.")
+        if width % self.num_heads:
+            raise ValueError(f"`num_heads` must divide the width of an item. Received: num_heads={self.num_heads}, width={width}.")
         self.places = self.add_weight(name="places", shape=(length, width), initializer=keras.initializers.RandomNormal(stddev=0.01))
         self.block = keras_nlp.layers.TransformerEncoder(
-            4 * width, self.heads, self.dropout, activation="relu", normalize_first=True, dtype=self.dtype_policy, name="block"
+            4 * width, self.num_heads, self.dropout, activation="relu", normalize_first=True, dtype=self.dtype_policy, name="block"
         )
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="norm")
         self.block.build(history)
@@ -96,7 +96,7 @@ class MIAN(keras.layers.Layer):
         item, history = concat_fields(features.item), concat_fields(features.history)
         if history.shape[1] is not None and history.shape[1] > self.places.shape[0]:
             raise ValueError(
-                f"The history must not be longer than it was built for. Received: {history.shape[1]} behaviours, built for {self.places.shape[0]}."
+                f"The history must not be longer than it was built for. Received: {history.shape[1]} behaviors, built for {self.places.shape[0]}."
             )
         mask = ops.cast(features.mask, "bool")
         places = ops.cast(self.places, history.dtype)[: ops.shape(history)[1]]

@@ -1,4 +1,4 @@
-"""`URM`: the unified ranking model of PPM, a behaviour transformer over ids under a mixture of experts."""
+"""`URM`: the unified ranking model of PPM, a behavior transformer over ids under a mixture of experts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class URM(keras.layers.Layer):
 
     Args:
         num_tasks: int. K.
-        encoder_layers: int. Self-attention blocks over the history. Defaults to `2`.
-        decoder_layers: int. Blocks in which a candidate attends to the history. Defaults to `2`.
-        heads: int. Attention heads. Defaults to `4`.
-        feedforward: int. Hidden width of a block's feed-forward part, in multiples of its width. Defaults to `4`.
+        num_encoder_layers: int. Self-attention blocks over the history. Defaults to `2`.
+        num_decoder_layers: int. Blocks in which a candidate attends to the history. Defaults to `2`.
+        num_heads: int. Attention heads. Defaults to `4`.
+        feedforward_multiple: int. Hidden width of a block's feed-forward part, in multiples of its width. Defaults to `4`.
         width: int or `None`. Width of the transformer; `None` takes that of all item fields. Defaults to `64`.
-        recency_buckets: int. Defaults to `32`.
-        positions: bool. Whether to embed the order of the behaviours. Defaults to `True`.
-        experts: int. Defaults to `4`.
+        num_recency_buckets: int. Defaults to `32`.
+        positions: bool. Whether to embed the order of the behaviors. Defaults to `True`.
+        num_experts: int. Defaults to `4`.
         expert_units: tuple of int. Dense layers of an expert. Defaults to `(256, 128)`.
         tower_units: tuple of int. Dense layers of a tower. Defaults to `(64,)`.
         dropout: float. Defaults to `0.0`.
@@ -50,14 +50,14 @@ class URM(keras.layers.Layer):
     def __init__(
         self,
         num_tasks,
-        encoder_layers=2,
-        decoder_layers=2,
-        heads=4,
-        feedforward=4,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        feedforward_multiple=4,
         width=64,
-        recency_buckets=32,
+        num_recency_buckets=32,
         positions=True,
-        experts=4,
+        num_experts=4,
         expert_units=(256, 128),
         tower_units=(64,),
         dropout=0.0,
@@ -67,16 +67,16 @@ class URM(keras.layers.Layer):
         super().__init__(**kwargs)
         self.positions = positions
         self.transformer_settings = {
-            "num_encoder_layers": encoder_layers,
-            "num_decoder_layers": decoder_layers,
-            "num_heads": heads,
-            "feedforward_multiple": feedforward,
+            "num_encoder_layers": num_encoder_layers,
+            "num_decoder_layers": num_decoder_layers,
+            "num_heads": num_heads,
+            "feedforward_multiple": feedforward_multiple,
             "width": width,
             "dropout": dropout,
-            "recency_buckets": recency_buckets,
+            "num_recency_buckets": num_recency_buckets,
             "initializer_stddev": initializer_stddev,
         }
-        self.mixture = MMoE(num_tasks, experts, expert_units, dropout, dtype=self.dtype_policy, name="mixture")
+        self.mixture = MMoE(num_tasks, num_experts, expert_units, dropout, dtype=self.dtype_policy, name="mixture")
         self.towers = [MLP(tower_units, dropout=dropout, dtype=self.dtype_policy, name=f"tower_{task}") for task in range(num_tasks)]
         self.logits = [keras.layers.Dense(1, dtype="float32", name=f"logit_{task}") for task in range(num_tasks)]
 

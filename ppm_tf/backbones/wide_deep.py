@@ -12,7 +12,7 @@ from ppm_tf.layers.scoring_head import ScoringHead
 class WideDeep(keras.layers.Layer):
     """Wide&Deep: `logits = wide + deep` (Cheng et al., 2016, eq. 3).
 
-    `deep` are dense layers over all fields, the history as the mean of its behaviours, field by field, and the other
+    `deep` are dense layers over all fields, the history as the mean of its behaviors, field by field, and the other
     features. `wide` is `w_k first_order`, the sum of the fields' own weights: those are shared by the tasks, and each task
     weighs the sum by a number of its own, 1 at the start. The paper has one task, where that number says nothing new; and its
     wide part has crossed features that an expert named, of which there are none here.

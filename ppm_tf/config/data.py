@@ -205,7 +205,7 @@ class LastSplit(UserSplit):
 class DataSettings(Section):
     """Settings that every data source shares."""
 
-    history_length: PositiveInt = Field(30, description="behaviours kept a request, the most recent ones (T)")
+    history_length: PositiveInt = Field(30, description="behaviors kept a request, the most recent ones (T)")
     history_task: str | None = Field(None, description="positives of this task form the history; default: the first task")
     requests: Literal["column", "bursts", "single"] = Field(
         "column", description="column: rows of one request id; bursts: up to data.candidates consecutive rows of a user; single: a row a request"

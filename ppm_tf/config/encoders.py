@@ -94,9 +94,9 @@ class TextSettings(Section):
             " stays as it is"
         ),
     )
-    layers: PositiveInt = Field(2, description="small_bert: blocks")
+    num_layers: PositiveInt = Field(2, description="small_bert: blocks")
     width: PositiveInt = Field(128, description="small_bert: width")
-    heads: PositiveInt = Field(4, description="small_bert: attention heads")
+    num_heads: PositiveInt = Field(4, description="small_bert: attention heads")
     vocabulary: Annotated[int, Field(ge=64)] = Field(8000, description="small_bert: most word pieces")
     lora_rank: Annotated[int, Field(ge=0)] = Field(
         0, description="preset: train low-rank updates of this rank in place of the attention weights; 0 = train everything"
@@ -115,7 +115,7 @@ class TextSettings(Section):
             " Gemma, GPT-2, GPT-OSS, Llama, Mistral, Mixtral, Qwen, SmolLM3, BART or T5Gemma"
         ),
     )
-    buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
+    num_buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
     adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
     finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")
 
@@ -128,8 +128,8 @@ class TextSettings(Section):
             raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
         if self.encoder == "small_bert" and self.training == ():
             raise ValueError("encoder: small_bert knows nothing before it is trained. Received: training: []. Use adapt, finetune or both")
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        if self.width % self.num_heads:
+            raise ValueError(f"num_heads must divide width. Received: num_heads: {self.num_heads}, width: {self.width}")
         if self.encoder == "small_bert" and self.dim and self.dim > self.width:
             raise ValueError(
                 f"dim must be at most width, since the projection only leaves directions out. Received: dim: {self.dim}, width: {self.width}. Lower"

@@ -14,14 +14,14 @@ from ppm_tf.config.section import Name, Once, PositiveInt, Section, Share
 
 
 class TransformerSettings(Section):
-    """The behaviour transformer, of PPM and of URM alike."""
+    """The behavior transformer, of PPM and of URM alike."""
 
-    encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
-    decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
-    heads: PositiveInt = Field(4, description="attention heads")
-    feedforward: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
-    recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behaviour)")
-    positions: bool = Field(True, description="embed the order of the behaviours, counted back from the newest")
+    num_encoder_layers: PositiveInt = Field(2, description="self-attention blocks over the history")
+    num_decoder_layers: PositiveInt = Field(2, description="blocks in which a candidate attends to the encoded history")
+    num_heads: PositiveInt = Field(4, description="attention heads")
+    feedforward_multiple: PositiveInt = Field(4, description="hidden width of a block's feed-forward part, in multiples of width")
+    num_recency_buckets: Annotated[int, Field(ge=2)] = Field(32, description="buckets of log2(1 + seconds since the behavior)")
+    positions: bool = Field(True, description="embed the order of the behaviors, counted back from the newest")
 
 
 class PPMSettings(TransformerSettings):
@@ -48,8 +48,8 @@ class PPMSettings(TransformerSettings):
 
     @model_validator(mode="after")
     def _has_whole_heads(self) -> PPMSettings:
-        if self.width and self.width % self.heads:
-            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        if self.width and self.width % self.num_heads:
+            raise ValueError(f"num_heads must divide width. Received: num_heads: {self.num_heads}, width: {self.width}")
         return self
 
 
@@ -86,28 +86,28 @@ class DSINSettings(BackboneSettings):
     """DSIN: interests by session, and how they evolve (Feng et al., 2019)."""
 
     name: Literal["dsin"] = Field("dsin", description="the backbone")
-    sessions: PositiveInt = Field(5, description="sessions kept, the newest ones; older behaviours join the oldest of them")
-    gap: PositiveInt = Field(1800, description="seconds (or steps) between two behaviours that begin a new session")
-    heads: PositiveInt = Field(4, description="heads of the self-attention inside a session")
+    num_sessions: PositiveInt = Field(5, description="sessions kept, the newest ones; older behaviors join the oldest of them")
+    gap: PositiveInt = Field(1800, description="seconds (or steps) between two behaviors that begin a new session")
+    num_heads: PositiveInt = Field(4, description="heads of the self-attention inside a session")
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit over sessions")
 
 
 class MIANSettings(BackboneSettings):
-    """MIAN: the candidate meets behaviours, user and context one by one (Zhang et al., 2021)."""
+    """MIAN: the candidate meets behaviors, user and context one by one (Zhang et al., 2021)."""
 
     name: Literal["mian"] = Field("mian", description="the backbone")
-    heads: PositiveInt = Field(4, description="heads of the self-attention over the behaviours")
+    num_heads: PositiveInt = Field(4, description="heads of the self-attention over the behaviors")
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the attention of the candidate")
 
 
 class URMSettings(TransformerSettings):
-    """URM: behaviour transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
+    """URM: behavior transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
 
     name: Literal["urm"] = Field("urm", description="the backbone")
     width: PositiveInt | None = Field(
         64, description="width of the transformer, to which the concatenated item fields are projected; null = their sum, without a projection"
     )
-    experts: PositiveInt = Field(4, description="experts of the mixture")
+    num_experts: PositiveInt = Field(4, description="experts of the mixture")
     expert_units: tuple[PositiveInt, ...] = Field((256, 128), min_length=1, description="dense layers of an expert")
     tower_units: tuple[PositiveInt, ...] = Field((64,), min_length=1, description="dense layers of a task's tower")
     dropout: Share = Field(0.0, description="dropout in the transformer, the experts and the towers")
@@ -117,8 +117,8 @@ class URMSettings(TransformerSettings):
 
     @model_validator(mode="after")
     def _has_whole_heads(self) -> URMSettings:
-        if self.width and self.width % self.heads:
-            raise ValueError(f"heads must divide width. Received: heads: {self.heads}, width: {self.width}")
+        if self.width and self.width % self.num_heads:
+            raise ValueError(f"num_heads must divide width. Received: num_heads: {self.num_heads}, width: {self.width}")
         return self
 
 
@@ -157,13 +157,13 @@ class ModelSettings(Section):
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial embeddings; PPM has 0.01")
     tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
     newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
-    start: str | None = Field(
+    warm_start: str | None = Field(
         None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own"
     )
-    start_ppm: Literal["replace", "keep"] = Field(
+    warm_start_ppm: Literal["replace", "keep"] = Field(
         "replace",
         description=(
-            "with model.start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model"
+            "with model.warm_start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model"
         ),
     )
     seed: int | None = Field(None, description="seed of the ranking model; null: the run's seed")

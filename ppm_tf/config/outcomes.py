@@ -20,7 +20,7 @@ class EvaluateSettings(Section):
         (0, 1, 5, 10, 20, 50, 100, 500), description="first train frequency of each bucket of target items; the last bucket is open"
     )
     history_edges: tuple[int, ...] = Field(
-        (0, 1, 5, 10, 20), description="first number of behaviours of each bucket of requests by their history; the last bucket is open"
+        (0, 1, 5, 10, 20), description="first number of behaviors of each bucket of requests by their history; the last bucket is open"
     )
     user_edges: tuple[int, ...] = Field(
         (0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open"

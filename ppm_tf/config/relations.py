@@ -119,10 +119,10 @@ def _trainings(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     if not reads_ppm:
         return
     width = config.ppm.width or _width_of_tables(config)
-    if width is not None and width % config.ppm.heads:
+    if width is not None and width % config.ppm.num_heads:
         yield (
-            f"ppm.heads must divide the width of the transformer. Received: ppm.heads={config.ppm.heads}, width {width} (ppm.width, or the sum of the"
-            " table widths)."
+            f"ppm.num_heads must divide the width of the transformer. Received: ppm.num_heads={config.ppm.num_heads}, width {width}"
+            " (ppm.width, or the sum of the table widths)."
         )
     if config.ppm.slots and not _has_slot(config):
         yield (
@@ -146,11 +146,11 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     count = model.item_id + len(fields) + len(model.tables)
     if not count:
         yield "A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[]."
-    heads, own = getattr(model.backbone, "heads", 1), getattr(model.backbone, "width", None)
+    num_heads, own = getattr(model.backbone, "num_heads", 1), getattr(model.backbone, "width", None)
     width = own or count * model.dim
-    if width % heads:
+    if width % num_heads:
         yield (
-            f"model.backbone.heads must divide the width of an item. Received: heads {heads}, width {width}: {count} item fields of"
+            f"model.backbone.num_heads must divide the width of an item. Received: num_heads {num_heads}, width {width}: {count} item fields of"
             f" model.dim={model.dim}."
         )
 
@@ -161,7 +161,7 @@ def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
         ("encoders/text", "text.path", config.text.path, True),
         ("encoders/image", "image.path", config.image.path, True),
         ("encoders/image", "image.weights", config.image.weights, False),
-        (f"models/{config.model.folder}", "model.start", config.model.start, True),
+        (f"models/{config.model.folder}", "model.warm_start", config.model.warm_start, True),
     ):
         if artifact in missing and path is not None and not (Path(path).is_dir() if is_folder else Path(path).is_file()):
             yield f"{setting} must be a {'folder' if is_folder else 'file'} that is there. Received: {Path(path).absolute()}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ppm_tf.data.manifest import DamagedData
+from ppm_tf.data.manifest import DamagedDataError
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def naming_damage(files: Sequence[str], compression: str, stage: str) -> Iterato
         stage: the command that writes them anew.
 
     Raises:
-        DamagedData: a file is damaged.
+        DamagedDataError: a file is damaged.
     """
     import tensorflow as tf
 
@@ -30,7 +30,7 @@ def naming_damage(files: Sequence[str], compression: str, stage: str) -> Iterato
     except tf.errors.DataLossError as error:
         found = "; ".join(f"{path}: {reason}" for path in files if (reason := _damage_in(path, compression)))
         listing = found or f"one of {len(files)} files from {files[0]} on, which could be read when asked again: {_reason(error)}"
-        raise DamagedData(
+        raise DamagedDataError(
             f"A shard must be as it was written. Received: {listing}. Remedy: restore the file, or write it anew with `{stage}`."
         ) from None
 

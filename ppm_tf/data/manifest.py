@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "manifest.json"
 
 
-class DamagedData(ValueError):
+class DamagedDataError(ValueError):
     """Shards are missing, truncated or altered, and more of them than may be set aside."""
 
 
@@ -75,7 +75,7 @@ class Manifest:
 
         Raises:
             FileNotFoundError: there is none, so the folder is not a whole data set.
-            DamagedData: it is not readable.
+            DamagedDataError: it is not readable.
         """
         path = Path(folder, FILE_NAME)
         if not path.is_file():
@@ -86,7 +86,7 @@ class Manifest:
             compression = content.pop("compression")
             return cls(shards, compression, {key: value for key, value in content.items() if key not in ("records", "candidates")})
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise DamagedData(f"{path} is not a readable manifest ({error!r}). Run the stage that writes it again.") from error
+            raise DamagedDataError(f"{path} is not a readable manifest ({error!r}). Run the stage that writes it again.") from error
 
 
 def describe_shard(path: Path, records: int, candidates: int = 0) -> Shard:
@@ -110,7 +110,7 @@ def whole_shards(folder: str | Path, manifest: Manifest, verify: str = "sha256",
         max_bad_share: share of the records that damaged shards may hold.
 
     Raises:
-        DamagedData: damaged shards hold more than that, or everything.
+        DamagedDataError: damaged shards hold more than that, or everything.
     """
     with ThreadPoolExecutor(4) as pool:
         reasons = list(pool.map(lambda shard: _damage(Path(folder, shard.file), shard, verify), manifest.shards))
@@ -118,7 +118,7 @@ def whole_shards(folder: str | Path, manifest: Manifest, verify: str = "sha256",
     lost = sum(shard.records for shard, _ in bad)
     if bad and (lost > max_bad_share * manifest.records or lost == manifest.records):
         listing = "; ".join(f"{Path(folder, shard.file)}: {reason}" for shard, reason in bad[:5])
-        raise DamagedData(
+        raise DamagedDataError(
             f"{len(bad)} of {len(manifest.shards)} shards are damaged, with {lost} of {manifest.records} records (at most a share of"
             f" {max_bad_share:g} may be set aside, train.max_bad_share): {listing}. Restore the files or run the stage that writes them again."
         )

@@ -22,7 +22,7 @@ class SampleCounts:
         requests: number of requests.
         exposures: int64 [V], times each item row was a candidate.
         positives: int64 [V, K], positive labels of each item row.
-        behaviours: int64 [V], times each item row stood in a history.
+        behaviors: int64 [V], times each item row stood in a history.
         user_id: int64 [U], the users as they are stored, sorted.
         user_requests: int64 [U], requests of each.
     """
@@ -30,7 +30,7 @@ class SampleCounts:
     requests: int
     exposures: np.ndarray
     positives: np.ndarray
-    behaviours: np.ndarray
+    behaviors: np.ndarray
     user_id: np.ndarray
     user_requests: np.ndarray
 
@@ -84,21 +84,21 @@ def count_samples(files: SampleFiles, schema: Schema, num_rows: int, since: int 
     Raises:
         ValueError: the samples name a row that the catalog does not hold.
     """
-    exposures, behaviours = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
+    exposures, behaviors = np.zeros(num_rows, np.int64), np.zeros(num_rows, np.int64)
     positives = np.zeros((num_rows, len(schema.tasks)), np.int64)
     users, requests = [np.zeros(0, np.int64)], 0
     with reading(files):
         for batch in read(files, schema, batch_size, since=since):
             item, labels = batch["item"].numpy(), batch["labels"].numpy()
             _count(exposures, item.ravel())
-            _count(behaviours, batch["history"].numpy().ravel())
+            _count(behaviors, batch["history"].numpy().ravel())
             for task in range(labels.shape[-1]):
                 _count(positives[:, task], item[labels[..., task] > 0])
             users.append(batch["user_id"].numpy())
             requests += len(item)
-    exposures[PADDING_ROW] = behaviours[PADDING_ROW] = 0
+    exposures[PADDING_ROW] = behaviors[PADDING_ROW] = 0
     user_id, user_requests = np.unique(np.concatenate(users), return_counts=True)
-    return SampleCounts(requests, exposures, positives, behaviours, user_id, user_requests)
+    return SampleCounts(requests, exposures, positives, behaviors, user_id, user_requests)
 
 
 def _count(counts: np.ndarray, rows: np.ndarray) -> None:

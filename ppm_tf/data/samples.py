@@ -23,7 +23,7 @@ def find_shards(folder: str | Path, splits: Sequence[str], verify: str = "sha256
         max_bad_share: share of a split's records that damaged shards may hold.
 
     Raises:
-        DamagedData: more than that is damaged.
+        DamagedDataError: more than that is damaged.
         ValueError: the splits hold no record at all.
     """
     files, compression = [], ""
@@ -43,7 +43,7 @@ def reading(*files: SampleFiles) -> AbstractContextManager[None]:
     """A block that reads samples, in which a damaged shard is an error that names it.
 
     Raises:
-        DamagedData: a shard is damaged, which a check of its size did not find.
+        DamagedDataError: a shard is damaged, which a check of its size did not find.
     """
     return naming_damage([path for one in files for path in one.files], files[0].compression, "python -m pipelines.prepare")
 
@@ -87,7 +87,7 @@ def read(
         files: what to read.
         schema: schema of the data set.
         batch_size: requests a batch; the last one may be smaller.
-        history_length: most recent behaviours kept; `None` = as many as were prepared.
+        history_length: most recent behaviors kept; `None` = as many as were prepared.
         epochs: passes over the data, each in its own order when shuffled.
         shuffle_buffer: records shuffled in memory; 0 = the order of the files, the same every time.
         seed: of the order.
@@ -129,7 +129,7 @@ class Parser:
 
     Args:
         schema: schema of the data set.
-        history_length: most recent behaviours kept; `None` = as many as were prepared.
+        history_length: most recent behaviors kept; `None` = as many as were prepared.
         with_truth: whether to give the true probabilities of simulated data.
     """
 

@@ -45,11 +45,11 @@ class Schema:
         numbers: names of the numeric item columns.
         tasks: labels of a candidate, in the order of the samples' last label axis; PPM learns the first. None without a log.
         history_task: the task whose positives form the history; "" without a log.
-        history_length: T, behaviours kept a request.
+        history_length: T, behaviors kept a request.
         num_candidates: N, most candidates a request.
         item_id_type: `"int"` or `"string"`, as in the raw files.
         user_id_type: `"int"` or `"string"`; a string id is stored as its 63-bit fingerprint.
-        has_time: whether requests and behaviours carry times, in seconds, or in steps where the log has no clock.
+        has_time: whether requests and behaviors carry times, in seconds, or in steps where the log has no clock.
         has_slot: whether candidates carry their display position.
         has_truth: whether candidates carry true probabilities (simulated data).
         time_unit: what times count in the log, and so in a request to a server: `"s"`, `"ms"`, `"us"` or `"ns"` since 1970 (timestamps

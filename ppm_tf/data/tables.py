@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ppm_tf.data.damage import naming_damage
-from ppm_tf.data.manifest import DamagedData, Manifest, Shard, describe_shard, paths, whole_shards
+from ppm_tf.data.manifest import DamagedDataError, Manifest, Shard, describe_shard, paths, whole_shards
 from ppm_tf.data.schema import FIRST_ROW
 
 HASH_BYTES = 16
@@ -133,7 +133,7 @@ def read_table(folder: str | Path, catalog) -> EmbeddingTable:
         catalog: `ItemCatalog`, or anything with `num_rows` and `rows_of(ids)`.
 
     Raises:
-        DamagedData: a shard is not as the manifest says.
+        DamagedDataError: a shard is not as the manifest says.
     """
     manifest = Manifest.read(folder)
     about = manifest.about
@@ -151,7 +151,7 @@ def read_records(folder: str | Path, manifest: Manifest, shards: Sequence[Shard]
     """The records of some shards of a table, a few thousand at a time.
 
     Raises:
-        DamagedData: a file cannot be read.
+        DamagedDataError: a file cannot be read.
     """
     import tensorflow as tf
 
@@ -179,4 +179,4 @@ def read_records(folder: str | Path, manifest: Manifest, shards: Sequence[Shard]
                     ids, vectors.astype(manifest.about["dtype"], copy=False), parsed["present"].astype(bool), hashes.reshape(-1, HASH_BYTES)
                 )
     except tf.errors.InvalidArgumentError as error:  # whole records, of another kind
-        raise DamagedData(f"The table in {folder} is not readable: {error.message}. Run `python -m pipelines.embed` again.") from error
+        raise DamagedDataError(f"The table in {folder} is not readable: {error.message}. Run `python -m pipelines.embed` again.") from error

@@ -68,7 +68,7 @@ class SafeEncoder:
         """Tokens, and tokens with padding, that were encoded since the last call; zero for encoders that have none."""
         with self._lock:
             before = self._counted
-            self._counted = (getattr(self._encoder, "tokens", 0), getattr(self._encoder, "slots", 0))
+            self._counted = (getattr(self._encoder, "tokens", 0), getattr(self._encoder, "padded_tokens", 0))
             return self._counted[0] - before[0], self._counted[1] - before[1]
 
     def _read_ahead(self, contents: Sequence[Any]) -> Iterator[tuple[np.ndarray, list]]:

@@ -54,7 +54,7 @@ def load_encoder(folder: str | Path):
     Every encoder has `kind`, `dim` and `version`; `read(content)` takes one raw text or image and raises `ValueError` where it
     cannot; `encode_batch` turns a list of what `read` gave into float32 vectors `[B, dim]`; `encode` does both; `save` and
     `load` keep it. One that pads texts also has `lengths(contents)`, their numbers of tokens, and counts the `tokens` and, with
-    padding, the `slots` that it has encoded.
+    padding, the `padded_tokens` that it has encoded.
 
     Raises:
         FileNotFoundError: there is no encoder.

@@ -19,7 +19,7 @@ from apache_beam.ml.inference.base import RunInference
 from ppm_tf.config import BeamSettings, EmbedSettings
 from ppm_tf.data.batch_job import run_job
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.manifest import DamagedData, Manifest, Shard, whole_shards
+from ppm_tf.data.manifest import DamagedDataError, Manifest, Shard, whole_shards
 from ppm_tf.data.progress import watch
 from ppm_tf.data.tables import TableRecords, table_manifest
 from ppm_tf.encoders.saved import describe_encoder
@@ -41,7 +41,7 @@ from ppm_tf.encoders.table_steps import (
 logger = logging.getLogger(__name__)
 
 DEAD_LETTERS = "dead_letters.jsonl"
-COUNTS = ("items", "encoded", "kept", "removed", "empty", "dead_letters", "tokens", "slots")
+COUNTS = ("items", "encoded", "kept", "removed", "empty", "dead_letters", "tokens", "padded_tokens")
 
 
 def write_table_job(
@@ -65,7 +65,7 @@ def write_table_job(
 
     Returns:
         The manifest; its `about` counts `items`, of which so many `encoded`, `kept`, `empty` (without content) and
-        `dead_letters`, the items `removed` since the old table, and the `tokens` encoded, with padding `slots`.
+        `dead_letters`, the items `removed` since the old table, and the `tokens` encoded, with padding `padded_tokens`.
 
     Raises:
         ValueError: no item has a content, or more than the share `embed.max_refused` of them cannot be encoded.
@@ -157,7 +157,7 @@ def _usable(old: Path, item_id_type: str) -> Manifest | None:
     try:
         manifest = Manifest.read(old)
         whole_shards(old, manifest)
-    except (FileNotFoundError, DamagedData) as error:
+    except (FileNotFoundError, DamagedDataError) as error:
         logger.warning("the old table is of no use, every item is encoded: %s", error)
         return None
     return manifest if manifest.about["item_id_type"] == item_id_type else None
@@ -182,8 +182,8 @@ def _check(name: str, columns: tuple[str, ...], counts: Counter[str], dead_lette
 def _log(manifest: Manifest, folder: Path, seconds: float) -> None:
     about = manifest.about
     speed = f"{about['encoded'] / seconds:,.0f} items/s"
-    if about["slots"]:
-        speed += f", {about['tokens'] / seconds:,.0f} tokens/s, {1 - about['tokens'] / about['slots']:.1%} padding"
+    if about["padded_tokens"]:
+        speed += f", {about['tokens'] / seconds:,.0f} tokens/s, {1 - about['tokens'] / about['padded_tokens']:.1%} padding"
     logger.info(
         "table '%s' by %s: %s items: %s encoded, %s kept, %s empty, %s dead letters; %s removed; %s, %.1f s, %s, %.1f MiB",
         about["table"], about["encoder_version"], *(f"{about[key]:,}" for key in ("items", "encoded", "kept", "empty", "dead_letters", "removed")),

@@ -271,9 +271,9 @@ class EncoderHandler(ModelHandler[Contents, Outcome, SafeEncoder]):
         failed = sorted(failures)
         hashes = batch.hashes.copy()
         hashes[failed] = 0
-        tokens, slots = model.count_tokens()
+        tokens, padded_tokens = model.count_tokens()
         records = TableRecords(batch.item_ids, vectors, vectors.any(axis=1), hashes)
-        counts = Counter(encoded=len(batch) - len(failed), dead_letters=len(failed), tokens=tokens, slots=slots)
+        counts = Counter(encoded=len(batch) - len(failed), dead_letters=len(failed), tokens=tokens, padded_tokens=padded_tokens)
         item_ids = batch.item_ids[failed].tolist()
         return [Outcome(records, counts, tuple((item_id, failures[place]) for item_id, place in zip(item_ids, failed, strict=True)))]
 

@@ -72,7 +72,7 @@ class TextEncoder(keras.Model):
         self.max_tokens = max_tokens
         self.cleaner = cleaner
         self.projection = keras.layers.Dense(dim, name="projection") if dim else None
-        self.tokens = self.slots = 0
+        self.tokens = self.padded_tokens = 0
         self._trace()
         # Outside of a graph keras-nlp's tokenizers take another way, in Python; ours is TensorFlow's everywhere.
         self._pieces = tf.function(lambda texts: tokenizer(normalize(texts)), input_signature=[tf.TensorSpec([None], tf.string)])
@@ -184,9 +184,9 @@ class TextEncoder(keras.Model):
         return vectors
 
     def _encode(self, texts: Sequence[str], max_tokens: int | None = None) -> np.ndarray:
-        vectors, tokens, slots = self._vectors(tf.constant(list(texts), tf.string), tf.constant(max_tokens or self.max_tokens))
+        vectors, tokens, padded_tokens = self._vectors(tf.constant(list(texts), tf.string), tf.constant(max_tokens or self.max_tokens))
         self.tokens += int(tokens)
-        self.slots += int(slots)
+        self.padded_tokens += int(padded_tokens)
         return vectors.numpy()
 
     def fit_projection(self, texts: Sequence[str]) -> None:

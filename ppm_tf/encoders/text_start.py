@@ -47,8 +47,8 @@ def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None,
     tokenizer = keras_nlp.models.BertTokenizer(vocabulary=pieces, lowercase=True, strip_accents=True)
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=len(pieces),
-        num_layers=settings.layers,
-        num_heads=settings.heads,
+        num_layers=settings.num_layers,
+        num_heads=settings.num_heads,
         hidden_dim=settings.width,
         intermediate_dim=4 * settings.width,
         dropout=0.1,

@@ -49,9 +49,9 @@ class TitleImage:
         return getattr(self.parts[0], "tokens", 0)
 
     @property
-    def slots(self) -> int:
+    def padded_tokens(self) -> int:
         """Tokens encoded so far, with padding."""
-        return getattr(self.parts[0], "slots", 0)
+        return getattr(self.parts[0], "padded_tokens", 0)
 
     def lengths(self, contents: Sequence[tuple[str | None, bytes | None]]) -> np.ndarray:
         """Tokens of the text of each content, `[len(contents)]`; zero for text encoders that have none."""

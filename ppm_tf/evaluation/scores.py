@@ -37,7 +37,7 @@ class Scores:
         user: int `[n]`, the user of the request: the raw id, or the fingerprint of a string id.
         item_row: int `[n]`, catalog row of the candidate.
         tasks: names of the K tasks.
-        history: int `[n]`, behaviours in the history of the request, or None.
+        history: int `[n]`, behaviors in the history of the request, or None.
         truth: `[n, K]`, true probabilities of simulated data, or None.
         probability: whether the scores are probabilities.
         item_id: int or text `[n]`, raw id of the candidate, or None.
@@ -103,8 +103,8 @@ def collect(batches: Iterable[tuple[Mapping[str, ArrayLike], ArrayLike]], tasks:
         if "truth" in batch:
             columns["truth"] = np.asarray(batch["truth"])[real]
         if "history" in batch:
-            behaviours = np.count_nonzero(np.asarray(batch["history"]) != PADDING_ROW, axis=1).astype(np.int32)
-            columns["history"] = np.broadcast_to(behaviours[:, None], item.shape)[real]
+            behaviors = np.count_nonzero(np.asarray(batch["history"]) != PADDING_ROW, axis=1).astype(np.int32)
+            columns["history"] = np.broadcast_to(behaviors[:, None], item.shape)[real]
         for name, values in columns.items():
             parts.setdefault(name, []).append(values)
     if not parts:

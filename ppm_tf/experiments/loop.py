@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from ppm_tf.storage import DiskFull
+from ppm_tf.storage import DiskFullError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +35,7 @@ def each(
         kind: what an item is called in the log. Defaults to `"cell"`.
 
     Raises:
-        DiskFull: an item found no room.
+        DiskFullError: an item found no room.
     """
     to_do = {number for number, item in enumerate(items) if not is_done(item)}
     logger.info("%d %ss, %d of them to be made", len(items), kind, len(to_do))
@@ -46,7 +46,7 @@ def each(
         result, error = None, ""
         try:
             result = work(item)
-        except DiskFull:  # none of the others would find room either
+        except DiskFullError:  # none of the others would find room either
             raise
         except Exception as raised:  # whatever it is, the other items do not depend on it
             error = f"{type(raised).__name__}: {raised}"

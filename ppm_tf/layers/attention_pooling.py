@@ -11,7 +11,7 @@ from ppm_tf.layers.dice import Dice
 class AttentionPooling(keras.layers.Layer):
     """The local activation unit of DIN, for N candidates over one history.
 
-    `score_nt = MLP([q_n, k_t, q_n * k_t, q_n - k_t])`, `output_n = sum_t w_nt k_t` with `w = score` on real behaviours
+    `score_nt = MLP([q_n, k_t, q_n * k_t, q_n - k_t])`, `output_n = sum_t w_nt k_t` with `w = score` on real behaviors
     (DIN, eq. 3: no softmax, so that the strength of an interest is kept) or `w = softmax(score / sqrt(D))`. An empty
     history gives zeros. The first dense layer is one product of the history with a kernel a candidate; the history is never
     tiled N times.
@@ -24,7 +24,7 @@ class AttentionPooling(keras.layers.Layer):
     Call arguments:
         queries: tensor `[R, N, D]`.
         keys: tensor `[R, T, D]`.
-        mask: bool tensor `[R, T]`, true where a behaviour is real.
+        mask: bool tensor `[R, T]`, true where a behavior is real.
         query_mask: bool tensor `[R, N]`, true where a candidate is real, or `None`. Only the statistics of `Dice` read it:
             padding must not count in them.
 
@@ -80,7 +80,7 @@ class AttentionPooling(keras.layers.Layer):
         if self.normalize:
             scale = ops.cast(queries.shape[-1], scores.dtype) ** 0.5
             scores = ops.where(real, scores / scale, ops.cast(-1e9 if scores.dtype != "float16" else -6e4, scores.dtype))
-            # By its logarithm: `ops.softmax` warns of an axis of size 1, and a history may hold one behaviour.
+            # By its logarithm: `ops.softmax` warns of an axis of size 1, and a history may hold one behavior.
             scores = ops.exp(ops.log_softmax(scores, axis=-1))
         weights = ops.where(real, scores, ops.zeros_like(scores))
         return ops.matmul(weights, keys)

@@ -13,12 +13,12 @@ NEUTRAL_SLOT = 0  # the position of a candidate that has none yet
 
 
 class BehaviorTransformer(keras.layers.Layer):
-    """Encoder over the behaviours, decoder from the candidates (PPM, sections 3.1.2 and 3.2.1).
+    """Encoder over the behaviors, decoder from the candidates (PPM, sections 3.1.2 and 3.2.1).
 
-    Each behaviour enters as `E = E_item + E_position + E_recency` (eq. 3, 7, 8). `E_position` counts back from the newest
-    behaviour; `E_recency` is the bucket `1 + floor(log2(1 + seconds))`, 0 for an unknown time. The encoder blocks (eq. 4,
+    Each behavior enters as `E = E_item + E_position + E_recency` (eq. 3, 7, 8). `E_position` counts back from the newest
+    behavior; `E_recency` is the bucket `1 + floor(log2(1 + seconds))`, 0 for an unknown time. The encoder blocks (eq. 4,
     5) see the history alone, so they run once a request whatever the number of candidates. In the decoder blocks each
-    candidate is a query over the encoded history and never sees another candidate. A learned behaviour stands at the end
+    candidate is a query over the encoded history and never sees another candidate. A learned behavior stands at the end
     of every history, so that an empty one has a meaning and a finite score.
 
     Both kinds of block norm their inputs rather than their outputs (pre-norm): with PPM's small initial weights they learn
@@ -34,14 +34,14 @@ class BehaviorTransformer(keras.layers.Layer):
             Defaults to `None`.
         dropout: float. Defaults to `0.0`.
         max_positions: int. Longest history; `0` leaves positions out. Defaults to `50`.
-        recency_buckets: int. Rows of `E_recency`. Defaults to `32`.
+        num_recency_buckets: int. Rows of `E_recency`. Defaults to `32`.
         num_slots: int. Display positions embedded on the candidates; `0` leaves them out. Defaults to `0`.
         initializer_stddev: float. Standard deviation of the Gaussian initial weights. Defaults to `0.01`.
 
     Call arguments:
-        history: tensor `[R, T, D]`, newest behaviour first.
+        history: tensor `[R, T, D]`, newest behavior first.
         candidates: tensor `[R, N, D]`.
-        mask: bool tensor `[R, T]`, true where a behaviour is real.
+        mask: bool tensor `[R, T]`, true where a behavior is real.
         recency: tensor `[R, T]`, seconds before the request, negative = unknown; or `None`.
         slot: integer tensor `[R, N]`, display position from 0, negative = unknown; or `None`, where the page is not laid out yet, as
             in serving: then every candidate is scored as if it stood first.
@@ -70,7 +70,7 @@ class BehaviorTransformer(keras.layers.Layer):
         width=None,
         dropout=0.0,
         max_positions=50,
-        recency_buckets=32,
+        num_recency_buckets=32,
         num_slots=0,
         initializer_stddev=0.01,
         **kwargs,
@@ -83,7 +83,7 @@ class BehaviorTransformer(keras.layers.Layer):
         self.width = width
         self.dropout = dropout
         self.max_positions = max_positions
-        self.recency_buckets = recency_buckets
+        self.num_recency_buckets = num_recency_buckets
         self.num_slots = num_slots
         self.initializer_stddev = initializer_stddev
 
@@ -101,7 +101,7 @@ class BehaviorTransformer(keras.layers.Layer):
         self.no_more = self.add_weight(name="no_more", shape=(1, 1, width), initializer=self._initializer())
         if self.max_positions:
             self.positions = self.add_weight(name="positions", shape=(self.max_positions, width), initializer=self._initializer())
-        self.recencies = self.add_weight(name="recencies", shape=(self.recency_buckets, width), initializer=self._initializer())
+        self.recencies = self.add_weight(name="recencies", shape=(self.num_recency_buckets, width), initializer=self._initializer())
         if self.num_slots:
             # Row 0 stands for an unknown display position, as at serving time before the page is laid out.
             self.slots = self.add_weight(name="slots", shape=(self.num_slots + 1, width), initializer=self._initializer())
@@ -156,12 +156,12 @@ class BehaviorTransformer(keras.layers.Layer):
         """The part that depends on the user alone: once a request.
 
         Returns:
-            The encoded history `[R, T + 1, width]` and its mask `[R, T + 1]`; the last entry is the learned behaviour.
+            The encoded history `[R, T + 1, width]` and its mask `[R, T + 1]`; the last entry is the learned behavior.
         """
         length = history.shape[1]
         if self.max_positions and length is not None and length > self.max_positions:
             raise ValueError(
-                f"The history must not be longer than `max_positions`. Received: {length} behaviours, max_positions={self.max_positions}."
+                f"The history must not be longer than `max_positions`. Received: {length} behaviors, max_positions={self.max_positions}."
             )
         mask = ops.cast(mask, "bool")
         x = self.project(history)
@@ -184,7 +184,7 @@ class BehaviorTransformer(keras.layers.Layer):
         """`1 + floor(log2(1 + seconds))`, at most the last bucket; 0 where `recency` is negative (unknown)."""
         # The bits of an integer are counted exactly; a float32 logarithm would put 2^k - 1 into the wrong bucket.
         seconds = ops.cast(recency, "int64")
-        edges = ops.convert_to_tensor(2 ** np.arange(self.recency_buckets - 1, dtype="int64") - 1)
+        edges = ops.convert_to_tensor(2 ** np.arange(self.num_recency_buckets - 1, dtype="int64") - 1)
         bucket = ops.sum(ops.cast(ops.expand_dims(seconds, -1) >= edges, "int32"), axis=-1)
         return ops.where(seconds < 0, 0, bucket)
 
@@ -202,7 +202,7 @@ class BehaviorTransformer(keras.layers.Layer):
             width=self.width,
             dropout=self.dropout,
             max_positions=self.max_positions,
-            recency_buckets=self.recency_buckets,
+            num_recency_buckets=self.num_recency_buckets,
             num_slots=self.num_slots,
             initializer_stddev=self.initializer_stddev,
         )

@@ -25,7 +25,7 @@ class CandidateDecoder(keras.layers.Layer):
     Call arguments:
         candidates: tensor `[R, N, D]`.
         history: tensor `[R, T, D]`.
-        mask: bool tensor `[R, T]`, true where a behaviour is real; each row needs at least one.
+        mask: bool tensor `[R, T]`, true where a behavior is real; each row needs at least one.
 
     Returns:
         Tensor `[R, N, D]`.

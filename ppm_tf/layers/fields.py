@@ -1,4 +1,4 @@
-"""Pure functions on embedded fields: one vector out of several fields, one behaviour out of a history."""
+"""Pure functions on embedded fields: one vector out of several fields, one behavior out of a history."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def concat_shape(shape):
 
 
 def mean_history(history, mask):
-    """The mean over the real behaviours; zeros for an empty history.
+    """The mean over the real behaviors; zeros for an empty history.
 
     Args:
         history: tensor `[R, T, ...]`.
-        mask: bool tensor `[R, T]`, true where a behaviour is real.
+        mask: bool tensor `[R, T]`, true where a behavior is real.
 
     Returns:
         Tensor `[R, ...]`.

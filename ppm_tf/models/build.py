@@ -30,23 +30,23 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
     settings = config.ppm
     _require(settings.tables, tables, "ppm.tables")
     width = settings.width or sum(tables[name].dim for name in settings.tables)
-    if width % settings.heads:
+    if width % settings.num_heads:
         raise ValueError(
-            f"ppm.heads must divide the width of the transformer. Received: ppm.heads={settings.heads}, width {width} (ppm.width, or the sum of the"
-            " table widths)."
+            f"ppm.num_heads must divide the width of the transformer. Received: ppm.num_heads={settings.num_heads}, width {width}"
+            " (ppm.width, or the sum of the table widths)."
         )
     if settings.slots and not schema.has_slot:
         raise ValueError(f"ppm.slots needs a display position in the data. Received: ppm.slots={settings.slots}, and data.log.slot is not set.")
     layers = {name: _frozen(tables[name], settings.standardize, table_dtype) for name in settings.tables}
     transformer = BehaviorTransformer(
-        num_encoder_layers=settings.encoder_layers,
-        num_decoder_layers=settings.decoder_layers,
-        num_heads=settings.heads,
-        feedforward_multiple=settings.feedforward,
+        num_encoder_layers=settings.num_encoder_layers,
+        num_decoder_layers=settings.num_decoder_layers,
+        num_heads=settings.num_heads,
+        feedforward_multiple=settings.feedforward_multiple,
         width=settings.width,
         dropout=settings.dropout,
         max_positions=schema.history_length if settings.positions else 0,
-        recency_buckets=settings.recency_buckets,
+        num_recency_buckets=settings.num_recency_buckets,
         num_slots=settings.slots,
         initializer_stddev=settings.initializer_stddev,
         name="transformer",

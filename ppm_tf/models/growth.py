@@ -38,7 +38,7 @@ def carry_over(
         {**model.embedding.embeddings, **{f"{name}.linear": layer for name, layer in model.embedding.linear.items()}} for model in (old, new)
     )
     if set(old_tables) != set(new_tables):
-        raise ValueError(f"model.start must have the same fields. Received: {sorted(old_tables)} there, {sorted(new_tables)} here.")
+        raise ValueError(f"model.warm_start must have the same fields. Received: {sorted(old_tables)} there, {sorted(new_tables)} here.")
     fresh = 0
     for name, table in new_tables.items():
         old_rows, new_rows = maps[name.removesuffix(".linear")]
@@ -49,8 +49,8 @@ def carry_over(
     mine, theirs = _other_variables(old, keep_ppm), _other_variables(new, keep_ppm)
     if [variable.shape for variable in mine] != [variable.shape for variable in theirs]:
         raise ValueError(
-            "model.start must be a model of the same settings. Received: one whose weights have other shapes. Look at model.backbone, model.dim and"
-            " model.ppm."
+            "model.warm_start must be a model of the same settings. Received: one whose weights have other shapes. "
+            "Look at model.backbone, model.dim and model.ppm."
         )
     for source, target in zip(mine, theirs, strict=True):
         target.assign(source)

@@ -12,7 +12,7 @@ from ppm_tf.losses import binary_cross_entropy
 
 
 class PPM(keras.layers.Layer):
-    """Cached item vectors through a behaviour transformer: an ID-free view of user and candidate (PPM, eq. 8).
+    """Cached item vectors through a behavior transformer: an ID-free view of user and candidate (PPM, eq. 8).
 
     Args:
         tables: dict of name -> `FrozenEmbedding`. Their vectors are concatenated, in this order.
@@ -102,7 +102,7 @@ def click_loss(batch, logits):
 
 
 def recency(batch):
-    """Seconds from each behaviour to its request, `[R, T]`; -1 at padding, `None` where the data has no times."""
+    """Seconds from each behavior to its request, `[R, T]`; -1 at padding, `None` where the data has no times."""
     if "history_time" not in batch:
         return None
     seconds = ops.expand_dims(batch["time"], 1) - batch["history_time"]

@@ -16,7 +16,7 @@ FILE_NAME = "made_of.json"
 # remedies of `Provenance.require`
 PPM_ANEW = "train PPM anew with `python -m pipelines.pretrain`"
 MODEL_ANEW = "train the model anew with `python -m pipelines.train`, after `python -m pipelines.pretrain` where PPM is plugged in"
-START_ANEW = "train a model from its start, without model.start"
+START_ANEW = "train a model from its start, without model.warm_start"
 
 
 @dataclass(frozen=True)

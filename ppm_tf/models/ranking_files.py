@@ -75,7 +75,7 @@ def require_same_values(folder: Path, trained: Schema, now: Schema) -> None:
     if found:
         raise ValueError(
             f"The data must be read as in the training of {folder}. Received: {'; '.join(found)}. Remedy: run `python -m pipelines.prepare` with the"
-            " settings named, or train a model of the new data from its start, without model.start."
+            " settings named, or train a model of the new data from its start, without model.warm_start."
         )
 
 
@@ -96,11 +96,11 @@ def check_requests(inputs: Inputs, folder: Path) -> None:
         if field.side != "item" and ((field.side, field.name) not in trained or trained[field.side, field.name].vocabulary != field.vocabulary):
             raise ValueError(
                 f"{folder} was trained on other values of the {field.side} field {field.name} than the data holds. "
-                f"Train anew, or go on from it: `python -m pipelines.train model.start={folder} model.name=<another name>`."
+                f"Train anew, or go on from it: `python -m pipelines.train model.warm_start={folder} model.name=<another name>`."
             )
 
 
-def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies, keep_ppm: bool) -> int:
+def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies, keep_ppm: bool) -> int:
     """Gives `model` what the earlier model in `folder` has learnt; returns how many embedding rows are new.
 
     Args:
@@ -124,7 +124,7 @@ def start_from(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         old.load_weights(folder / WEIGHTS)
     except ValueError as error:
         raise ValueError(
-            f"model.start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
+            f"model.warm_start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
         ) from None
     return carry_over(old, model, schema, inputs.schema, earlier, vocabularies, keep_ppm)
 

@@ -14,7 +14,7 @@ class RequestRows:
     """Turns batches of prepared data into batches that a model of an earlier preparation understands.
 
     Data that were prepared again number the values of user and request fields anew. Each value gets the row that the training knew
-    it by, the unknown row where it did not know it; values and behaviours beyond what the training kept are left out.
+    it by, the unknown row where it did not know it; values and behaviors beyond what the training kept are left out.
 
     Args:
         data: schema of the prepared requests.

@@ -37,8 +37,8 @@ class Vocabularies:
 
         item_ids = stored_ids(catalog.ids, schema.item_id_type)
         return cls(
-            # A behaviour teaches an item's embedding as much as a candidate does.
-            made(settings.item_id, earlier and earlier.items, item_ids, (counts.exposures + counts.behaviours)[FIRST_ROW:]),
+            # A behavior teaches an item's embedding as much as a candidate does.
+            made(settings.item_id, earlier and earlier.items, item_ids, (counts.exposures + counts.behaviors)[FIRST_ROW:]),
             made(settings.user_id, earlier and earlier.users, counts.user_id, counts.user_requests),
         )
 

@@ -28,7 +28,7 @@ def efficiency_table(lines: Iterable[dict[str, Any]]) -> str:
         ])  # fmt: skip
     about = (
         f"\n\nSteps of {lines[0]['batch_size']} requests; a request has up to {lines[0]['candidates']} candidates and {lines[0]['history']}"
-        " behaviours."
+        " behaviors."
         if lines
         else ""
     )

@@ -1,16 +1,16 @@
 """Training: the loop, one step over replicas, the optimisers, the log."""
 
 from ppm_tf.training.log import LOG, keep_logs, read_log
-from ppm_tf.training.loop import NonFiniteLoss, TrainingResult, UndefinedCriterion, fit
+from ppm_tf.training.loop import NonFiniteLossError, TrainingResult, UndefinedCriterionError, fit
 from ppm_tf.training.start import prepare_backend, starting_rate, state_variables, total_steps
 from ppm_tf.training.trainer import Trainer, id_tables, known_labels
 
 __all__ = [
     "LOG",
-    "NonFiniteLoss",
+    "NonFiniteLossError",
     "Trainer",
     "TrainingResult",
-    "UndefinedCriterion",
+    "UndefinedCriterionError",
     "fit",
     "id_tables",
     "keep_logs",

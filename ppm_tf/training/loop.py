@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 BEST_WEIGHTS = "best.weights.h5"
 
 
-class NonFiniteLoss(ValueError):
+class NonFiniteLossError(ValueError):
     """The loss became NaN or infinite; the message names the examples of the batch."""
 
 
-class UndefinedCriterion(ValueError):
+class UndefinedCriterionError(ValueError):
     """The validation figure that stops a training and chooses its weights is no number; the message names it."""
 
 
@@ -99,9 +99,9 @@ def fit(
         `TrainingResult`. The model holds the best weights.
 
     Raises:
-        NonFiniteLoss: the loss became NaN or infinite. The weights on disk are from before it.
-        UndefinedCriterion: `validate` gave NaN or infinity as `criterion`, which says nothing of the weights.
-        DiskFull: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
+        NonFiniteLossError: the loss became NaN or infinite. The weights on disk are from before it.
+        UndefinedCriterionError: `validate` gave NaN or infinity as `criterion`, which says nothing of the weights.
+        DiskFullError: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
     """
     strategy = strategy or tf.distribute.get_strategy()
     steps = total_steps(settings, records)
@@ -158,7 +158,7 @@ def fit(
                 scores = validate(model)
                 log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
                 if not math.isfinite(scores[criterion]):
-                    raise UndefinedCriterion(
+                    raise UndefinedCriterionError(
                         f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step}"
                         f" of {steps}, with"
                         f" {', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. Remedy:"
@@ -251,7 +251,7 @@ def _explain(error: tf.errors.InvalidArgumentError) -> Exception:
     names = ", ".join(
         f"{number} (shard {number >> 40}, request {number & ((1 << 40) - 1)})" if number >> 40 else str(number) for number in numbers[:16]
     )
-    return NonFiniteLoss(
+    return NonFiniteLossError(
         f"The loss must stay finite. Received NaN or infinity from the batch with {names}. "
         "Look at these records, or lower the learning rate if the loss grew before."
     )

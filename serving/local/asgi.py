@@ -22,7 +22,7 @@ _MOST_BYTES_READ = 2**33
 _MOST_LOGGED = 500  # bytes of an error's body
 
 
-class BodyTooLarge(Exception):
+class BodyTooLargeError(Exception):
     """The body, packed or unpacked, is beyond the limit."""
 
 
@@ -43,7 +43,7 @@ def application(api: RestApi, max_body_bytes: int, log_requests: bool = False) -
         try:
             body = await _read_body(request, max_body_bytes)
             found = await run_in_threadpool(api.answer, request.method, path, body, "origin" in request.headers)
-        except BodyTooLarge:
+        except BodyTooLargeError:
             found = Answer(413, error_body(f"The body must hold at most {max_body_bytes} bytes (a limit of the local server, --max-body-bytes)."))
         except zlib.error as error:
             found = Answer(400, error_body(f"A body with Content-Encoding gzip must be gzip. Received: {error}."))
@@ -63,7 +63,7 @@ def application(api: RestApi, max_body_bytes: int, log_requests: bool = False) -
 
 async def _read_body(request: Request, limit: int) -> bytes:
     if "100-continue" in request.headers.get("expect", "").lower() and int(request.headers.get("content-length", 0)) > limit:
-        raise BodyTooLarge  # this client asks before it sends
+        raise BodyTooLargeError  # this client asks before it sends
     packed = "gzip" in request.headers.get("content-encoding", "").lower()
     unpack = zlib.decompressobj(wbits=31) if packed else None
     parts, size, received = [], 0, 0
@@ -79,7 +79,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
             received = limit + 1
         parts.append(part)
     if received > limit:
-        raise BodyTooLarge
+        raise BodyTooLargeError
     if unpack and not unpack.eof:
         raise zlib.error("an incomplete stream")
     return b"".join(parts)

@@ -77,7 +77,7 @@ def activation_unit(queries, keys, mask, layer, activations):
 
 
 def mean_of_real(history, mask):
-    """Request by request, the mean of the real behaviours."""
+    """Request by request, the mean of the real behaviors."""
     return np.stack([rows[real].mean(0) if real.any() else np.zeros(rows.shape[1:]) for rows, real in zip(history, mask, strict=True)])
 
 

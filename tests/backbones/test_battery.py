@@ -13,13 +13,13 @@ SETTINGS = {settings.model_fields["name"].default: settings for settings in get_
 SMALL = {
     "mlp_units": (16, 8),
     "attention_units": (8, 4),
-    "sessions": 3,
+    "num_sessions": 3,
     "gap": 1800,
-    "heads": 2,
+    "num_heads": 2,
     "width": 8,
     "expert_units": (8,),
     "tower_units": (4,),
-    "experts": 2,
+    "num_experts": 2,
 }
 
 

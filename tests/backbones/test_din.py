@@ -19,7 +19,7 @@ def test_equals_the_equation():
     np.testing.assert_allclose(got, head(x, backbone.head), rtol=1e-4, atol=1e-4)
 
 
-def test_two_behaviours_of_a_kind_weigh_twice():
+def test_two_behaviors_of_a_kind_weigh_twice():
     """No softmax: the strength of an interest is kept (DIN, section 4.3)."""
     features = random_features(np.random.default_rng(0))
     backbone = built(DIN, {"num_tasks": 1}, features)

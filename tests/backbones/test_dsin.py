@@ -6,7 +6,7 @@ from tests.backbones.reference import activation_unit, concat_request, every_can
 from tests.battery import built, random_features
 from tests.layers.test_session_interest import evolved_interests, interests_by_session
 
-ARGUMENTS = {"sessions": 3, "gap": 1800, "heads": 2, "attention_units": (6, 5)}
+ARGUMENTS = {"num_sessions": 3, "gap": 1800, "num_heads": 2, "attention_units": (6, 5)}
 
 
 def test_equals_the_equation():
@@ -27,7 +27,7 @@ def test_a_gap_in_time_moves_the_score():
     features = random_features(np.random.default_rng(0))
     backbone = built(DSIN, {"num_tasks": 1, **ARGUMENTS}, features)
     dense, sparse = (features._replace(recency=np.where(features.mask, step * np.arange(1, 7), -1)) for step in (1799, 1801))
-    # Far below any gap, and all of it above: the hidden behaviours are one session, or three.
+    # Far below any gap, and all of it above: the hidden behaviors are one session, or three.
     moved = np.abs(np.asarray(backbone(dense)) - np.asarray(backbone(sparse))).max(axis=(1, 2))
     assert moved[0] > 1e-3 and moved[2] == 0
 
@@ -41,5 +41,5 @@ def test_times_need_not_be_known_to_the_second():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="heads=5, width=24"):
-        built(DSIN, {"num_tasks": 1, "heads": 5}, random_features(np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="num_heads=5, width=24"):
+        built(DSIN, {"num_tasks": 1, "num_heads": 5}, random_features(np.random.default_rng(0)))

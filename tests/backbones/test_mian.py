@@ -6,7 +6,7 @@ from tests.backbones.reference import activation_unit, dense, every_candidate, e
 from tests.battery import built, random_features
 from tests.layers.reference import layer_norm, softmax
 
-ARGUMENTS = {"heads": 2, "attention_units": (6, 5)}
+ARGUMENTS = {"num_heads": 2, "attention_units": (6, 5)}
 
 
 def test_equals_the_equation():
@@ -49,5 +49,5 @@ def test_a_side_without_fields_has_no_module():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="heads=5, width=24"):
-        built(MIAN, {"num_tasks": 1, "heads": 5}, random_features(np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="num_heads=5, width=24"):
+        built(MIAN, {"num_tasks": 1, "num_heads": 5}, random_features(np.random.default_rng(0)))

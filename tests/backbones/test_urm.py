@@ -7,11 +7,11 @@ from tests.layers.reference import softmax
 
 INIT = {
     "num_tasks": 2,
-    "heads": 2,
+    "num_heads": 2,
     "width": None,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "experts": 3,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "num_experts": 3,
     "expert_units": (6,),
     "tower_units": (5,),
     "initializer_stddev": 0.3,

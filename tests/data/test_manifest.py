@@ -1,6 +1,6 @@
 import pytest
 
-from ppm_tf.data.manifest import DamagedData, Manifest, describe_shard, whole_shards
+from ppm_tf.data.manifest import DamagedDataError, Manifest, describe_shard, whole_shards
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_manifest_reads_as_it_was_written(folder):
 @pytest.mark.parametrize(("how", "reason"), [("truncated", "it has 50 bytes, 100 were written"), ("flipped", "SHA-256"), ("missing", "missing")])
 def test_damage_is_refused_by_default(folder, how, reason):
     damage(folder / "part-2", how)
-    with pytest.raises(DamagedData, match=rf"1 of 4 shards are damaged, with 10 of 40 records .*part-2: .*{reason}"):
+    with pytest.raises(DamagedDataError, match=rf"1 of 4 shards are damaged, with 10 of 40 records .*part-2: .*{reason}"):
         whole_shards(folder, Manifest.read(folder))
 
 
@@ -48,7 +48,7 @@ def test_damage_up_to_the_limit_is_set_aside_and_logged(folder, caplog):
 def test_damage_beyond_the_limit_is_refused(folder):
     for number in (1, 2):
         damage(folder / f"part-{number}", "truncated")
-    with pytest.raises(DamagedData, match="20 of 40 records"):
+    with pytest.raises(DamagedDataError, match="20 of 40 records"):
         whole_shards(folder, Manifest.read(folder), max_bad_share=0.25)
 
 
@@ -56,7 +56,7 @@ def test_checking_sizes_alone_is_a_choice(folder):
     damage(folder / "part-2", "flipped")
     assert len(whole_shards(folder, Manifest.read(folder), verify="size")) == 4
     damage(folder / "part-3", "truncated")
-    with pytest.raises(DamagedData, match="part-3"):
+    with pytest.raises(DamagedDataError, match="part-3"):
         whole_shards(folder, Manifest.read(folder), verify="size")
 
 
@@ -67,5 +67,5 @@ def test_a_folder_without_a_manifest_is_not_whole(tmp_path):
 
 def test_an_unreadable_manifest(folder):
     (folder / "manifest.json").write_text('{"shards": [')
-    with pytest.raises(DamagedData, match="not a readable manifest"):
+    with pytest.raises(DamagedDataError, match="not a readable manifest"):
         Manifest.read(folder)

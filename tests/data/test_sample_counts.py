@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ppm_tf.data.manifest import DamagedData
+from ppm_tf.data.manifest import DamagedDataError
 from ppm_tf.data.sample_counts import SampleCounts, count_samples, time_of_newest
 from ppm_tf.data.samples import find_shards, read
 from tests.shards import SCHEMA, example, random_requests, write_split
@@ -28,7 +28,7 @@ def test_counts(files):
     assert counts.requests == 4
     assert counts.exposures.tolist() == [0, 0, 2, 1, 2, 1, 0]
     assert counts.positives.tolist() == [[0, 0], [0, 0], [2, 0], [0, 0], [1, 0], [0, 0], [0, 0]]
-    assert counts.behaviours.tolist() == [0, 0, 1, 2, 1, 0, 0]
+    assert counts.behaviors.tolist() == [0, 0, 1, 2, 1, 0, 0]
     assert dict(zip(counts.user_id.tolist(), counts.user_requests.tolist(), strict=True)) == {7: 2, 8: 1, 9: 1}
     assert counts.requests_of(np.array([9, 7, 99, 1])).tolist() == [1, 2, 0, 0]
 
@@ -57,24 +57,24 @@ def test_write_and_read(files, tmp_path):
     counts.write(tmp_path)
     again = SampleCounts.read(tmp_path)
     assert again.requests == counts.requests
-    for name in ("exposures", "positives", "behaviours", "user_id", "user_requests"):
+    for name in ("exposures", "positives", "behaviors", "user_id", "user_requests"):
         np.testing.assert_array_equal(getattr(again, name), getattr(counts, name))
 
 
 def test_counts_are_those_of_a_plain_loop_over_many_batches(tmp_path):
     write_split(tmp_path / "train", random_requests(300, seed=3), shards=3)
     files = find_shards(tmp_path, ["train"])
-    exposures, behaviours, positives = np.zeros(40, int), np.zeros(40, int), np.zeros((40, 2), int)
+    exposures, behaviors, positives = np.zeros(40, int), np.zeros(40, int), np.zeros((40, 2), int)
     for batch in read(files, SCHEMA, 300):
         for row, labels in zip(batch["item"].numpy().ravel(), batch["labels"].numpy().reshape(-1, 2), strict=True):
             exposures[row] += row != 0
             positives[row] += labels > 0
         for row in batch["history"].numpy().ravel():
-            behaviours[row] += row != 0
+            behaviors[row] += row != 0
     assert exposures.max() > 10  # a row comes several times a batch
     counts = count_samples(files, SCHEMA, 40, batch_size=64)
     np.testing.assert_array_equal(counts.exposures, exposures)
-    np.testing.assert_array_equal(counts.behaviours, behaviours)
+    np.testing.assert_array_equal(counts.behaviors, behaviors)
     np.testing.assert_array_equal(counts.positives, positives)
 
 
@@ -87,7 +87,7 @@ def test_a_batch_makes_no_array_of_the_catalogs_length(files):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    result = counts.exposures.nbytes + counts.behaviours.nbytes + counts.positives.nbytes
+    result = counts.exposures.nbytes + counts.behaviors.nbytes + counts.positives.nbytes
     assert result <= peak < result + rows  # one further array of one byte a row would show
     assert counts.exposures[:6].tolist() == [0, 0, 2, 1, 2, 1]
 
@@ -118,5 +118,5 @@ def test_damage_that_a_check_of_sizes_passes_over_is_named_wherever_samples_are_
         lambda: time_of_newest(files, SCHEMA, 0.5),
         lambda: sample_batches(Workspace(tmp_path), Inputs(SCHEMA, None, {}), 64, 8),
     ):
-        with pytest.raises(DamagedData, match=message):
+        with pytest.raises(DamagedDataError, match=message):
             reads()

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from ppm_tf.data import samples
-from ppm_tf.data.manifest import DamagedData
+from ppm_tf.data.manifest import DamagedDataError
 from ppm_tf.data.schema import Field, Schema
 from tests.shards import SCHEMA, example, random_requests, write_split
 
@@ -51,7 +51,7 @@ def test_the_truth_is_given_only_when_asked_for(tmp_path):
     assert "truth" not in read_all(tmp_path)[0]
 
 
-def test_the_newest_behaviours_are_kept(tmp_path):
+def test_the_newest_behaviors_are_kept(tmp_path):
     write_split(tmp_path / "train", [RECORD])
     (batch,) = read_all(tmp_path, history_length=2)
     assert batch["history"].numpy().tolist() == [[4, 3]]
@@ -117,7 +117,7 @@ def test_a_truncated_shard_reads_to_a_clean_end_and_is_found_by_its_manifest(tmp
     lengths = [len(record) + 16 for record in random_requests(100)]
     path.write_bytes(path.read_bytes()[: sum(lengths[:60])])
     assert sum(1 for _ in tf.data.TFRecordDataset(str(path))) == 60
-    with pytest.raises(DamagedData, match="1 of 1 shards are damaged"):
+    with pytest.raises(DamagedDataError, match="1 of 1 shards are damaged"):
         samples.find_shards(tmp_path, ["train"])
 
 

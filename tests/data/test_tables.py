@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ppm_tf.data.manifest import DamagedData, Manifest, describe_shard
+from ppm_tf.data.manifest import DamagedDataError, Manifest, describe_shard
 from ppm_tf.data.tables import NO_HASH, TableRecords, read_records, read_table, table_manifest, write_shard
 
 
@@ -90,11 +90,11 @@ def test_a_damaged_table_is_refused(tmp_path):
     write(tmp_path, records([10], [[1, 2]]))
     path = tmp_path / "part-00000-of-00001.tfrecord"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(DamagedData, match="part-00000"):
+    with pytest.raises(DamagedDataError, match="part-00000"):
         read_table(tmp_path, Catalog())
     manifest = Manifest.read(tmp_path)
     with pytest.raises(
-        DamagedData,
+        DamagedDataError,
         match=(
             r"Received: .*part-00000-of-00001\.tfrecord: truncated record at \d+.* Remedy: restore the file, or write it anew with `python -m"
             r" pipelines\.embed`"

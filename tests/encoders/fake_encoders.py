@@ -26,7 +26,7 @@ class HashEncoder:
     def __init__(self, dim=3, salt=""):
         self.dim = dim
         self.salt = salt
-        self.tokens = self.slots = 0
+        self.tokens = self.padded_tokens = 0
         self.batches = []
 
     @property
@@ -46,7 +46,7 @@ class HashEncoder:
         if any("poison" in one for one in read):
             raise ValueError("a poisoned batch")
         self.tokens += sum(map(len, read))
-        self.slots += len(read) * max(map(len, read))
+        self.padded_tokens += len(read) * max(map(len, read))
         return np.array([self.vector(one) for one in read], np.float32).reshape(len(read), self.dim)
 
     def vector(self, content):

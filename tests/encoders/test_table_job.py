@@ -127,7 +127,7 @@ def test_string_ids(tables):
 
 def test_tokens_and_padding_are_counted(tables):
     about = tables.write({1: "a", 2: "bbb", 3: "cc", 4: "ddd", 5: "e"}, batch_size=2)
-    assert counted(about, "tokens", "slots") == (10, 11)  # row group 1: a cc | bbb ddd, padded to 2 and 3; row group 2: e
+    assert counted(about, "tokens", "padded_tokens") == (10, 11)  # row group 1: a cc | bbb ddd, padded to 2 and 3; row group 2: e
 
 
 def test_bytes_do_not_depend_on_the_batches(tables):

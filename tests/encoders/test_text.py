@@ -67,7 +67,7 @@ def test_order_and_batches_do_not_change_a_vector(encoder):
 def test_tokens_and_places_are_counted():
     encoder = tiny_encoders.bert()
     encoder.encode_batch(["red shoes", "a"])
-    assert (encoder.tokens, encoder.slots) == (8, 16)  # 5 + 3 tokens; 2 texts of 8 places
+    assert (encoder.tokens, encoder.padded_tokens) == (8, 16)  # 5 + 3 tokens; 2 texts of 8 places
 
 
 def test_the_projection_starts_at_the_main_directions(encoder):

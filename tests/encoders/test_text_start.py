@@ -18,7 +18,7 @@ def test_word_pieces_hold_the_frequent_words_and_every_letter():
 
 
 def test_a_small_bert_knows_the_catalogs_words():
-    settings = TextSettings(layers=1, width=16, dim=16, heads=2, vocabulary=100, max_tokens=12)
+    settings = TextSettings(num_layers=1, width=16, dim=16, num_heads=2, vocabulary=100, max_tokens=12)
     encoder = start_encoder(settings, TEXTS, dim=4)
     assert encoder.special["mask"] == 4
     assert encoder.tokenize(["red shoes for men"])["token_ids"].shape == (1, 6)  # a piece a word
@@ -33,7 +33,7 @@ def test_no_text_is_refused():
 
 NBSP = "\u00a0"
 ODD_SPACES = [f"red{NBSP}lamp {NBSP} x {NBSP}{NBSP}{NBSP} y", "caf´e ´ lamp ¨ x", "red\u2003lamp \u2028 x\x85y \u1680 z"] * 40
-SMALL = TextSettings(layers=1, width=16, dim=16, heads=2, vocabulary=100, max_tokens=12)
+SMALL = TextSettings(num_layers=1, width=16, dim=16, num_heads=2, vocabulary=100, max_tokens=12)
 
 
 def test_no_word_piece_holds_white_space():

@@ -36,10 +36,10 @@ def test_a_broken_part_is_refused(encoder):
 
 def test_tokens_are_those_of_the_text(encoder):
     encoder.encode_batch([("a", "xyz"), ("abc", None), (None, "x")])
-    assert (encoder.tokens, encoder.slots) == (4, 6)
+    assert (encoder.tokens, encoder.padded_tokens) == (4, 6)
     assert encoder.lengths([("a", b"xyz"), ("abc", None), (None, b"x")]).tolist() == [1, 3, 0]
     bag = TitleImage(BagOfWords(2).fit(TEXTS), BytesEncoder(3))
-    assert (bag.tokens, bag.slots, bag.lengths([("a", None)]).tolist()) == (0, 0, [0])
+    assert (bag.tokens, bag.padded_tokens, bag.lengths([("a", None)]).tolist()) == (0, 0, [0])
 
 
 def test_it_comes_back_as_it_was_saved(encoder, tmp_path):

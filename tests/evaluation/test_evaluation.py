@@ -412,7 +412,7 @@ def test_collect_keeps_truth_and_scores_of_several_tasks():
     np.testing.assert_array_equal(table.truth, [[0.5, 0.5]])
 
 
-def test_collect_counts_the_behaviours_of_a_request():
+def test_collect_counts_the_behaviors_of_a_request():
     batch = {"item": np.array([[2, 3], [4, 0]]), "labels": np.ones((2, 2, 1)), "request": np.arange(2), "user_id": np.arange(2)}
     table = collect([({**batch, "history": np.array([[7, 8, 0], [0, 0, 0]])}, np.full((2, 2), 0.5))], ("click",))
     np.testing.assert_array_equal(table.history, [2, 2, 0])

@@ -46,7 +46,7 @@ def test_wrong_widths_are_refused():
 
 
 def test_dice_takes_its_statistics_over_real_pairs():
-    """Neither padding behaviours nor padding candidates count in them, and a kept score is that of the kept statistics."""
+    """Neither padding behaviors nor padding candidates count in them, and a kept score is that of the kept statistics."""
     layer, candidates = AttentionPooling(units=(6, 3), activation="dice"), np.array([[True, False]] * 3)
     changed = np.where(candidates[..., None], QUERIES, 50.0).astype("float32"), np.where(MASK[..., None], KEYS, 50.0).astype("float32")
     trained = np.asarray(layer(QUERIES, KEYS, MASK, candidates, training=True))[:, 0]

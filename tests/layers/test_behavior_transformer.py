@@ -130,7 +130,7 @@ def test_encoder_block_equals_tf_models_official_with_copied_weights():
 
 
 def test_a_history_longer_than_its_positions_is_refused():
-    with pytest.raises(ValueError, match="5 behaviours, max_positions=4"):
+    with pytest.raises(ValueError, match="5 behaviors, max_positions=4"):
         BehaviorTransformer(num_heads=2, max_positions=4)(HISTORY, CANDIDATES, MASK, RECENCY)
 
 

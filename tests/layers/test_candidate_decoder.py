@@ -32,7 +32,7 @@ def test_candidates_do_not_see_each_other():
     np.testing.assert_allclose(together[:, 1:], alone, atol=1e-6)
 
 
-def test_masked_behaviours_are_not_seen():
+def test_masked_behaviors_are_not_seen():
     layer = CandidateDecoder(num_heads=2, feedforward_dim=16)
     changed = np.where(MASK[..., None], HISTORY, 1e3).astype("float32")
     np.testing.assert_array_equal(layer(CANDIDATES, HISTORY, MASK), layer(CANDIDATES, changed, MASK))

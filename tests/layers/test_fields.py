@@ -13,7 +13,7 @@ def test_no_fields_leave_the_other_axes():
     assert concat_fields(np.zeros((2, 3, 0, 4))).shape == (2, 3, 0)
 
 
-def test_the_mean_is_over_the_real_behaviours():
+def test_the_mean_is_over_the_real_behaviors():
     history = np.array([[[2.0], [4.0], [np.inf]], [[9.0], [9.0], [9.0]]])
     mask = np.array([[True, True, False], [False, False, False]])
     assert mean_history(history, mask).numpy().tolist() == [[3.0], [0.0]]

@@ -9,19 +9,19 @@ rng = np.random.default_rng(0)
 HISTORY = rng.normal(size=(4, 6, 8)).astype("float32")
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0]], bool)
 RECENCY = np.array([[5, 9, 4000, 4100, 9000, 99000], [7, 8, 9, 5000, -1, -1], [-1] * 6, [-1] * 6])
-SMALL = {"sessions": 3, "gap": 1800, "heads": 2}
+SMALL = {"num_sessions": 3, "gap": 1800, "num_heads": 2}
 SESSIONS = [[0, 0, 1, 1, 2, 2], [0, 0, 0, 1], [], [0, 0, 1, 1, 2]]  # by hand; the last without times: ceil(5 / 3) = 2 each
 
 
-def divide(mask, recency, sessions, gap):
-    """The sessions of one request as lists of places in the history, behaviour by behaviour."""
+def divide(mask, recency, num_sessions, gap):
+    """The sessions of one request as lists of places in the history, behavior by behavior."""
     places = [t for t in range(len(mask)) if mask[t]]
     found, newest = [], None
     if recency is None or all(recency[t] < 0 for t in places):
-        length = -(-len(places) // sessions) or 1
+        length = -(-len(places) // num_sessions) or 1
         return [places[start : start + length] for start in range(0, len(places), length)]
     for t in places:
-        if not found or (newest is not None and 0 <= newest < recency[t] - gap and len(found) < sessions):
+        if not found or (newest is not None and 0 <= newest < recency[t] - gap and len(found) < num_sessions):
             found.append([])
         found[-1].append(t)
         newest = recency[t] if recency[t] >= 0 else newest
@@ -31,10 +31,10 @@ def divide(mask, recency, sessions, gap):
 def interests_by_session(layer, history, mask, recency):
     """DSIN, eq. 2 to 6, one session at a time with nothing masked. Returns `[R, S, D]` and which sessions there are."""
     requests, _, dim = history.shape
-    interests, some = np.zeros((requests, layer.sessions, dim)), np.zeros((requests, layer.sessions), bool)
+    interests, some = np.zeros((requests, layer.num_sessions, dim)), np.zeros((requests, layer.num_sessions), bool)
     block = layer.block
     for r in range(requests):
-        for k, places in enumerate(divide(mask[r], None if recency is None else recency[r], layer.sessions, layer.gap)):
+        for k, places in enumerate(divide(mask[r], None if recency is None else recency[r], layer.num_sessions, layer.gap)):
             biases = layer.session_bias.numpy()[k] + layer.place_bias.numpy()[: len(places), None] + layer.unit_bias.numpy()
             x = (history[r, places] + biases)[None]
             x = layer_norm(x + multi_head_attention(x, x, np.ones((1, 1, 1), bool), block._self_attention_layer))
@@ -121,7 +121,7 @@ def test_a_session_does_not_see_another():
 def test_a_longer_history_than_built_for():
     layer = SessionInterest(**SMALL)
     layer.build((None, 4, 8))
-    with pytest.raises(ValueError, match="6 behaviours, built for 4"):
+    with pytest.raises(ValueError, match="6 behaviors, built for 4"):
         layer(HISTORY, MASK)
 
 

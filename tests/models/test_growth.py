@@ -57,8 +57,8 @@ def test_other_settings_are_refused():
     wider = model(
         "model.backbone={name: din, mlp_units: [16], attention_units: [4]}", "model.ppm=random", schema=LATER, catalog=LaterCatalog(), ids=later
     )
-    with pytest.raises(ValueError, match="model.start must be a model of the same settings. Received: one whose weights have other shapes"):
+    with pytest.raises(ValueError, match="model.warm_start must be a model of the same settings. Received: one whose weights have other shapes"):
         carry_over(old, wider, SCHEMA, LATER, vocabularies(), later)
     fewer = replace(LATER, fields=LATER.fields[1:])
-    with pytest.raises(ValueError, match="model.start must have the same fields"):
+    with pytest.raises(ValueError, match="model.warm_start must have the same fields"):
         carry_over(old, model(*DIN, "model.ppm=random", schema=fewer, ids=later), SCHEMA, fewer, vocabularies(), later)

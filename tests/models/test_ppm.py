@@ -11,7 +11,7 @@ from ppm_tf.models.ppm import PPM, recency
 from ppm_tf.models.predict import Predictor
 from tests.shards import SCHEMA
 
-SMALL = ["ppm.heads=2", "ppm.mlp_units=[8]", "ppm.initializer_stddev=0.3", "ppm.dropout=0"]
+SMALL = ["ppm.num_heads=2", "ppm.mlp_units=[8]", "ppm.initializer_stddev=0.3", "ppm.dropout=0"]
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_the_learned_missing_vector_moves(model, requests):
     ("settings", "message"),
     [
         (["ppm.tables=[title,image]"], "names image, and the run has title"),
-        (["ppm.tables=[title]", "ppm.heads=3"], "heads must divide width. Received: heads: 3, width: 64"),
-        (["ppm.tables=[title]", "ppm.width=null", "ppm.heads=3"], "ppm.heads=3, width 4"),
+        (["ppm.tables=[title]", "ppm.num_heads=3"], "num_heads must divide width. Received: num_heads: 3, width: 64"),
+        (["ppm.tables=[title]", "ppm.width=null", "ppm.num_heads=3"], "ppm.num_heads=3, width 4"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(tables, settings, message):

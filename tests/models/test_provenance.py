@@ -11,7 +11,7 @@ from ppm_tf.data.sample_counts import SampleCounts
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import Provenance
-from ppm_tf.models.ranking_files import load_ranking_model, save_ranking_model, start_from
+from ppm_tf.models.ranking_files import load_ranking_model, save_ranking_model, warm_start
 from tests.models.tiny_ranking import DIN, SCHEMA, Catalog, batch, model, settings, tables, vocabularies
 
 COUNTS = SampleCounts(1, *(np.zeros(shape, np.int64) for shape in (7, (7, 2), 7, 0, 0)))
@@ -53,9 +53,9 @@ def test_a_model_scores_on_tables_of_its_encoders_only(trained):
 def test_an_earlier_model_of_other_encoders_is_no_start(trained):
     folder, _ = trained
     later = model(*WITH_TABLES)
-    with pytest.raises(ValueError, match="the table image was of encoder v1 and is of v3.*without model.start"):
-        start_from(folder, later, settings(*WITH_TABLES), inputs(image="v3"), vocabularies(), keep_ppm=True)
-    assert start_from(folder, later, settings(*WITH_TABLES), inputs(), vocabularies(), keep_ppm=True) == 0
+    with pytest.raises(ValueError, match="the table image was of encoder v1 and is of v3.*without model.warm_start"):
+        warm_start(folder, later, settings(*WITH_TABLES), inputs(image="v3"), vocabularies(), keep_ppm=True)
+    assert warm_start(folder, later, settings(*WITH_TABLES), inputs(), vocabularies(), keep_ppm=True) == 0
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -9,7 +9,7 @@ from tests.models.tiny_ranking import SCHEMA, Catalog
 COUNTS = SampleCounts(9, np.array([0, 5, 2, 0, 1, 9, 0]), np.zeros((7, 2), int), np.array([0, 0, 0, 2, 0, 1, 1]), np.array([7, 8]), np.array([1, 8]))
 
 
-def test_ids_seen_often_enough_as_candidates_or_behaviours():
+def test_ids_seen_often_enough_as_candidates_or_behaviors():
     made = Vocabularies.of(load([]).model, SCHEMA, Catalog(), COUNTS)
     assert made.items.ids.tolist() == [40, 10, 20]  # seen 10, 2 and 2 times
     assert made.users.ids.tolist() == [8]

@@ -30,10 +30,10 @@ SCHEMA = Schema(
     has_slot=True,
     has_truth=False,
 )
-SMALL = ["model.dim=4", "model.initializer_stddev=0.3", "ppm.heads=2", "ppm.width=8", "ppm.mlp_units=[8]", "ppm.initializer_stddev=0.3"]
+SMALL = ["model.dim=4", "model.initializer_stddev=0.3", "ppm.num_heads=2", "ppm.width=8", "ppm.mlp_units=[8]", "ppm.initializer_stddev=0.3"]
 URM = [
-    "model.backbone={name: urm, heads: 2, width: 8, encoder_layers: 1, decoder_layers: 1, expert_units: [8], tower_units: [4], initializer_stddev:"
-    " 0.3}"
+    "model.backbone={name: urm, num_heads: 2, width: 8, num_encoder_layers: 1, num_decoder_layers: 1, expert_units: [8], tower_units: [4],"
+    " initializer_stddev: 0.3}"
 ]
 DIN = ["model.backbone={name: din, mlp_units: [8], attention_units: [4]}"]
 

@@ -34,7 +34,7 @@ def train(config, workspace, recipe):
             requests=9,
             exposures=counts,
             positives=counts[:, None],
-            behaviours=counts,
+            behaviors=counts,
             user_id=np.arange(40),
             user_requests=np.arange(40),
         )

@@ -284,7 +284,7 @@ def test_an_order_breaks_the_ties_of_a_coarse_clock(tmp_path, caplog):
     lengths = lambda data: sorted(len(sample["history"]) for sample in samples(data))
     caplog.set_level(logging.WARNING)
     assert lengths(command(tmp_path, *by_user)) == [0] * 6 + [4] * 6
-    assert "12 requests share their time with other behaviours of their user, and nothing says which came first" in caplog.text
+    assert "12 requests share their time with other behaviors of their user, and nothing says which came first" in caplog.text
     caplog.clear()
     told = samples(command(tmp_path, *by_user, run="told", order="place"))
     # Newest of the day by the order 0 to 5: items 10, 50, 40, 30, 20, 10, of which 10, 50, 30, 10 are clicks.
@@ -620,7 +620,12 @@ def test_a_gap_on_the_second_day_forgets_no_id(first_day, tmp_path):
     log = learnable()
     csv(tmp_path / "log.csv", {**log, "user_id": ["NULL" if place == 5 else user for place, user in enumerate(log["user_id"])]})
     _, again = ranker(
-        tmp_path, f"model.start={model}", "model.name=second", "model.train.learning_rate=1.0e-9", "model.train.epochs=1", "data.max_rejected=0.01"
+        tmp_path,
+        f"model.warm_start={model}",
+        "model.name=second",
+        "model.train.learning_rate=1.0e-9",
+        "model.train.epochs=1",
+        "data.max_rejected=0.01",
     )
     assert again == pytest.approx(auc, abs=0.02)
 
@@ -633,7 +638,7 @@ def test_ids_of_another_type_are_refused_by_name(first_day, tmp_path, capsys, ca
     csv(tmp_path / "items.csv", items)
     log = learnable()
     csv(tmp_path / "log.csv", {**log, column: ["A12" if place == 5 else one for place, one in enumerate(log[column])]})
-    start = [f"model.start={model}", "model.name=second", "model.train.learning_rate=1.0e-9", "model.train.epochs=1", "data.max_rejected=0.01"]
+    start = [f"model.warm_start={model}", "model.name=second", "model.train.learning_rate=1.0e-9", "model.train.epochs=1", "data.max_rejected=0.01"]
     error = refused(tmp_path, capsys, *DIN, *start, stage=train.STAGE)
     assert f"{column}_type was int and is string (set {setting} to have it as it was)" in error
     assert f"{column.removesuffix('_id')} ids are kept as strings; the first that is no whole number is 'A12' ({tmp_path}" in caplog.text

@@ -16,7 +16,8 @@ from tests.raw_logs import write_file
 
 SETTINGS = [
     "data.users=1200", "data.items=200", "data.days=8", "data.requests_per_user=6", "data.candidates=6", "data.shards=2",
-    "text.layers=1", "text.width=32", "text.heads=2", "text.vocabulary=500", "text.dim=16", "text.max_tokens=24", "text.training=[adapt,finetune]",
+    "text.num_layers=1", "text.width=32", "text.num_heads=2", "text.vocabulary=500", "text.dim=16", "text.max_tokens=24",
+    "text.training=[adapt,finetune]",
     "text.adapt.epochs=20", "text.adapt.batch_size=32", "text.adapt.steps_per_loop=20", "text.adapt.valid=0.2", "text.adapt.test=0.2",
     "text.adapt.learning_rate=5e-3", "text.finetune.epochs=3", "text.finetune.batch_size=64", "text.finetune.steps_per_loop=20",
     "text.finetune.learning_rate=3e-3",
@@ -122,8 +123,8 @@ def test_titles_with_odd_spaces_give_an_encoder_that_loads(tmp_path):
     run = tmp_path / "run"
     main(text.TEXT, [
         f"run={run}", "data.source=columnar", f"data.path={tmp_path}", "data.items.text=[title]", "data.log=null", "text.cleaning=none",
-        "text.layers=1", "text.width=16",
-        "text.heads=2", "text.vocabulary=100", "text.dim=4", "text.max_tokens=12", "text.adapt.max_step=2", "text.adapt.steps_per_loop=2",
+        "text.num_layers=1", "text.width=16",
+        "text.num_heads=2", "text.vocabulary=100", "text.dim=4", "text.max_tokens=12", "text.adapt.max_step=2", "text.adapt.steps_per_loop=2",
         "text.adapt.simcse_weight=0",
     ])  # fmt: skip
     encoder = load_encoder(run / "encoders" / "text")

@@ -12,9 +12,9 @@ from ppm_tf.workspace import Workspace
 
 SMALL = [
     "data.users=300", "data.items=200", "data.days=6", "data.history_length=8", "data.shards=3", "ppm.width=16", "ppm.mlp_units=[16]",
-    "text.layers=1", "text.width=16", "text.heads=2", "text.vocabulary=300", "text.dim=8", "text.max_tokens=16", "text.finetune.epochs=1",
+    "text.num_layers=1", "text.width=16", "text.num_heads=2", "text.vocabulary=300", "text.dim=8", "text.max_tokens=16", "text.finetune.epochs=1",
     "image.size=16", "image.dim=8", "image.finetune.epochs=1", "image.finetune.min_count=2",
-    "model.backbone={name: urm, width: 16, heads: 2, encoder_layers: 1, decoder_layers: 1, expert_units: [16], tower_units: [8]}",
+    "model.backbone={name: urm, width: 16, num_heads: 2, num_encoder_layers: 1, num_decoder_layers: 1, expert_units: [16], tower_units: [8]}",
     "model.train.epochs=2", "model.train.steps_per_loop=10", "model.train.validate_every=20", "model.train.checkpoint_every=20",
     "train.epochs=2", "train.steps_per_loop=10", "train.validate_every=20", "train.checkpoint_every=20", "evaluate.bootstrap=0",
 ]  # fmt: skip

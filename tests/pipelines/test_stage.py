@@ -13,7 +13,7 @@ import pipelines.stage as stages
 from pipelines.given import remember
 from pipelines.stage import Stage, main, make
 from ppm_tf.config import load
-from ppm_tf.workspace import StaleArtifact, Workspace
+from ppm_tf.workspace import StaleArtifactError, Workspace
 
 made = []
 
@@ -64,7 +64,7 @@ def test_a_stage_asked_for_with_other_settings_is_made_again_and_so_is_what_hang
 def test_a_needed_artifact_of_other_settings_is_refused_with_the_remedy(tmp_path):
     workspace = Workspace(tmp_path)
     make(TABLES, load([]), workspace)
-    with pytest.raises(StaleArtifact, match=r"text\.dim was 64, and 32 is asked for now\. Run `python -m fake\.prepare`"):
+    with pytest.raises(StaleArtifactError, match=r"text\.dim was 64, and 32 is asked for now\. Run `python -m fake\.prepare`"):
         make(TABLES, load(["text.dim=32"]), workspace)
     assert made == ["data", "tables"]
 
@@ -97,7 +97,7 @@ def test_a_sticky_artifact_of_other_settings_is_refused(tmp_path):
     workspace = Workspace(tmp_path)
     make(ENCODER, load([]), workspace)
     with pytest.raises(
-        StaleArtifact, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text` with the same settings"
+        StaleArtifactError, match=r"image\.dim was 64, and 32 is asked for now\. Run `python -m fake\.finetune text` with the same settings"
     ):
         make(ENCODER, load(["image.dim=32"]), workspace, asked=False)
 
@@ -151,7 +151,7 @@ def test_a_refusal_lists_all_that_must_be_made_again(tmp_path):
         r"Run `python -m fake\.prepare`, then `python -m fake\.embed`, then `python -m fake\.finetune text` with the same settings to make them"
         r" again, pass the old values"
     )
-    with pytest.raises(StaleArtifact, match=f"{expected}.*{commands}"):
+    with pytest.raises(StaleArtifactError, match=f"{expected}.*{commands}"):
         make(last, load(["text.dim=32", "image.dim=32"]), workspace)
     assert made == ["data", "tables", "encoders/text", "model"]
 

@@ -15,7 +15,7 @@ from ppm_tf.workspace import Workspace
 from tests.pipelines.small_shop import SETTINGS
 
 TRAIN = ["model.train.batch_size=64", "model.train.learning_rate=3e-3", "model.train.epochs=2", "model.train.validate_every=50"]
-URM = ["model.backbone={name: urm, width: 32, heads: 2, encoder_layers: 1, decoder_layers: 1, expert_units: [32], tower_units: [16]}"]
+URM = ["model.backbone={name: urm, width: 32, num_heads: 2, num_encoder_layers: 1, num_decoder_layers: 1, expert_units: [32], tower_units: [16]}"]
 DIN = ["model.backbone={name: din, mlp_units: [32, 16], attention_units: [16]}"]
 
 
@@ -116,7 +116,7 @@ def test_it_goes_on_from_an_earlier_model(shop, tmp_path, caplog):
             shop,
             *DIN,
             "model.ppm=none",
-            f"model.start={start}",
+            f"model.warm_start={start}",
             "model.name=din-later",
             "model.train.max_step=1",
             "model.train.learning_rate=1e-9",
@@ -236,7 +236,7 @@ def test_an_encoder_trained_anew_is_refused_before_its_table_replaces_the_one_th
     for stage, more in (
         (evaluate.STAGE, [*URM, "evaluate.bootstrap=21"]),
         (train.STAGE, [*URM, "model.name=third"]),
-        (train.STAGE, [*URM, "model.ppm=random", f"model.start={shop.path('models/urm-finetune')}"]),
+        (train.STAGE, [*URM, "model.ppm=random", f"model.warm_start={shop.path('models/urm-finetune')}"]),
     ):
         with pytest.raises(SystemExit):
             main(stage, [*again, *more])
@@ -249,10 +249,10 @@ def test_an_encoder_trained_anew_is_refused_before_its_table_replaces_the_one_th
 
 def test_going_on_takes_the_newer_ppm_or_keeps_the_earlier_and_says_which(shop, caplog):
     caplog.set_level("INFO")
-    start = [*URM, f"model.start={shop.path('models/urm-finetune')}", "model.train.epochs=1", "model.train.max_step=20"]
+    start = [*URM, f"model.warm_start={shop.path('models/urm-finetune')}", "model.train.epochs=1", "model.train.max_step=20"]
     for choice, said in (("replace", "PPM is that of the run"), ("keep", "PPM is the one of the earlier model")):
         caplog.clear()
-        main(train.STAGE, arguments(shop, *start, f"model.name=on-{choice}", f"model.start_ppm={choice}"))
+        main(train.STAGE, arguments(shop, *start, f"model.name=on-{choice}", f"model.warm_start_ppm={choice}"))
         assert said in caplog.text
         assert ("ppm" in shop.made_by(f"models/on-{choice}")["parents"]) == (choice == "replace")
         assert json.loads((shop.path(f"models/on-{choice}") / "made_of.json").read_text())["ppm"] == shop.id("ppm")

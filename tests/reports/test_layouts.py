@@ -169,7 +169,7 @@ def test_efficiency_table():
     line |= {"batch_size": 32, "candidates": 10, "history": 30}
     text = efficiency_table([line, {**line, "ppm": True, "train_candidates_per_second": 500.0, "inference_ms_per_request": 3.0}])
     assert cells(text)[2:] == [["din", "1,000", "50", "2,000", "1.50"], ["din + PPM", "1,000", "50", "500 (0.25 x)", "3.00 (2.00 x)"]]
-    assert text.endswith("Steps of 32 requests; a request has up to 10 candidates and 30 behaviours.")
+    assert text.endswith("Steps of 32 requests; a request has up to 10 candidates and 30 behaviors.")
 
 
 def test_trials_table_has_the_best_first_and_failures_last():

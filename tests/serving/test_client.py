@@ -11,11 +11,22 @@ from pathlib import Path
 import pytest
 
 import serving.client
-from serving.client import BadAnswer, BadInput, Client, Failed, NotServed, Refused, ServingError, Unreachable, main, request_row
+from serving.client import (
+    BadAnswerError,
+    BadInputError,
+    Client,
+    FailedError,
+    NotServedError,
+    RefusedError,
+    ServingError,
+    UnreachableError,
+    main,
+    request_row,
+)
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {"candidates": [700, 900, 800], "history": [(1, 20), (2, 30), (3, 10)], "user_id": 5, "time": 40, "user": {"city": "Oslo"}}
-# worked out by hand from contract_models.write_ranker: click = candidate / 1000 + 3 behaviours, order = click + 40 + 5 + 4 letters
+# worked out by hand from contract_models.write_ranker: click = candidate / 1000 + 3 behaviors, order = click + 40 + 5 + 4 letters
 CLICK, ORDER = [3.7, 3.9, 3.8], [52.7, 52.9, 52.8]
 SIGNATURE = {
     "inputs": {
@@ -80,10 +91,10 @@ def test_a_version_may_be_asked_for(server_url):
 
 
 def test_a_refusal_carries_the_servers_message(server_url):
-    with Client(server_url, "plain") as client, pytest.raises(Refused, match="400: Encountered list at unexpected size") as caught:
+    with Client(server_url, "plain") as client, pytest.raises(RefusedError, match="400: Encountered list at unexpected size") as caught:
         client.predict([[1.0], []], signature_name="floats")
-    assert caught.value.status == 400 and not isinstance(caught.value, NotServed)
-    with Client(server_url, "nobody") as client, pytest.raises(NotServed, match="Servable not found for request: Latest"):
+    assert caught.value.status == 400 and not isinstance(caught.value, NotServedError)
+    with Client(server_url, "nobody") as client, pytest.raises(NotServedError, match="Servable not found for request: Latest"):
         client.rank(**REQUEST)
 
 
@@ -216,7 +227,7 @@ FULL = {"candidates": [7], "history": [(1, 2)], "user_id": "u", "time": 3, "cont
 )
 def test_an_argument_that_does_not_fit_is_named(change, message):
     assert request_row(SIGNATURE, **FULL)
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(BadInputError, match=message):
         request_row(SIGNATURE, **{**FULL, **change})
 
 
@@ -303,7 +314,7 @@ def test_503_is_tried_again_with_growing_waits(stub, naps):
 
 def test_503_ends_after_the_retries(stub, naps):
     server = stub(BUSY)
-    with Client(server.url, "m", retries=2) as client, pytest.raises(Failed, match="503: loading") as caught:
+    with Client(server.url, "m", retries=2) as client, pytest.raises(FailedError, match="503: loading") as caught:
         client.predict([1.0])
     assert caught.value.status == 503
     assert len(server.asked) == 3
@@ -311,13 +322,15 @@ def test_503_ends_after_the_retries(stub, naps):
 
 def test_the_deadline_ends_the_retries(stub, naps):
     server = stub(BUSY)
-    with Client(server.url, "m", retries=1000, deadline=5.0) as client, pytest.raises(Failed):
+    with Client(server.url, "m", retries=1000, deadline=5.0) as client, pytest.raises(FailedError):
         client.predict([1.0])
     assert 4.0 < sum(naps) < 5.0 and max(naps) == 1.0
     assert len(server.asked) == len(naps) + 1
 
 
-@pytest.mark.parametrize(("code", "kind"), [(400, Refused), (404, NotServed), (413, Refused), (429, Refused), (500, Failed), (504, Failed)])
+@pytest.mark.parametrize(
+    ("code", "kind"), [(400, RefusedError), (404, NotServedError), (413, RefusedError), (429, RefusedError), (500, FailedError), (504, FailedError)]
+)
 def test_no_other_code_is_tried_again(stub, naps, code, kind):
     server = stub((code, {"error": "because"}))
     with Client(server.url, "m") as client, pytest.raises(kind, match=f"{code}: because") as caught:
@@ -330,7 +343,7 @@ def test_a_refused_connection_is_tried_again(stub, naps):
     server = stub(GOOD)
     url = server.url
     server.server_close()
-    with Client(url, "m", retries=2) as client, pytest.raises(Unreachable, match="ConnectionRefusedError.*Is the server up?"):
+    with Client(url, "m", retries=2) as client, pytest.raises(UnreachableError, match="ConnectionRefusedError.*Is the server up?"):
         client.predict([1.0])
     assert naps == [0.05, 0.1]
 
@@ -347,7 +360,7 @@ def test_a_server_that_is_too_slow_is_asked_once(naps):
 
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and never answers
         client = Client(f"http://127.0.0.1:{silent.getsockname()[1]}", "m", timeout=0.05)
-        with client, pytest.raises(Unreachable, match="must answer within 0.05 s. Received: TimeoutError"):
+        with client, pytest.raises(UnreachableError, match="must answer within 0.05 s. Received: TimeoutError"):
             client.predict([1.0])
     assert naps == []
 
@@ -404,7 +417,7 @@ def test_metadata_is_asked_for_once_and_again_after_a_refusal(stub):
     with Client(server.url, "m") as client:
         for _ in range(2):
             assert client.rank(candidates=[1]) == {"click": [0.5]}
-        with pytest.raises(Refused, match="other inputs"):
+        with pytest.raises(RefusedError, match="other inputs"):
             client.rank(candidates=[1])
         client.rank(candidates=[1])
     assert [verb for verb, *_ in server.asked] == ["GET", "POST", "POST", "POST", "GET", "POST"]
@@ -412,16 +425,16 @@ def test_metadata_is_asked_for_once_and_again_after_a_refusal(stub):
 
 def test_nothing_is_sent_when_an_argument_is_missing(stub):
     server = stub(metadata_of(SIGNATURE))
-    with Client(server.url, "m") as client, pytest.raises(BadInput, match="The model needs context_page"):
+    with Client(server.url, "m") as client, pytest.raises(BadInputError, match="The model needs context_page"):
         client.rank(**{**FULL, "context": {}})
     assert [verb for verb, *_ in server.asked] == ["GET"]
 
 
 def test_a_task_or_signature_that_the_model_lacks_is_named(stub):
     with Client(stub(metadata_of(SIGNATURE)).url, "m") as client:
-        with pytest.raises(BadInput, match="by must be a task of the model: click. Received: order"):
+        with pytest.raises(BadInputError, match="by must be a task of the model: click. Received: order"):
             client.rank(**FULL, by="order")
-        with pytest.raises(BadInput, match="signature_name must be one of serving_default. Received: other"):
+        with pytest.raises(BadInputError, match="signature_name must be one of serving_default. Received: other"):
             client.rank(**FULL, signature_name="other")
 
 
@@ -435,20 +448,20 @@ def test_a_task_or_signature_that_the_model_lacks_is_named(stub):
     ],
 )
 def test_an_answer_of_something_else_is_named(stub, code, content, message):
-    with Client(stub((code, content)).url, "m") as client, pytest.raises(BadAnswer, match=message):
+    with Client(stub((code, content)).url, "m") as client, pytest.raises(BadAnswerError, match=message):
         client.predict([1.0])
 
 
 @pytest.mark.parametrize("predictions", [[], [[0.1]], [0.1], [{"other": [0.1, 0.2]}], "no list"])
 def test_scores_that_do_not_fit_the_candidates_are_named(stub, predictions):
     signature = {"inputs": {"candidate_ids": {"dtype": "DT_INT64"}}, "outputs": {"click": {}}}
-    with Client(stub(metadata_of(signature), (200, {"predictions": predictions})).url, "m") as client, pytest.raises(BadAnswer):
+    with Client(stub(metadata_of(signature), (200, {"predictions": predictions})).url, "m") as client, pytest.raises(BadAnswerError):
         client.rank(candidates=[1, 2])
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>gone</html>", b'{"message": 1}'])
 def test_a_refusal_in_another_form_is_quoted(stub, content):
-    with Client(stub((400, content)).url, "m") as client, pytest.raises(Refused, match=f"400: {content.decode() or 'no message'}"):
+    with Client(stub((400, content)).url, "m") as client, pytest.raises(RefusedError, match=f"400: {content.decode() or 'no message'}"):
         client.predict([1.0])
 
 

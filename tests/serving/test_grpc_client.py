@@ -5,7 +5,7 @@ from concurrent import futures
 
 import pytest
 
-from serving.client import BadInput
+from serving.client import BadInputError
 from serving.grpc_client import GrpcClient, main
 
 grpc = pytest.importorskip("grpc")
@@ -115,7 +115,7 @@ def test_empty_lists_keep_their_dtype(service):
 
 
 def test_a_missing_input_is_named_before_anything_is_sent(service):
-    with GrpcClient(service.target, "m", timeout=30) as client, pytest.raises(BadInput, match="The model needs time"):
+    with GrpcClient(service.target, "m", timeout=30) as client, pytest.raises(BadInputError, match="The model needs time"):
         client.rank(candidates=[7], user={"city": []})
     assert service.asked == []
 

@@ -95,14 +95,14 @@ def test_padding_candidates_change_nothing(served):
     np.testing.assert_allclose(module.rank(**raw(candidate_ids=longer))["click"][:, :3], module.rank(**raw())["click"], atol=1e-6)
 
 
-def test_padding_behaviours_change_nothing(served):
+def test_padding_behaviors_change_nothing(served):
     _, module = served
     short = {name: raw()[name][:, :3] for name in ("history_ids", "history_times")}
     np.testing.assert_allclose(module.rank(**raw(**short))["click"][1:], module.rank(**raw())["click"][1:], atol=1e-6)
 
 
 @pytest.mark.parametrize("backbone", [DIN, URM])
-def test_of_a_longer_history_the_newest_behaviours_count(backbone):
+def test_of_a_longer_history_the_newest_behaviors_count(backbone):
     """As in training, which keeps the last T; the older ones stand at the end."""
     _, module = made(backbone)
     whole = raw()
@@ -142,7 +142,7 @@ def test_further_values_of_a_field_are_left_out_and_none_is_none(served):
     [
         ({"candidate_ids": np.full((3, 9), 10)}, "candidate_ids must hold at most 8 candidates a request"),
         ({"candidate_ids": np.zeros((3, 0))}, "candidate_ids must hold at least one candidate"),
-        ({"history_times": np.zeros((3, 2))}, "history_times must have the shape of history_ids, a time for each behaviour, newest first"),
+        ({"history_times": np.zeros((3, 2))}, "history_times must have the shape of history_ids, a time for each behavior, newest first"),
         ({"history_ids": np.full((3, 9), 10)}, "history_times must have the shape of history_ids"),
         ({"time": [1, 2]}, "time must have one row a request"),
     ],

@@ -12,10 +12,10 @@ import tensorflow as tf
 from ppm_tf import training
 from ppm_tf.config import AdaptSettings, TrainSettings
 from ppm_tf.data import samples
-from ppm_tf.data.manifest import DamagedData
+from ppm_tf.data.manifest import DamagedDataError
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.losses import binary_cross_entropy
-from ppm_tf.storage import DiskFull
+from ppm_tf.storage import DiskFullError
 from ppm_tf.training.optimizers import dense_optimizer, ranking_optimizer
 from tests.limited import file_size
 from tests.shards import SCHEMA, random_requests, write_split
@@ -72,7 +72,9 @@ def test_a_killed_run_continues_bit_for_bit(data, unbroken, tmp_path):
 def test_a_checkpoint_without_room_is_named_with_its_need_and_the_run_goes_on_later(data, unbroken, tmp_path):
     _, weights, _ = unbroken
     with (
-        pytest.raises(DiskFull, match=r"There must be room for .*\. Received: File too large \(.* free, 1.2 MiB needed\). Remedy: make room there"),
+        pytest.raises(
+            DiskFullError, match=r"There must be room for .*\. Received: File too large \(.* free, 1.2 MiB needed\). Remedy: make room there"
+        ),
         file_size(20_000),
     ):
         training_run.run(data, tmp_path)
@@ -104,7 +106,7 @@ def test_a_criterion_that_is_no_number_is_an_error_and_no_miss(data, tmp_path, u
     settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
     aucs = iter([0.6, undefined])
     with pytest.raises(
-        training.UndefinedCriterion,
+        training.UndefinedCriterionError,
         match=r"must be a number\. Received: auc (nan|-inf) at step 10 of 40, with log_loss 0\.5000\. Remedy: look at the held-out part",
     ):
         training_run.run(data, tmp_path, settings, lambda model: {"auc": next(aucs), "log_loss": 0.5})
@@ -137,7 +139,7 @@ def test_a_nan_label_stops_the_run_and_names_its_request(tmp_path):
     before = [np.asarray(variable).copy() for variable in training.state_variables(model)]
     loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
     settings = TrainSettings(batch_size=4, steps_per_loop=1)
-    with pytest.raises(training.NonFiniteLoss, match=r"batch with 3298534883330 \(shard 3, request 2\)\. "):
+    with pytest.raises(training.NonFiniteLossError, match=r"batch with 3298534883330 \(shard 3, request 2\)\. "):
         training.fit(model, loss, dataset, 4, lambda model: {"auc": 0.5}, settings, tmp_path)
     for mine, theirs in zip(training.state_variables(model)[:-1], before[:-1], strict=True):
         assert np.isfinite(np.asarray(mine)).all()
@@ -156,7 +158,7 @@ def test_damage_that_only_reading_finds_is_named_as_such(tmp_path):
     loss = lambda batch, logits: binary_cross_entropy(batch["labels"][..., :1], logits)
     with (
         pytest.raises(
-            DamagedData,
+            DamagedDataError,
             match=(
                 r"Received: .*train/part-0\.tfrecord: corrupted record at \d+\. Remedy: restore the file, or write it anew with `python -m"
                 r" pipelines\.prepare`"

@@ -34,7 +34,14 @@ def build(seed=1, settings=SETTINGS):
 
     strategy = training.prepare_backend(settings, seed)
     config = load(
-        ["ppm.encoder_layers=1", "ppm.decoder_layers=1", "ppm.heads=2", "ppm.mlp_units=[16]", "ppm.dropout=0.2", "ppm.initializer_stddev=0.1"]
+        [
+            "ppm.num_encoder_layers=1",
+            "ppm.num_decoder_layers=1",
+            "ppm.num_heads=2",
+            "ppm.mlp_units=[16]",
+            "ppm.dropout=0.2",
+            "ppm.initializer_stddev=0.1",
+        ]
     )
     rng = np.random.default_rng(0)
     tables = {name: EmbeddingTable(name, rng.normal(size=(40, 8)).astype("float16"), np.arange(40) >= 2, "v1") for name in ("title", "image")}

@@ -16,7 +16,7 @@ from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.batch_job import run_job
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.preparation.log_batches import LogForms, LogReader, from_bytes, to_arrays, to_bytes
-from ppm_tf.data.preparation.repeats import differing_context, merge_repeats, tied_behaviours
+from ppm_tf.data.preparation.repeats import differing_context, merge_repeats, tied_behaviors
 from ppm_tf.data.preparation.requests import Requests, make_requests, sort_rows, with_seconds
 from ppm_tf.data.preparation.sample_writer import SampleColumns, ShardWriter, encode, item_counts
 from ppm_tf.data.preparation.survey import Survey
@@ -188,7 +188,7 @@ class _WritePartition(beam.DoFn):
 
     Main output: `{"partition", "users", "described": those that the user file holds, "spanning": {"requests", "rows", "origin"},
     "mixed": the same of requests whose rows differ,
-    "repeats": {"rows", "differing", "origin"}, "ties": {"requests", "behaviours"}, "splits": {split: {"shard", "labels",
+    "repeats": {"rows", "differing", "origin"}, "ties": {"requests", "behaviors"}, "splits": {split: {"shard", "labels",
     "first_time", "last_time"}}}`. Output `counts`: (split, item rows, counts) as `sample_writer.item_counts` gives them.
     """
 
@@ -224,7 +224,7 @@ class _WritePartition(beam.DoFn):
             "spanning": spanning,
             "mixed": mixed,
             "repeats": repeats,
-            "ties": tied_behaviours(rows, requests, rows[f"label/{self.columns.history_task}"] == 1),
+            "ties": tied_behaviors(rows, requests, rows[f"label/{self.columns.history_task}"] == 1),
             "splits": {split: {"shard": shard, **self._describe(rows, requests, SPLITS.index(split))} for split, shard in shards.items()},
         }
 

@@ -119,13 +119,13 @@ def judge_rows(partitions: list[dict], pieces: list[raw_files.FileSplit], column
                 " data.mixed_requests=first or drop."
             )
         logger.warning("log: %s; data.mixed_requests=%s", text, columns.mixed_requests)
-    ties = {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviours")}
+    ties = {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviors")}
     if ties["requests"]:
         logger.warning(
-            "log: %d requests share their time with other behaviours of their user, and nothing says which came first: "
-            "%d behaviours are missing from their histories. "
+            "log: %d requests share their time with other behaviors of their user, and nothing says which came first: "
+            "%d behaviors are missing from their histories. "
             "Remedy: data.log.order=<column>, or data.log.rows_in_order=true if the rows stand in their order",
-            ties["requests"], ties["behaviours"],
+            ties["requests"], ties["behaviors"],
         )  # fmt: skip
 
 

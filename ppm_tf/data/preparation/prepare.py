@@ -196,7 +196,7 @@ def _statistics(survey: Survey, partitions: list[dict], schema: Schema, cuts: tu
         "rows_read": survey.rows,
         "rows_repeated": sum(found["repeats"]["rows"] for found in partitions),
         "requests_mixed": sum(found["mixed"]["requests"] for found in partitions),
-        "ties": {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviours")},
+        "ties": {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviors")},
         "rows_rejected": dict(sorted(survey.rejected.counts.items())),
         "splits": splits,
         "cut_times": dict(zip(SPLITS[1:], cuts, strict=True)) if cuts else None,

@@ -58,19 +58,19 @@ def differing_context(rows: dict[str, np.ndarray], requests: Requests) -> np.nda
     return np.bincount(owner[other], minlength=len(requests)) > 0
 
 
-def tied_behaviours(rows: dict[str, np.ndarray], requests: Requests, positive: np.ndarray) -> dict[str, int]:
+def tied_behaviors(rows: dict[str, np.ndarray], requests: Requests, positive: np.ndarray) -> dict[str, int]:
     """What ties cost: positives at a request's own time, neither before nor after it, which its history leaves out.
 
     Returns:
-        `requests` that have such positives, its own candidates not counted, and how many `behaviours` these are in all.
+        `requests` that have such positives, its own candidates not counted, and how many `behaviors` these are in all.
     """
     if not len(requests):
-        return {"requests": 0, "behaviours": 0}
+        return {"requests": 0, "behaviors": 0}
     tie = np.cumsum(starts(*clock(rows))) - 1
-    # Parts of a long request share its first row, and each other's candidates are no behaviours before them.
+    # Parts of a long request share its first row, and each other's candidates are no behaviors before them.
     first, whole = np.unique(requests.first, return_inverse=True)
     owner = np.repeat(whole, requests.size)
     candidate = requests.candidates(np.ones(len(requests), bool))
     own = positive[candidate] & (tie[candidate] == tie[first[owner]])
     missing = np.bincount(tie[positive], minlength=tie[-1] + 1)[tie[first]] - np.bincount(owner[own], minlength=len(first))
-    return {"requests": int((missing > 0).sum()), "behaviours": int(missing.sum())}
+    return {"requests": int((missing > 0).sum()), "behaviors": int(missing.sum())}

@@ -128,7 +128,7 @@ def history_ranges(rows: dict[str, np.ndarray], requests: Requests, positive: np
         rows: sorted rows.
         requests: over these rows.
         positive: bool, whether a row enters histories.
-        length: T, behaviours kept.
+        length: T, behaviors kept.
 
     Returns:
         Places of the positive rows, NEWEST FIRST, and for each request the begin and end of its history among them.
@@ -159,12 +159,12 @@ def _has_copy(rows: dict[str, np.ndarray], requests: Requests, positive: np.ndar
     # Only a row at the moment of the request's first row can be both before it and as late as a candidate.
     near = (moment_start[candidate] == moment_start[first]) & (tie_start[first] > moment_start[first])
     owner, candidate = owner[near], candidate[near]
-    behaviours = np.flatnonzero(positive)
-    if not len(owner) or not len(behaviours):
+    behaviors = np.flatnonzero(positive)
+    if not len(owner) or not len(behaviors):
         return np.zeros(0, np.int64)
     # The earliest positive of each moment and item.
-    order = np.lexsort((behaviours, rows["item"][behaviours], moment_start[behaviours]))
-    sorted_ = behaviours[order]
+    order = np.lexsort((behaviors, rows["item"][behaviors], moment_start[behaviors]))
+    sorted_ = behaviors[order]
     earliest = sorted_[starts(moment_start[sorted_], rows["item"][sorted_])]
     keys = moment_start[earliest] * (int(rows["item"].max()) + 1) + rows["item"][earliest]
     wanted = moment_start[candidate] * (int(rows["item"].max()) + 1) + rows["item"][candidate]

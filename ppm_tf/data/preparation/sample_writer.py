@@ -50,16 +50,16 @@ def encode(
     """
     from tensorflow.core.example.example_pb2 import Example
 
-    behaviours, begin, end = history_ranges(rows, requests, rows[f"label/{columns.history_task}"] == 1, columns.history_length)
+    behaviors, begin, end = history_ranges(rows, requests, rows[f"label/{columns.history_task}"] == 1, columns.history_length)
     order = requests.rows
     num_tasks = len(columns.tasks)
     # Lists, because a repeated field takes a slice of a list several times as fast as one of an array.
-    history = rows["item"][behaviours].tolist()
+    history = rows["item"][behaviors].tolist()
     item = rows["item"][order].tolist()
     labels = np.stack([rows[f"label/{task}"][order] for task in columns.tasks], axis=1).ravel().tolist()
     user_id = rows["user_id"][requests.first].tolist()
     time = rows["time"][requests.first].tolist() if "time" in rows else [0] * len(requests)
-    history_time = rows["time"][behaviours].tolist() if "time" in rows else None
+    history_time = rows["time"][behaviors].tolist() if "time" in rows else None
     slot = rows["slot"][order].tolist() if "slot" in rows else None
     context = rows["context"][requests.first].tolist() if "context" in rows else None
     users = user.tolist() if user is not None else None

@@ -125,7 +125,7 @@ def test_reviews_of_one_day_see_those_before_them(tmp_path):
     lengths = [len(one["history"]) for one in found]
     # A negative may be an item of the same day; then that request sees no row of the day, for a copy would tell a label.
     told = [one for one in found if one["history"]]
-    assert len(found) == 40 and len(told) > 20 and statistics["ties"] == {"requests": 0, "behaviours": 0}
+    assert len(found) == 40 and len(told) > 20 and statistics["ties"] == {"requests": 0, "behaviors": 0}
     assert {5, 4, 3, 2, 1} <= set(lengths)
     assert all(item not in one["history"] for one in found for item in one["item"])
 
