@@ -37,14 +37,14 @@ _RAW_SETTINGS = {
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Prepares the data set and commits `data/`."""
-    from ppm_tf.data.preparation.prepare import prepare as preparation
+    from ppm_tf.data.preparation.prepare import prepare
 
     source = _source(config)
     raw = _write_raw(config, workspace, source)
     with workspace.commit("data", recipe) as folder:
         # MovieLens' own formats are converted here; the other sources have their files by now.
         columns = source.columns(config.data, raw or folder / "converted")
-        preparation.prepare(columns, config.beam, folder)
+        prepare(columns, config.beam, folder)
         shutil.rmtree(folder / "converted", ignore_errors=True)
         logger.info("data set: %s; %s", folder_size(folder), peak_memory())
 

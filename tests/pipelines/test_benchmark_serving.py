@@ -27,7 +27,7 @@ def quick(monkeypatch):
 
 
 def test_every_model_size_and_way_is_timed(quick, small_shop, capsys):
-    benchmark.main(["serving", f"run={small_shop.folder}", *SETTINGS])
+    benchmark.main(["serving", f"run={small_shop.folder}", *SETTINGS, "model.backbone.name=din"])
     lines = lines_of(capsys)
     timed = {(line["model"], line["through"], line["candidates"]): line for line in lines if "calls" in line}
     models = ("without PPM", "with PPM", "with PPM, int8 tables")
@@ -45,8 +45,8 @@ def test_every_model_size_and_way_is_timed(quick, small_shop, capsys):
     assert list(ratios) == ["5_over_3_candidates", "5_rows_over_5_candidates", "with_over_without_ppm", "int8_over_float16", "encoding_over_cached"]
     assert all(line["quartiles"][0] <= line["median"] <= line["quartiles"][1] for line in ratios.values())
     folder = small_shop.folder / "benchmark" / "serving"
-    assert len((folder / "urm.jsonl").read_text().splitlines()) == len(lines) - 1  # all but the memory
-    assert (folder / "urm.png").stat().st_size > 10_000
+    assert len((folder / "din.jsonl").read_text().splitlines()) == len(lines) - 1  # all but the memory
+    assert (folder / "din.png").stat().st_size > 10_000
 
 
 def test_ratios_are_taken_round_by_round():
