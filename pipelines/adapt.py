@@ -30,12 +30,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf import training
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
-    from ppm_tf.data.schema import FIRST_ROW
     from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.encoders.text_start import start_cleaner, start_encoder
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.evaluation.language_model import held_out_figures, records_of, unigram_perplexity
     from ppm_tf.objectives.domain_adaptation import DomainAdaptation, text_batches
+    from ppm_tf.rows import FIRST_ROW
 
     if config.text.encoder not in ("small_bert", "preset"):
         raise ValueError(f"text.encoder must be small_bert or preset to be adapted. Received: {config.text.encoder}.")

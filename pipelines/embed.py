@@ -30,7 +30,7 @@ from ppm_tf.data.contents import CONTENTS, check_contents, lacking
 from ppm_tf.workspace import Recipe, Workspace
 
 # table -> the encoders it needs; their contents are `data.contents.CONTENTS`
-TABLES = {"title": ("encoders/text",), "image": ("encoders/image",), "bow": ("encoders/bow",), "title_image": ("encoders/text", "encoders/image")}
+TABLES = {table: ("encoders/bow",) if table == "bow" else tuple(f"encoders/{content}" for content in CONTENTS[table]) for table in CONTENTS}
 
 
 def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -108,6 +108,11 @@ def _stage(table: str) -> Stage:
 
 TITLE, IMAGE, BOW, TITLE_IMAGE = (_stage(table) for table in TABLES)
 STAGES = dict(zip(TABLES, (TITLE, IMAGE, BOW, TITLE_IMAGE), strict=True))
+
+
+def stage_of_table(artifact: str) -> Stage:
+    """The stage that writes the table `tables/<name>`."""
+    return STAGES[artifact.removeprefix("tables/")]
 
 
 def default(config: Config) -> list[str]:

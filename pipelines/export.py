@@ -15,7 +15,6 @@ serve.status serves; see `python -m serving.publish`.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
@@ -26,7 +25,7 @@ from typing import Any
 from pipelines.stage import check_encoders, check_first, configure_logging, explained, help_of, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.models.provenance import MODEL_ANEW
-from ppm_tf.storage import writing
+from ppm_tf.storage import write_json, writing
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
 
@@ -170,7 +169,7 @@ def _change(config: Config, workspace: Workspace, inputs, trained: Path, model, 
 def _note(staged: Path, about: dict[str, Any]) -> None:
     from serving.layout import ABOUT, EXTRA
 
-    (staged / EXTRA / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    write_json(staged / EXTRA / ABOUT, about)
 
 
 def _check_first(config: Config, tables_only: bool) -> None:

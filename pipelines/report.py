@@ -24,6 +24,7 @@ from pathlib import Path
 
 from pipelines.stage import Stage, explained, main_of
 from ppm_tf.config import TABLES, Config
+from ppm_tf.storage import write_json
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Recipe, Workspace
 
@@ -66,7 +67,7 @@ def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> Non
         write_sheet(
             folder / "neighbours.html", title, lines_of(summary), look.rows[asked], look.neighbours[asked], look.similarity[asked], shown, plots
         )
-        (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(folder / "summary.json", summary)
 
 
 def categories_of(schema, catalog, field: str | None):
@@ -74,7 +75,7 @@ def categories_of(schema, catalog, field: str | None):
 
     Of several values of an item the first counts.
     """
-    from ppm_tf.data.schema import FIRST_ROW
+    from ppm_tf.rows import FIRST_ROW
 
     fields = {found.name: found for found in schema.side("item")}
     if field is not None and field not in fields:

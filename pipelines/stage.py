@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,20 +23,18 @@ from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
 
-# artifact -> where its stage is, as module:name
+# artifact, or a pattern of artifacts -> where its stage is, as module:name: a `Stage`, or a function that makes one of the artifact's name
 STAGES = {
     "data": "pipelines.prepare:STAGE",
     "encoders/adapted": "pipelines.adapt:STAGE",
     "encoders/text": "pipelines.finetune.text:TEXT",
     "encoders/bow": "pipelines.finetune.text:BOW",
     "encoders/image": "pipelines.finetune.image:STAGE",
-    "tables/title": "pipelines.embed:TITLE",
-    "tables/image": "pipelines.embed:IMAGE",
-    "tables/bow": "pipelines.embed:BOW",
-    "tables/title_image": "pipelines.embed:TITLE_IMAGE",
+    "tables/*": "pipelines.embed:stage_of_table",
     "ppm": "pipelines.pretrain:STAGE",
-    "models": "pipelines.train:STAGE",  # and below it one folder a model
-    "reports": "pipelines.evaluate:STAGE",
+    "models": "pipelines.train:STAGE",
+    "models/*": "pipelines.train:STAGE",
+    "reports/*": "pipelines.evaluate:STAGE",
 }
 # data settings that say nothing about the items and queries
 _LOG_SETTINGS = {*DataSettings.model_fields, "log", "users"}
@@ -106,9 +105,17 @@ class Stage:
 
 
 def stage_of(artifact: str) -> Stage:
-    """The stage that makes an artifact."""
-    module, name = STAGES[artifact if artifact in STAGES else artifact.split("/")[0]].split(":")
-    return getattr(importlib.import_module(module), name)
+    """The stage that makes an artifact.
+
+    Raises:
+        KeyError: no stage makes one of that name.
+    """
+    found = STAGES.get(artifact) or next((where for pattern, where in STAGES.items() if fnmatchcase(artifact, pattern)), None)
+    if found is None:
+        raise KeyError(f"No stage makes {artifact}. Those that are made: {', '.join(STAGES)}.")
+    module, name = found.split(":")
+    stage = getattr(importlib.import_module(module), name)
+    return stage if isinstance(stage, Stage) else stage(artifact)
 
 
 def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True) -> None:

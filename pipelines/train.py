@@ -29,6 +29,7 @@ from pipelines.stage import Stage, check_encoders, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import check_contents
 from ppm_tf.models.provenance import PPM_ANEW, START_ANEW, Provenance
+from ppm_tf.storage import write_json
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -42,12 +43,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.label_check import tasks_to_validate
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
-    from ppm_tf.data.schema import Schema, other_form
+    from ppm_tf.data.schema import Schema
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import save_ranking_model, warm_start
+    from ppm_tf.models.ranking_files import require_same_form, save_ranking_model, warm_start
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.training.optimizers import ranking_optimizer
 
@@ -72,13 +73,10 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     with strategy.scope():
         pretrained = None
         if reads_ppm(config):
-            if others := other_form(Schema.read(workspace.path("ppm") / "schema.json"), schema):
-                raise ValueError(
-                    f"{workspace.path('ppm')} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: train PPM"
-                    " anew with `python -m pipelines.pretrain`."
-                )
-            Provenance.read(workspace.path("ppm")).require(inputs.versions, workspace.path("ppm"), PPM_ANEW)
-            pretrained = workspace.path("ppm") / "ppm.weights.h5"
+            ppm = workspace.path("ppm")
+            require_same_form(ppm, Schema.read(ppm / "schema.json"), schema, PPM_ANEW)
+            Provenance.read(ppm).require(inputs.versions, ppm, PPM_ANEW)
+            pretrained = ppm / "ppm.weights.h5"
         model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
         initial = model.embedding.initial_values()
         if start:
@@ -136,7 +134,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
             "seed": seed,
         }  # fmt: skip
-        (made / SUMMARY).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        write_json(made / SUMMARY, summary)
         training.keep_logs(work, made)
     workspace.clear_work(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import shutil
@@ -18,6 +19,19 @@ from ppm_tf.private_apis import cached_variables
 _REASONS = {errno.ENOSPC: "No space left on device", errno.EFBIG: "File too large", errno.EDQUOT: "Disk quota exceeded"}
 _LAYOUT = 1 << 16  # bytes of an HDF5 file beside its values, and what each variable adds
 _LAYOUT_OF_ONE = 1 << 12
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
+    """Writes a JSON file; a float that is no number becomes null, which every reader of JSON takes."""
+    Path(path).write_text(json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 class DiskFullError(RuntimeError):

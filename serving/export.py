@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ppm_tf.storage import write_json
 from serving.layout import ABOUT, EMBED, EXTRA, GOLDEN, SIGNATURE
 from serving.requests import plain
 from serving.signature import ServingModule
@@ -79,5 +79,5 @@ def write_extras(
     write_warmup(extra, model, [*records, (EMBED, {"item_ids": items[:16]})])
     together = [{name: np.concatenate([one[name] for one in rows]) for name in rows[0]} for rows in (requests, answers)]
     golden = {"signature_name": SIGNATURE, "inputs": plain(together[0]), "outputs": plain(together[1])}
-    (extra / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
-    (extra / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    write_json(extra / GOLDEN, golden, indent=None)
+    write_json(extra / ABOUT, about)

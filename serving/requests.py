@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from ppm_tf.data import samples
 from ppm_tf.data.ids import fingerprints
-from ppm_tf.data.schema import PADDING_ROW, UNKNOWN_ROW, Field, Schema
+from ppm_tf.data.schema import Field, Schema
 from ppm_tf.models.inputs import Inputs
+from ppm_tf.rows import PADDING_ROW, UNKNOWN_ROW
 from ppm_tf.workspace import Workspace
 from serving.times import units_per_second
 

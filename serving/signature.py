@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.ids import fingerprints, stored_ids
-from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
+from ppm_tf.data.schema import Schema
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.private_apis import cached_variables, replace_value
+from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
 from serving.lookup import RowLookup, fingerprint
 from serving.times import check_times, in_seconds
 from serving.words import canonical_words

@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import subprocess
 import sys
@@ -6,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from ppm_tf.storage import DiskFullError, no_room, reserve, writing
+from ppm_tf.storage import DiskFullError, no_room, reserve, write_json, writing
 from ppm_tf.workspace import Recipe, Workspace
 from tests.limited import file_size
 
@@ -52,6 +54,13 @@ def test_the_writers_of_tensorflow_and_arrow_are_understood(tmp_path):
     for write in (records, checkpoint, parquet):
         with pytest.raises(DiskFullError, match=MESSAGE.format(path="x", need="2.0 KiB")), file_size(50_000), writing(tmp_path / "x", need=2048):
             write()
+
+
+def test_a_json_file_is_valid_whatever_its_figures_are(tmp_path):
+    write_json(tmp_path / "a.json", {"auc": math.nan, "of": [math.inf, 1.5, {"é": (-math.inf, 2)}], "what": "x"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    strict = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert strict == {"auc": None, "of": [None, 1.5, {"é": [None, 2]}], "what": "x"} and "é" in text
 
 
 def test_no_other_error_is_taken_for_a_full_disk(tmp_path):

@@ -138,7 +138,7 @@ def random_requests(schema, num_rows: int, users, seed: int) -> dict[str, Any]:
     """A batch of 64 requests of 32 candidates, histories of 50, every column of `samples.read` that the schema has."""
     import numpy as np
 
-    from ppm_tf.data.schema import FIRST_ROW
+    from ppm_tf.rows import FIRST_ROW
 
     rng = np.random.default_rng(seed)
     batch = {

@@ -84,10 +84,10 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
 
     from ppm_tf import training
     from ppm_tf.data.holdout import TEST, TRAIN, VALID
-    from ppm_tf.data.schema import FIRST_ROW
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.evaluation.retrieval import Retrieval
     from ppm_tf.objectives.query_matching import QueryMatching, pair_batches
+    from ppm_tf.rows import FIRST_ROW
 
     parts = {part: pairs.of(part) for part in (TRAIN, VALID, TEST)}
     name = "/".join(Path(config.text.preset).parts[-2:]) if config.text.preset else "small BERT"

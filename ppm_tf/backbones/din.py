@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ppm_tf.layers.attention_pooling import AttentionPooling
-from ppm_tf.layers.fields import concat_fields, concat_shape
+from ppm_tf.layers.fields import concat_fields, concat_request, concat_request_shape, concat_shape
 from ppm_tf.layers.scoring_head import ScoringHead
 
 
@@ -49,14 +49,13 @@ class DIN(keras.layers.Layer):
         self.attention = AttentionPooling(self.attention_units, activation="dice", dtype=self.dtype_policy, name="attention")
         self.attention.build(item, concat_shape(shapes.history))
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
-        request_dim = concat_shape(shapes.user)[-1] + concat_shape(shapes.context)[-1]
-        self.head.build((item[0], request_dim), (*item[:2], 3 * item[-1] + shapes.other[-1]))
+        self.head.build(concat_request_shape(shapes), (*item[:2], 3 * item[-1] + shapes.other[-1]))
         self.built = True
 
     def call(self, features, training=False):
         item = concat_fields(features.item)
         real = ops.any(ops.not_equal(item, 0), axis=-1)
         interest = self.attention(item, concat_fields(features.history), features.mask, real, training=training)
-        request = ops.concatenate([concat_fields(features.user), concat_fields(features.context)], axis=-1)
+        request = concat_request(features)
         candidates = ops.concatenate([interest, item, interest * item, features.other], axis=-1)
         return self.head(request, candidates, training=training)

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ppm_tf.layers.attention_pooling import AttentionPooling
-from ppm_tf.layers.fields import concat_fields, concat_shape
+from ppm_tf.layers.fields import concat_fields, concat_request, concat_request_shape, concat_shape
 from ppm_tf.layers.scoring_head import ScoringHead
 from ppm_tf.layers.session_interest import SessionInterest
 
@@ -60,8 +60,7 @@ class DSIN(keras.layers.Layer):
         for layer in (self.interest_attention, self.evolved_attention):
             layer.build(item, (item[0], self.num_sessions, item[-1]))
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
-        request_dim = concat_shape(shapes.user)[-1] + concat_shape(shapes.context)[-1]
-        self.head.build((item[0], request_dim), (*item[:2], 3 * item[-1] + shapes.other[-1]))
+        self.head.build(concat_request_shape(shapes), (*item[:2], 3 * item[-1] + shapes.other[-1]))
         self.built = True
 
     def call(self, features, training=False):
@@ -69,5 +68,5 @@ class DSIN(keras.layers.Layer):
         interests, evolved, some = self.interest(concat_fields(features.history), features.mask, features.recency, training=training)
         wanted = self.interest_attention(item, interests, some)
         evolving = self.evolved_attention(item, evolved, some)
-        request = ops.concatenate([concat_fields(features.user), concat_fields(features.context)], axis=-1)
+        request = concat_request(features)
         return self.head(request, ops.concatenate([wanted, evolving, item, features.other], axis=-1), training=training)

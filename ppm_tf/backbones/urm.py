@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ppm_tf.layers.behavior_transformer import BehaviorTransformer
-from ppm_tf.layers.fields import concat_fields
+from ppm_tf.layers.fields import concat_fields, concat_request, concat_request_shape
 from ppm_tf.layers.mlp import MLP
 from ppm_tf.layers.mmoe import MMoE
 
@@ -89,7 +89,7 @@ class URM(keras.layers.Layer):
         item_shape = (requests, candidates, fields * dim)
         self.transformer.build((requests, length, fields * dim), item_shape)
         width = self.transformer.compute_output_shape((requests, length, fields * dim), item_shape)[0][-1]
-        beside = (shapes.user[1] + shapes.context[1]) * dim + shapes.other[-1]
+        beside = concat_request_shape(shapes)[-1] + shapes.other[-1]
         self.mixture.build((requests, candidates, 2 * width + beside))
         for tower, logit in zip(self.towers, self.logits, strict=True):
             tower.build((requests, candidates, self.mixture.units[-1]))
@@ -100,7 +100,7 @@ class URM(keras.layers.Layer):
         user, item = self.transformer(
             concat_fields(features.history), concat_fields(features.item), features.mask, features.recency, training=training
         )
-        request = ops.expand_dims(ops.concatenate([concat_fields(features.user), concat_fields(features.context)], axis=-1), 1)
+        request = ops.expand_dims(concat_request(features), 1)
         shape = ops.shape(user)
         request = ops.broadcast_to(request, (shape[0], shape[1], request.shape[-1]))
         x = ops.concatenate([user, item, ops.cast(request, user.dtype), ops.cast(features.other, user.dtype)], axis=-1)

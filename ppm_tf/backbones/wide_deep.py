@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from ppm_tf.layers.fields import concat_fields, concat_shape, mean_history
+from ppm_tf.layers.fields import concat_fields, concat_request, concat_request_shape, concat_shape, mean_history
 from ppm_tf.layers.scoring_head import ScoringHead
 
 
@@ -45,13 +45,13 @@ class WideDeep(keras.layers.Layer):
         self.wide_scale = self.add_weight(name="wide_scale", shape=(self.num_tasks,), initializer="ones")
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
         history_dim = concat_shape(shapes.item)[-1]
-        request_dim = concat_shape(shapes.user)[-1] + concat_shape(shapes.context)[-1] + history_dim
-        self.head.build((shapes.item[0], request_dim), (*shapes.item[:2], history_dim + shapes.other[-1]))
+        request_shape = concat_request_shape(shapes)
+        self.head.build((request_shape[0], request_shape[1] + history_dim), (*shapes.item[:2], history_dim + shapes.other[-1]))
         self.built = True
 
     def call(self, features, training=False):
         history = concat_fields(mean_history(features.history, features.mask))
-        request = ops.concatenate([concat_fields(features.user), concat_fields(features.context), history], axis=-1)
+        request = ops.concatenate([concat_request(features), history], axis=-1)
         candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
         wide = ops.cast(features.first_order, "float32") * ops.cast(self.wide_scale, "float32")
         return wide + self.head(request, candidates, training=training)

@@ -51,7 +51,7 @@ from ppm_tf.config.models import (
 )
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.reading import from_dict, load
-from ppm_tf.config.relations import check_relations, pattern_in
+from ppm_tf.config.relations import check_relations, named_contents, pattern_in
 from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
 
@@ -111,5 +111,6 @@ __all__ = [
     "describe",
     "from_dict",
     "load",
+    "named_contents",
     "pattern_in",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -182,8 +182,8 @@ class ImageSettings(Section):
         return self.starts_from_nothing if self.training is None else bool(self.training)
 
 
-TABLES = ("title", "image", "bow", "title_image")
 TableName = Literal["title", "image", "bow", "title_image"]
+TABLES: tuple[str, ...] = get_args(TableName)
 
 
 class EmbedSettings(Section):

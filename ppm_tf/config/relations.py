@@ -63,13 +63,13 @@ def check_relations(config: Config, artifacts: Collection[str], missing: Collect
 
 
 def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
-    text, data = config.text, config.data
+    text = config.text
     readers = [
         name
         for name in ("encoders/text", "encoders/bow", "encoders/adapted")
         if name in artifacts and not (name == "encoders/text" and text.encoder == "saved")
     ]
-    if readers and isinstance(data, ColumnarData) and not data.items.text:
+    if readers and not named_contents(config)["text"]:
         yield (
             f"{readers[0]} needs the texts of the items. Received: data.items.text=[]. Remedy: set data.items.text, or leave title and bow out of the"
             " tables, as in ppm.tables=[image]."
@@ -84,17 +84,11 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
 
 
 def _images(config: Config, artifacts: Collection[str]) -> Iterator[str]:
-    image, data = config.image, config.data
+    image = config.image
     if "encoders/image" not in artifacts or image.encoder == "saved":
         return
-    setting = (
-        "data.items.image"
-        if isinstance(data, ColumnarData) and data.items.image is None
-        else "data.images"
-        if isinstance(data, AmazonData) and data.images is None
-        else ""
-    )
-    if setting:
+    if not named_contents(config)["image"]:
+        setting = "data.images" if isinstance(config.data, AmazonData) else "data.items.image"
         yield (
             f"The table `image` needs the images of the items. Received: {setting}=null. Remedy: set {setting}, or leave image out, as in"
             " ppm.tables=[title]."
@@ -165,6 +159,16 @@ def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
     ):
         if artifact in missing and path is not None and not (Path(path).is_dir() if is_folder else Path(path).is_file()):
             yield f"{setting} must be a {'folder' if is_folder else 'file'} that is there. Received: {Path(path).absolute()}."
+
+
+def named_contents(config: Config) -> dict[str, bool]:
+    """Whether the settings name a column of texts, and of images; sources that look for themselves may have either."""
+    data = config.data
+    if isinstance(data, ColumnarData):
+        return {"text": bool(data.items.text), "image": data.items.image is not None}
+    if isinstance(data, AmazonData):
+        return {"text": True, "image": data.images is not None}
+    return {"text": True, "image": True}
 
 
 def item_fields(config: Config) -> tuple[str, ...] | None:

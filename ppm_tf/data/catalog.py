@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ppm_tf.data.ids import IdIndex
-from ppm_tf.data.schema import FIRST_ROW, UNKNOWN_ROW
+from ppm_tf.rows import FIRST_ROW, UNKNOWN_ROW
 
 ROW_GROUP = 4096  # items a row group of items.parquet
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ppm_tf.config import Config
+from ppm_tf.config import Config, named_contents
 
 # table -> the columns of the catalog that make a content
 CONTENTS = {"title": ("text",), "image": ("image",), "bow": ("text",), "title_image": ("text", "image")}
@@ -29,7 +29,7 @@ def check_contents(config: Config, tables: Iterable[str], data: Path | None = No
 
 def lacking(config: Config, tables: Iterable[str], data: Path | None = None) -> dict[str, list[str]]:
     """The tables among `tables` that no item has a content for, each with the columns that are empty; arguments as in `check_contents`."""
-    has = _configured(config)
+    has = named_contents(config)
     path = data and data / "statistics.json"
     if path and path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -46,13 +46,3 @@ def refusal(table: str, column: str) -> str:
         f"An item must have {'an image' if column == 'image' else 'a text'} for the table `{table}`. Received: none. Remedy: set data.items.{column},"
         f" or {left_out}."
     )
-
-
-def _configured(config: Config) -> dict[str, bool]:
-    """Whether the settings name a column of texts, and of images; sources that look for themselves may have either."""
-    data = config.data
-    if data.source == "columnar":
-        return {"text": bool(data.items.text), "image": data.items.image is not None}
-    if data.source == "amazon":
-        return {"text": True, "image": data.images is not None}
-    return {"text": True, "image": True}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-FIRST_UNKNOWN_ROW = 1  # row 0 is padding, which no id has
+from ppm_tf.rows import FIRST_UNKNOWN_ROW, splitmix64
 
 
 def mixed(ids: np.ndarray) -> np.ndarray:
@@ -19,10 +19,7 @@ def mixed(ids: np.ndarray) -> np.ndarray:
     >>> mixed(np.array([0, 1, -1])).tolist()
     [0, 6238072747940578789, 3805636230021627259]
     """
-    bits = np.asarray(ids, np.int64).astype(np.uint64)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((bits ^ (bits >> np.uint64(31))) & np.uint64(2**63 - 1)).astype(np.int64)
+    return (splitmix64(np.asarray(ids, np.int64).astype(np.uint64)) & np.uint64(2**63 - 1)).astype(np.int64)
 
 
 class IdVocabulary:

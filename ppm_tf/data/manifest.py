@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ppm_tf.storage import write_json
+
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "manifest.json"
@@ -67,7 +69,7 @@ class Manifest:
             "candidates": self.candidates,
             "shards": [asdict(shard) for shard in self.shards],
         }
-        Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(Path(folder, FILE_NAME), content)
 
     @classmethod
     def read(cls, folder: str | Path) -> Manifest:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.raw.column_forms import canonical
-from ppm_tf.data.schema import UNKNOWN_ROW
+from ppm_tf.rows import UNKNOWN_ROW
 
 _CHANGES: dict[str, Callable[[pa.Array], pa.Array]] = {
     "without white space around them": pc.utf8_trim_whitespace,

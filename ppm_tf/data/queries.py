@@ -16,7 +16,7 @@ from ppm_tf.data.ids import refuse_inexact, typed_ids
 from ppm_tf.data.near_matches import near_matches
 from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.columns import Place, numbers, stored, texts
-from ppm_tf.data.schema import FIRST_ROW
+from ppm_tf.rows import FIRST_ROW
 
 logger = logging.getLogger(__name__)
 

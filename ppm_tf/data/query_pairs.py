@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.holdout import parts_of
-from ppm_tf.data.schema import FIRST_ROW
 from ppm_tf.data.text_form import normalized
+from ppm_tf.rows import FIRST_ROW
 
 
 @dataclass(frozen=True)

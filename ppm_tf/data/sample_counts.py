@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ppm_tf.data.samples import SampleFiles, read, reading
-from ppm_tf.data.schema import PADDING_ROW, Schema
+from ppm_tf.data.schema import Schema
+from ppm_tf.rows import PADDING_ROW
 
 FILE_NAME = "counts.npz"
 

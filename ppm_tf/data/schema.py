@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PADDING_ROW = 0  # of the catalog and of every vocabulary: nothing is here
-UNKNOWN_ROW = 1  # an id or value that the catalog or vocabulary does not hold
-FIRST_ROW = 2  # the first real item or value
+from ppm_tf.rows import FIRST_ROW
+from ppm_tf.storage import write_json
+
 VERSION = 2  # of the file; 1 did not say how values are spelt, nor what times count
 
 
@@ -80,7 +80,7 @@ class Schema:
     def write(self, path: str | Path) -> None:
         """Writes the schema as JSON."""
         content = {"version": VERSION, **asdict(self)}
-        Path(path).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(path, content)
 
     @classmethod
     def read(cls, path: str | Path) -> Schema:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ppm_tf.data.damage import naming_damage
 from ppm_tf.data.manifest import DamagedDataError, Manifest, Shard, describe_shard, paths, whole_shards
-from ppm_tf.data.schema import FIRST_ROW
+from ppm_tf.rows import FIRST_ROW
 
 HASH_BYTES = 16
 NO_HASH = bytes(HASH_BYTES)  # in memory, for the empty hash of a record

@@ -13,6 +13,7 @@ import numpy as np
 
 from ppm_tf.encoders.rule_cleaning import FILE_NAME, RuleCleaner
 from ppm_tf.encoders.text_formats import DECODERS, ENCODER_DECODERS, refuse_unconverted
+from ppm_tf.storage import write_json
 
 # One example, so that a model that was never taught to follow instructions goes on in its form; the answer ends with its line.
 PROMPT = (
@@ -137,7 +138,7 @@ class LanguageModelCleaner:
             raise ValueError("A cleaner must be made by from_preset to be saved. Received: a model of no preset.")
         self.rules.save(Path(folder, "rules"))
         content = {"kind": self.kind, "version": self.version, **self._settings()}
-        Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(Path(folder, FILE_NAME), content)
 
     @classmethod
     def load(cls, folder: str | Path) -> LanguageModelCleaner:

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ppm_tf.storage import write_json
+
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "cleaner.json"
@@ -145,7 +147,7 @@ class RuleCleaner:
         """Writes the boilerplate; makes the folder."""
         content = {"kind": self.kind, "version": self.version, "boilerplate": sorted(self.boilerplate)}
         Path(folder).mkdir(parents=True, exist_ok=True)
-        Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(Path(folder, FILE_NAME), content)
 
     @classmethod
     def load(cls, folder: str | Path) -> RuleCleaner:

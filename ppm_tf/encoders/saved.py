@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ppm_tf.storage import write_json
+
 FILE_NAME = "encoder.json"
 _ARRAYS = "arrays.npz"
 
@@ -90,7 +92,7 @@ def write_description(folder: str | Path, encoder, **settings: Any) -> None:
     """Writes `encoder.json`; makes the folder where it is not there."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     content = {"kind": encoder.kind, "dim": encoder.dim, "version": encoder.version, **settings}
-    Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(Path(folder, FILE_NAME), content)
 
 
 def write_arrays(folder: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ppm_tf.encoders.saved import FILE_NAME, content_version, describe_encoder, load_encoder, write_description
+from ppm_tf.storage import write_json
 
 _PARTS = ("text", "image")
 
@@ -104,7 +104,7 @@ def join_saved(text: Path, image: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     saved = [describe_encoder(part) for part in (text, image)]
     about = {"kind": TitleImage.kind, "dim": sum(one["dim"] for one in saved), "version": joined_version(*(one["version"] for one in saved))}
-    (folder / FILE_NAME).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    write_json(folder / FILE_NAME, about)
     for name, part in zip(_PARTS, (text, image), strict=True):
         (folder / name).symlink_to(part.resolve(), target_is_directory=True)
 

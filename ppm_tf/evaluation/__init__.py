@@ -19,7 +19,7 @@ from ppm_tf.evaluation.measures import (
     subtract,
 )
 from ppm_tf.evaluation.records import Record, read_metrics, write_metrics
-from ppm_tf.evaluation.scores import PADDING_ROW, Scores, collect, load_scores, save_scores
+from ppm_tf.evaluation.scores import Scores, collect, load_scores, save_scores
 from ppm_tf.evaluation.slices import ALL, BUCKET, HISTORY, USER, bucket_names, first_of, slices
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "MEAN",
     "MEASURES",
     "MIN_USERS",
-    "PADDING_ROW",
     "USER",
     "Measure",
     "Measures",

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-PADDING_ROW = 0
-FIRST_ROW = 2  # catalog row of the first item
+from ppm_tf.rows import FIRST_ROW, PADDING_ROW
+
 _PLAIN = frozenset(("request", "user", "item_row", "history", "item_id", "time"))  # columns without a task axis
 
 

@@ -22,6 +22,16 @@ def concat_shape(shape):
     return (*shape[:-2], shape[-2] * shape[-1])
 
 
+def concat_request(features):
+    """The fields of the user and of the request beside each other, `[R, (Fu + Fc) D]`, once a request."""
+    return ops.concatenate([concat_fields(features.user), concat_fields(features.context)], axis=-1)
+
+
+def concat_request_shape(shapes):
+    """The shape that `concat_request` makes of features of these `shapes`."""
+    return (shapes.item[0], concat_shape(shapes.user)[-1] + concat_shape(shapes.context)[-1])
+
+
 def mean_history(history, mask):
     """The mean over the real behaviors; zeros for an empty history.
 

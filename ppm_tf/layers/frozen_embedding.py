@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-PADDING_ROW = 0
+from ppm_tf.rows import PADDING_ROW
 
 
 class FrozenEmbedding(keras.layers.Layer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-PADDING_ROW = 0
+from ppm_tf.rows import PADDING_ROW
 
 
 class IdEmbedding(keras.layers.Layer):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-FIRST_UNKNOWN_ROW = 1  # row 0 is padding, which no id has
+from ppm_tf.rows import FIRST_UNKNOWN_ROW
 
 
 class IdLookup(keras.layers.Layer):

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from ppm_tf.metrics.groups import PerGroup, group_codes
 from ppm_tf.metrics.value import as_rows, why_not_scored
+from ppm_tf.rows import splitmix64
 
 
 def precision_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, n: int = 2, identity: ArrayLike | None = None) -> PerGroup:
@@ -146,8 +147,5 @@ def _count_from(starts: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele, Lea, Flood 2014): spreads uint64 `[n]` evenly, the same on every machine and in every run."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    """The output of SplitMix64 for each state, uint64 `[n]`."""
+    return splitmix64(values + np.uint64(0x9E3779B97F4A7C15))

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from ppm_tf.data.schema import FIRST_ROW, UNKNOWN_ROW
 from ppm_tf.layers.features import Features
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.id_embedding import IdEmbedding
-from ppm_tf.layers.id_lookup import FIRST_UNKNOWN_ROW, IdLookup
+from ppm_tf.layers.id_lookup import IdLookup
 from ppm_tf.layers.item_attributes import ItemAttributes
 from ppm_tf.models.ppm import recency
 from ppm_tf.private_apis import layers_may_change
+from ppm_tf.rows import FIRST_ROW, FIRST_UNKNOWN_ROW, UNKNOWN_ROW
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from ppm_tf.data.schema import FIRST_ROW, Schema
+from ppm_tf.data.schema import Schema
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.private_apis import all_layers, cached_variables
+from ppm_tf.rows import FIRST_ROW
 
 
 def carry_over(

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppm_tf.storage import write_json
+
 if TYPE_CHECKING:  # what a folder says is read without loading a framework
     from ppm_tf.data.tables import EmbeddingTable
 
@@ -43,7 +45,7 @@ class Provenance:
 
     def write(self, folder: str | Path) -> None:
         """Writes `made_of.json`."""
-        Path(folder, FILE_NAME).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        write_json(Path(folder, FILE_NAME), asdict(self))
 
     @classmethod
     def read(cls, folder: str | Path) -> Provenance:

@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from ppm_tf.config import Config
 from ppm_tf.data.sample_counts import SampleCounts
-from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema, differences, other_form
+from ppm_tf.data.schema import Schema, differences, other_form
 from ppm_tf.models.build import build_ranking_model
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import MODEL_ANEW, START_ANEW, Provenance, precision_of
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
+from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
 from ppm_tf.storage import save_weights
 
 WEIGHTS = "ranking.weights.h5"
@@ -79,6 +80,22 @@ def require_same_values(folder: Path, trained: Schema, now: Schema) -> None:
         )
 
 
+def require_same_form(folder: Path, trained: Schema, now: Schema, remedy: str) -> None:
+    """Refuses requests whose tasks, histories or units are of another form than those of a training.
+
+    Args:
+        folder: the model, or PPM, for the message.
+        trained: the schema it was trained with.
+        now: that of the data.
+        remedy: what to do.
+
+    Raises:
+        ValueError: they are; the message names each difference.
+    """
+    if others := other_form(trained, now):
+        raise ValueError(f"{folder} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: {remedy}.")
+
+
 def check_requests(inputs: Inputs, folder: Path) -> None:
     """Refuses to score prepared requests that are of another form than those of the training.
 
@@ -86,11 +103,7 @@ def check_requests(inputs: Inputs, folder: Path) -> None:
         ValueError: they have other tasks, histories, or vocabularies of user and request fields; the message names what.
     """
     schema = Schema.read(folder / SCHEMA)
-    if others := other_form(schema, inputs.schema):
-        raise ValueError(
-            f"{folder} was trained on requests of another form than the data holds: {'; '.join(others)}. Remedy: prepare the data as it was, "
-            "or train the model anew: `python -m pipelines.train`."
-        )
+    require_same_form(folder, schema, inputs.schema, "prepare the data as it was, or train the model anew: `python -m pipelines.train`")
     trained = {(field.side, field.name): field for field in schema.fields}
     for field in inputs.schema.fields:
         if field.side != "item" and ((field.side, field.name) not in trained or trained[field.side, field.name].vocabulary != field.vocabulary):

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Field, Schema
+from ppm_tf.data.schema import Field, Schema
+from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
 
 
 class RequestRows:

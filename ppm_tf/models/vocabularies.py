@@ -12,7 +12,8 @@ from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.id_vocabulary import IdVocabulary
 from ppm_tf.data.ids import stored_ids
 from ppm_tf.data.sample_counts import SampleCounts
-from ppm_tf.data.schema import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW, Schema
+from ppm_tf.data.schema import Schema
+from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
 
 ITEMS, USERS = "items.npz", "users.npz"
 

@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.holdout import TRAIN, parts_of
-from ppm_tf.data.schema import FIRST_ROW, Schema
+from ppm_tf.data.schema import Schema
 from ppm_tf.data.shuffling import shuffled_indices
 from ppm_tf.encoders.image_augmentation import augment
+from ppm_tf.rows import FIRST_ROW
 
 logger = logging.getLogger(__name__)
 

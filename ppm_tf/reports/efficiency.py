@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ppm_tf.reports.ranking import _markdown
+from ppm_tf.reports.markdown import markdown_table
 
 
 def efficiency_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -32,4 +32,4 @@ def efficiency_table(lines: Iterable[dict[str, Any]]) -> str:
         if lines
         else ""
     )
-    return _markdown(["model", "weights of id tables", "other weights", "training candidates/s", "inference ms/request"], rows) + about
+    return markdown_table(["model", "weights of id tables", "other weights", "training candidates/s", "inference ms/request"], rows) + about

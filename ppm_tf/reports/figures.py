@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from ppm_tf.evaluation import Record
+from ppm_tf.reports.markdown import markdown_table
 
 
 def figures_table(records: Iterable[Record]) -> str:
@@ -13,10 +14,7 @@ def figures_table(records: Iterable[Record]) -> str:
     records = list(records)
     models, metrics = (list(dict.fromkeys(getattr(record, name) for record in records)) for name in ("model", "metric"))
     cells = {(record.model, record.metric): _cell(record) for record in records}
-    rows = [["model", *metrics], [":--", *["--:"] * len(metrics)]]
-    rows += [[model, *(cells.get((model, metric), "") for metric in metrics)] for model in models]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [markdown_table(["model", *metrics], [[model, *(cells.get((model, metric), "") for metric in metrics)] for model in models])]
     if any(not math.isnan(record.low) for record in records):
         lines += ["", "In brackets: interval over the held-out part alone, resampled, of one training; another seed moves a figure besides."]
     return "\n".join(lines)

@@ -11,7 +11,8 @@ from ppm_tf.evaluation import Measure
 from ppm_tf.experiments.claims import Claim, claims_of_figure2, claims_of_table2, claims_of_table3
 from ppm_tf.experiments.results import Place, Results
 from ppm_tf.reports import experiment_plots as plots
-from ppm_tf.reports.ranking import UNDEFINED, _markdown
+from ppm_tf.reports.markdown import markdown_table
+from ppm_tf.reports.ranking import UNDEFINED
 
 
 class Layout(NamedTuple):
@@ -84,7 +85,7 @@ def table2(results: Results) -> str:
             figures = [figure_text(one) for place in places for one in _columns(results, place)]
             rows.append([data, model, *figures, *(gain_text(results.figure(gains, metric=metric), results) for metric in ("auc", results.precision))])
     names = [f"{ppm} {name}" for ppm in (without, with_ppm) for name in _names(results)]
-    return _markdown(["data", "model", *names, "improv. AUC", f"improv. {_depth(results)}"], rows)
+    return markdown_table(["data", "model", *names, "improv. AUC", f"improv. {_depth(results)}"], rows)
 
 
 def pairs2(results: Results) -> Iterator[tuple[Place, Place]]:
@@ -109,7 +110,7 @@ def table3(results: Results) -> str:
             ["-", "-"] if name == base else [gain_text(results.figure(gains, metric=metric), results) for metric in ("auc", results.precision)]
         )
         rows.append([name, *(figure_text(one) for one in _columns(results, {"model": name})), *improvements])
-    return _markdown(["model", *_names(results), f"AUC over {base}", f"{_depth(results)} over {base}"], rows)
+    return markdown_table(["model", *_names(results), f"AUC over {base}", f"{_depth(results)} over {base}"], rows)
 
 
 def pairs3(results: Results) -> Iterator[tuple[Place, Place]]:
@@ -135,7 +136,7 @@ def table_of_figure2(results: Results) -> str:
         figures = [figure_text(results.figure(found[model], slice_name=name)) for model in found]
         improvements = [gain_text(results.figure(gains[model], slice_name=name), results) for model in others]
         rows.append([name.partition("=")[2] or name, f"{count:,}", f"{count / max(total, 1):.1%}", *figures, *improvements])
-    return _markdown(
+    return markdown_table(
         ["train frequency", "candidates", "share", *(f"AUC {name}" for name in found), *(f"{name} over {base}" for name in others)], rows
     )
 

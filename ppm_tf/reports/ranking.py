@@ -12,6 +12,7 @@ import numpy as np
 
 from ppm_tf.evaluation import ALL, BUCKET, Record
 from ppm_tf.metrics import mean_interval
+from ppm_tf.reports.markdown import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +71,7 @@ def _overall(book: _Book, task: str) -> str:
         "calibration": "calibration",
     }
     rows = [[model, *(_cell(book.figure(model, task, ALL, metric)) for metric in columns.values())] for model in book.models]
-    return f"Task {task}, {book.count(task, ALL):,} candidates\n\n" + _markdown(["model", *columns], rows)
+    return f"Task {task}, {book.count(task, ALL):,} candidates\n\n" + markdown_table(["model", *columns], rows)
 
 
 def _by_bucket(book: _Book, task: str) -> str:
@@ -87,18 +88,7 @@ def _by_bucket(book: _Book, task: str) -> str:
             [name.removeprefix(BUCKET), f"{count:,}", f"{count / max(total, 1):.1%}", *(_cell(figure, interval=False) for figure in figures), *gains]
         )
     header = ["train frequency", "candidates", "share", *(f"AUC {model}" for model in book.models), *(f"{model} - {REFERENCE}" for model in gaining)]
-    return f"Task {task}, by how often the training data holds the item\n\n" + _markdown(header, rows)
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with its first column left-aligned, the others right-aligned."""
-    widths = [max(3, *(len(row[i]) for row in (header, *rows))) for i in range(len(header))]
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [
-        [cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
-        for row in (header, *rows)
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
+    return f"Task {task}, by how often the training data holds the item\n\n" + markdown_table(header, rows)
 
 
 def _cell(figure: _Figure, sign: str = "", interval: bool = True) -> str:
@@ -268,7 +258,7 @@ class _Book:
         defined = [record for record in records if not math.isnan(record.value)]
         if len(defined) > 1:
             found = mean_interval([record.value for record in defined], self.confidence)
-            return _Figure(found.mean, found.low, found.high, found.count, found.deviation)
+            return _Figure(found.mean, found.low, found.high, found.num_values, found.deviation)
         return _Figure(defined[0].value, defined[0].low, defined[0].high, 1) if defined else _Figure(math.nan, math.nan, math.nan, 0)
 
     def gain(self, model: str, task: str, slice_name: str) -> _Figure:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.schema import FIRST_ROW
+from ppm_tf.rows import FIRST_ROW
 
 _THUMBNAIL = 96  # pixels, the longer side
 _MOST_TEXT = 120  # characters

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ppm_tf.reports.ranking import UNDEFINED, _markdown
+from ppm_tf.reports.markdown import markdown_table
+from ppm_tf.reports.ranking import UNDEFINED
 
 
 def trials_table(found: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> str:
@@ -26,7 +27,7 @@ def trials_table(found: Iterable[tuple[dict[str, Any], dict[str, Any]]]) -> str:
             rows.append(
                 [str(place), *settings, f"{_auc(summary):.4f}", f"{summary['best_step']:,} of {summary['steps']:,}", f"{summary['seconds']:,.0f}"]
             )
-    return _markdown(["rank", *(name.removeprefix("model.") for name in names), "validation AUC", "best step", "seconds"], rows)
+    return markdown_table(["rank", *(name.removeprefix("model.") for name in names), "validation AUC", "best step", "seconds"], rows)
 
 
 def _auc(summary: dict[str, Any]) -> float:

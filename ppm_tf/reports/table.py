@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ppm_tf.data.schema import FIRST_ROW
 from ppm_tf.data.tables import EmbeddingTable
 from ppm_tf.metrics.retrieval import NOTHING, nearest
 from ppm_tf.reports.ranking import _figure, _save
+from ppm_tf.rows import FIRST_ROW
 
 MOST_SEARCHED = 200_000  # items that neighbours are looked for in; more are sampled
 _PAIRS = 10_000  # random pairs behind their mean cosine

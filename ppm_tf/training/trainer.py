@@ -22,7 +22,8 @@ class Trainer(orbit.StandardTrainer):
 
     Args:
         model: built Keras model; `model(batch, training=True)` gives its outputs, a tensor or several.
-        loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels.
+        loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels. What the model's layers hand over with Keras' `add_loss`,
+            such as the auxiliary loss of a backbone, is added: means over the batch, already weighed.
         weight: `weight(batch)`, how many labels the loss is a mean of.
         optimizer: Keras optimizer.
         dataset: batches; a `tf.data.Dataset` or a distributed one.
@@ -75,7 +76,7 @@ class Trainer(orbit.StandardTrainer):
             total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, weight)
         with tf.GradientTape() as tape:
             outputs = self.model(batch, training=True)
-            loss = self.loss(batch, outputs)
+            loss = sum(self.model.losses, self.loss(batch, outputs))
             share = loss * weight / tf.maximum(total, 1.0)
         # The check stops the graph, and the update waits for it, so that no weight ever turns NaN.
         checked = tf.debugging.Assert(

@@ -53,6 +53,29 @@ def test_what_is_missing_is_made_first_and_once(tmp_path):
     assert made == ["data", "tables"]
 
 
+def test_a_stage_may_be_made_of_the_artifacts_name(tmp_path, monkeypatch):
+    """Round 2 of something is an artifact of its own, found by the pattern of its name, and made when it is missing."""
+
+    def round_of(artifact):
+        number = int(artifact.rpartition("-")[2])
+        return Stage(
+            module="fake.align",
+            makes=artifact,
+            needs=("data",) if number == 1 else (f"aligned/round-{number - 1}",),
+            sections=(),
+            run=writer(artifact),
+        )
+
+    module = types.ModuleType("fake.align", "Says what it does.")
+    module.round_of = round_of
+    monkeypatch.setitem(sys.modules, "fake.align", module)
+    monkeypatch.setitem(stages.STAGES, "aligned/*", "fake.align:round_of")
+    make(stages.stage_of("aligned/round-2"), load([]), Workspace(tmp_path))
+    assert made == ["data", "aligned/round-1", "aligned/round-2"]
+    with pytest.raises(KeyError, match="No stage makes other/round-2. Those that are made: data, tables, encoders/text, aligned/"):
+        stages.stage_of("other/round-2")
+
+
 def test_a_stage_asked_for_with_other_settings_is_made_again_and_so_is_what_hangs_on_it(tmp_path):
     workspace = Workspace(tmp_path)
     make(TABLES, load([]), workspace)

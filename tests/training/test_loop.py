@@ -183,6 +183,47 @@ def _batch():
     }
 
 
+def test_what_a_layer_adds_to_the_loss_is_trained_on():
+    """`add_loss`, the one way in which a backbone hands over an auxiliary loss: value and update by hand, at each of several steps."""
+
+    class Pulled(keras.layers.Layer):
+        def build(self, shape):
+            self.x = self.add_weight(name="x", shape=(), initializer=keras.initializers.Constant(1.0))
+
+        def call(self, inputs):
+            self.add_loss(0.5 * keras.ops.square(self.x))
+            return inputs * 0.0 + 3.0 * self.x
+
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, Pulled()(inputs))
+    dataset = tf.data.Dataset.from_tensors({"value": np.ones((2, 1), "float32")}).repeat()
+
+    class OfValue(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+            self.built = True
+
+        def call(self, batch, training=False):
+            return self.inner(batch["value"])
+
+    trainer = training.Trainer(
+        OfValue(),
+        lambda batch, outputs: tf.reduce_mean(outputs),
+        lambda batch: tf.constant(2.0),
+        keras.optimizers.SGD(0.1),
+        dataset,
+        tf.distribute.get_strategy(),
+        identify=lambda batch, outputs: tf.range(2),
+    )
+    x = 1.0
+    for _ in range(3):
+        output = trainer.train(tf.constant(1))
+        assert float(output["loss"]) == pytest.approx(3 * x + x * x / 2)
+        x -= 0.1 * (3 + x)  # the gradient of 3 x + x^2 / 2
+        assert float(model.trainable_variables[0]) == pytest.approx(x)
+
+
 def test_two_replicas_step_as_one(tmp_path):
     """MirroredStrategy over two logical CPU devices: uneven numbers of labels, clipping, one update."""
     code = """

@@ -23,7 +23,8 @@ from ppm_tf.data.raw.column_survey import is_numeric, survey_column
 from ppm_tf.data.raw.columns import Place, numbers, present, texts
 from ppm_tf.data.raw.image_files import check_paths, full_path, read_files
 from ppm_tf.data.raw.rejected import Rejected
-from ppm_tf.data.schema import FIRST_ROW, Field
+from ppm_tf.data.schema import Field
+from ppm_tf.rows import FIRST_ROW
 
 MISSING_IMAGE = "image file not found"
 _LARGEST = float(np.finfo(np.float32).max)

@@ -25,6 +25,7 @@ from ppm_tf.data.progress import watch
 from ppm_tf.data.raw.files import FileSplit
 from ppm_tf.data.schema import Schema
 from ppm_tf.data.splits import SPLITS
+from ppm_tf.rows import splitmix64
 
 COUNTED = ("pretrain", "train")  # splits whose items are counted
 
@@ -177,10 +178,7 @@ class _ReadPiece(beam.DoFn):
 
 def partition_of(user_id: np.ndarray, partitions: int) -> np.ndarray:
     """The partition of each user: a hash that spreads consecutive ids (the finalizer of SplitMix64), modulo `partitions`."""
-    bits = user_id.astype(np.uint64)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((bits ^ (bits >> np.uint64(31))) % np.uint64(partitions)).astype(np.int64)
+    return (splitmix64(user_id.astype(np.uint64)) % np.uint64(partitions)).astype(np.int64)
 
 
 class _WritePartition(beam.DoFn):

@@ -18,7 +18,7 @@ from ppm_tf.data.raw.column_survey import flat
 from ppm_tf.data.raw.column_times import date_units, moments, ordering
 from ppm_tf.data.raw.columns import Place, categories, labels, numbers
 from ppm_tf.data.raw.rejected import Rejected
-from ppm_tf.data.schema import UNKNOWN_ROW
+from ppm_tf.rows import UNKNOWN_ROW
 
 UNKNOWN_ITEM = "unknown item"
 _ROW_BITS = 40  # a row's place in the raw files: file << 40 | row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -33,6 +32,7 @@ from ppm_tf.data.raw.rejected import Rejected
 from ppm_tf.data.schema import Field, Schema
 from ppm_tf.data.sources import columnar
 from ppm_tf.data.splits import SPLITS, time_cuts
+from ppm_tf.storage import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
         **log,
         "queries": queries,
     }
-    (folder / "statistics.json").write_text(json.dumps(statistics, indent=1), encoding="utf-8")
+    write_json(folder / "statistics.json", statistics)
     counts = ", ".join(f"{found['requests']} {split}" for split, found in statistics["splits"].items() if found["requests"])
     made = f"{statistics['rows_read']} rows: {counts} requests" if columns.log else f"{report.num_items} items, without a log,"
     logger.info("prepared %s in %.1f s", made, time.monotonic() - started)

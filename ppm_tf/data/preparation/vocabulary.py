@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ppm_tf.data.raw.columns import categories
-from ppm_tf.data.schema import FIRST_ROW, UNKNOWN_ROW
+from ppm_tf.rows import FIRST_ROW, UNKNOWN_ROW
 
 
 def vocabulary(counts: Mapping[str, int], min_count: int = 1) -> tuple[str, ...]:

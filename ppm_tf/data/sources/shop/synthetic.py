@@ -5,7 +5,6 @@ The files are read by the columnar path like anybody's own; nothing behind this 
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from ppm_tf.data.sources.shop.images import draw_images
 from ppm_tf.data.sources.shop.language import write_queries, write_texts
 from ppm_tf.data.sources.shop.log import DEVICES, TASKS, Block, Policy, examination, simulate
 from ppm_tf.data.sources.shop.world import AGE_GROUPS, CATEGORIES, GENDERS, STRENGTHS, Items, Users, generator, make_items, make_users
+from ppm_tf.storage import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def write(settings: SyntheticData, folder: Path) -> None:
         "examination": examination(settings.candidates).tolist(),
         **statistics.summary(),
     }
-    (folder / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
+    write_json(folder / "truth.json", truth)
     seconds = time.monotonic() - started
     logger.info("embedded shop: %d items, %d requests, %d rows in %.1f s", settings.items, statistics.requests, statistics.rows, seconds)
 
