@@ -26,7 +26,7 @@ def run(benchmark: BenchmarkSettings, cells: list[Cell], folder: Path, title: st
     plain = layout._replace(plots={})
 
     def report(chosen) -> tuple[Results, str]:
-        results = Results(outcomes, benchmark.axes, cells[0].config.evaluate.confidence)
+        results = Results(outcomes, benchmark.axes, cells[0].config.evaluate.confidence, benchmark.metrics, benchmark.over)
         write_results(results, folder / "results.jsonl")
         done = sum(bool(one.measures) for one in outcomes)
         return results, write_report(results, chosen, folder, title, f"`{command}`: {done} of {len(cells)} cells.")

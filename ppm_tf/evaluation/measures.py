@@ -219,14 +219,14 @@ def mean_of(found: Sequence[Measure]) -> Measure:
     return Measure(float(values.mean()), found[0].count, found[0].groups, reason, together, seeds, spread, spread**2 / seeds, seeds - 1)
 
 
-def minus(first: Measures, second: Measures) -> Measures:
-    """`subtract` for each AUC and precision that both have.
+def minus(first: Measures, second: Measures, every: bool = False) -> Measures:
+    """`subtract` for each AUC and precision that both have, or for `every` metric.
 
     On a slice whose candidates differ, as buckets do where the models saw other training data, it is undefined.
     """
     result: Measures = {}
     for key, one in first.items():
-        if key in second and (key[2] == "auc" or key[2].startswith("precision_at_")):
+        if key in second and (every or key[2] == "auc" or key[2].startswith("precision_at_")):
             alike = one.count == second[key].count
             result[key] = subtract(one, second[key]) if alike else Measure(math.nan, one.count, reason="the two have other candidates in the slice")
     return result

@@ -25,11 +25,18 @@ class BenchmarkSettings(Section):
     axes: dict[str, dict[str, dict[str, Any] | None]] = Field(
         min_length=1, description="axis -> name -> settings; a cell is a name of each axis. `run: '{run}-other'` gives a cell another run folder"
     )
-    layout: Literal["ppm_table2", "ppm_table3", "ppm_figure2"] = Field(
+    layout: Literal["plain", "ppm_table2", "ppm_table3", "ppm_figure2"] = Field(
+        "plain",
         description=(
-            "ppm_table2: axes data, model and ppm (without, with); ppm_table3: axis model, each beside the first and the one before; ppm_figure2:"
-            " axis model, by train frequency"
-        )
+            "plain: any axes, a row a cell, beside the row that `over` names; ppm_table2: axes data, model and ppm (without, with); ppm_table3: axis"
+            " model, each beside the first and the one before; ppm_figure2: axis model, by train frequency"
+        ),
+    )
+    metrics: tuple[str, ...] = Field(
+        ("auc", "group_auc", "log_loss"), min_length=1, description="plain: the metrics of the columns, as in metrics.jsonl"
+    )
+    over: dict[str, str] = Field(
+        {}, description="plain: axis -> name of the row that each is compared with; of an axis left out, the row's own name; {} = the first row"
     )
 
     @model_validator(mode="after")
@@ -39,8 +46,11 @@ class BenchmarkSettings(Section):
         empty = [name for name, values in self.axes.items() if not values]
         if empty:
             raise ValueError(f"each axis must have a name. Received: none for {', '.join(empty)}")
+        unknown = [f"{axis}: {name}" for axis, name in self.over.items() if name not in self.axes.get(axis, ())]
+        if unknown:
+            raise ValueError(f"over must give names of the axes {', '.join(self.axes)}. Received: {', '.join(unknown)}")
         wanted = {"data", "model", "ppm"} if self.layout == "ppm_table2" else {"model"}
-        if set(self.axes) != wanted:
+        if self.layout != "plain" and set(self.axes) != wanted:
             raise ValueError(f"layout {self.layout} must have the axes {', '.join(sorted(wanted))}. Received: {', '.join(self.axes)}")
         if self.layout == "ppm_table2" and len(self.axes["ppm"]) != 2:
             raise ValueError(f"the axis ppm must have two names, without and with. Received: {', '.join(self.axes['ppm'])}")

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,19 @@ class Results:
         outcomes: of the cells so far, in any number.
         axes: axis -> names, in the order of a table.
         confidence: level of the intervals.
+        metrics: those of a plain table's columns.
+        over: axis -> name: which row a plain table compares each with; see `BenchmarkSettings.over`.
     """
 
-    def __init__(self, outcomes: Iterable[Outcome], axes: dict[str, Sequence[str]], confidence: float = 0.95):
+    def __init__(
+        self,
+        outcomes: Iterable[Outcome],
+        axes: dict[str, Sequence[str]],
+        confidence: float = 0.95,
+        metrics: Sequence[str] = ("auc",),
+        over: Place | None = None,
+    ):
+        self.metrics, self.over = tuple(metrics), over or {}
         self.outcomes, self.axes, self.confidence = list(outcomes), {axis: list(names) for axis, names in axes.items()}, confidence
         self._found = {(*one.cell.place.items(), one.cell.seed): one.measures for one in self.outcomes if one.measures}
         keys = [key for measures in self._found.values() for key in measures]
@@ -50,17 +61,25 @@ class Results:
         return mean_of_seeds(list(self._by_seed(place).values()))
 
     def gain(self, place: Place, over: Place) -> Measures:
-        """AUC and precision at a place less those at another, seed by seed, then the mean over the seeds that both have.
+        """The metrics at a place less those at another, seed by seed, then the mean over the seeds that both have.
 
         Where they share no seed, the difference of the two means: see `subtract`.
         """
         by_seed = self.gain_by_seed(place, over)
-        return mean_of_seeds(list(by_seed.values())) if by_seed else minus(self.at(**place), self.at(**over))
+        return mean_of_seeds(list(by_seed.values())) if by_seed else minus(self.at(**place), self.at(**over), every=True)
 
     def gain_by_seed(self, place: Place, over: Place) -> dict[int, Measures]:
         """The same for each seed that both have."""
         first, second = self._by_seed(place), self._by_seed(over)
-        return {seed: minus(first[seed], second[seed]) for seed in first if seed in second}
+        return {seed: minus(first[seed], second[seed], every=True) for seed in first if seed in second}
+
+    def places(self) -> list[Place]:
+        """Every place, in the order of a table."""
+        return [dict(zip(self.axes, names, strict=True)) for names in product(*self.axes.values())]
+
+    def base_of(self, place: Place) -> Place:
+        """The place that a plain table compares this one with."""
+        return {**place, **self.over} if self.over else self.places()[0]
 
     def figure(self, measures: Measures, task: str | None = None, slice_name: str = ALL, metric: str = "auc") -> Measure:
         """One measure; that of the average over tasks, on all candidates, if nothing is said."""

@@ -70,11 +70,12 @@ def plot_gain_by_bucket(results: Results, path: Path, title: str = "") -> None:
     _finish(figure, panels, results, title, path, "gain of average AUC", fit=False)
 
 
-def plot_table3(results: Results, path: Path, title: str = "") -> None:
-    """Draws a bar a row of the ablation."""
-    names = results.axes["model"]
+def plot_rows(results: Results, path: Path, title: str = "") -> None:
+    """Draws a bar a row, the average AUC with its interval; the first stands for what the others add to."""
+    places = results.places()
+    names = [", ".join(place.values()) for place in places]
     figure, panels = _panels(1, (2 + 1.3 * len(names), 4.4))
-    found = [results.figure(results.at(model=name)) for name in names]
+    found = [results.figure(results.at(**place)) for place in places]
     _bars(panels[0], results, np.arange(len(names)), found, 0.6, [WITHOUT, *[WITH] * (len(names) - 1)], None)
     panels[0].set_xticks(np.arange(len(names)), names, rotation=15, ha="right")
     _finish(figure, panels, results, title, path)

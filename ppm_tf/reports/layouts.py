@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ppm_tf.evaluation import Measure
+from ppm_tf.evaluation import ALL, Measure
 from ppm_tf.experiments.claims import Claim, claims_of_figure2, claims_of_table2, claims_of_table3
 from ppm_tf.experiments.results import Place, Results
 from ppm_tf.reports import experiment_plots as plots
@@ -32,9 +32,10 @@ def write_report(results: Results, layout: Layout, folder: Path, title: str, abo
         about,
         layout.table(results),
         _legend(results),
-        "What the paper claims, in these results (differences of the average AUC, with intervals):",
     ]
-    parts += ["\n".join(claim.line(results) for claim in layout.claims(results))]
+    if claims := layout.claims(results):
+        parts += ["What the paper claims, in these results (differences of the average AUC, with intervals):"]
+        parts += ["\n".join(claim.line(results) for claim in claims)]
     parts += ["Cells that failed:", "\n".join(failed)] if failed else []
     text = "\n\n".join(part for part in parts if part) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +70,35 @@ def _legend(results: Results) -> str:
         f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets:"
         f" {results.confidence:.0%} interval {over}"
     )
+
+
+# === Any axes ===
+
+
+def plain_table(results: Results) -> str:
+    """A row a cell: each metric of each task, of the average where it has one, and the gains over the row that it is compared with."""
+    columns = [(task, metric) for metric in results.metrics for task in _tasks(results) if _is_known(results, task, metric)]
+    gained = [(task, metric) for task, metric in columns if task == results.average or not _is_known(results, results.average, metric)]
+    rows = []
+    for place in results.places():
+        base, measures = results.base_of(place), results.at(**place)
+        gains = {} if place == base else results.gain(place, base)
+        improvements = ["-" if place == base else gain_text(results.figure(gains, task, metric=metric), results) for task, metric in gained]
+        rows.append([*place.values(), *(figure_text(results.figure(measures, task, metric=metric)) for task, metric in columns), *improvements])
+    name = lambda task, metric: metric if not results.tasks or len(results.tasks) == 1 else f"{_task_name(results, task)} {metric}"
+    over = ", ".join((results.over or results.places()[0]).values())
+    return markdown_table([*results.axes, *(name(*column) for column in columns), *(f"{name(*column)} over {over}" for column in gained)], rows)
+
+
+def plain_pairs(results: Results) -> Iterator[tuple[Place, Place]]:
+    """Each row over the one that it is compared with."""
+    for place in results.places():
+        if place != results.base_of(place):
+            yield place, results.base_of(place)
+
+
+def _is_known(results: Results, task: str, metric: str) -> bool:
+    return any((task, ALL, metric) in one.measures for one in results.outcomes)
 
 
 # === Table 2 ===
@@ -147,7 +177,11 @@ def _columns(results: Results, place: Place) -> list[Measure]:
 
 
 def _names(results: Results) -> list[str]:
-    return [f"{'average' if task not in results.tasks else task} {name}" for task in _tasks(results) for name in ("AUC", _depth(results))]
+    return [f"{_task_name(results, task)} {name}" for task in _tasks(results) for name in ("AUC", _depth(results))]
+
+
+def _task_name(results: Results, task: str) -> str:
+    return task if task in results.tasks else "average"
 
 
 def _tasks(results: Results) -> list[str]:
@@ -159,13 +193,14 @@ def _depth(results: Results) -> str:
 
 
 LAYOUTS = {
+    "plain": Layout(plain_table, lambda results: [], plain_pairs, {"rows": plots.plot_rows}),
     "ppm_table2": Layout(
         table2,
         claims_of_table2,
         pairs2,
         {"table2": plots.plot_table2, "data_efficiency": plots.plot_data_efficiency, "gain_by_bucket": plots.plot_gain_by_bucket},
     ),
-    "ppm_table3": Layout(table3, claims_of_table3, pairs3, {"table3": plots.plot_table3}),
+    "ppm_table3": Layout(table3, claims_of_table3, pairs3, {"table3": plots.plot_rows}),
     "ppm_figure2": Layout(
         table_of_figure2,
         claims_of_figure2,

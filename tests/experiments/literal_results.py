@@ -23,7 +23,7 @@ def measures(auc, buckets=(), error=0.0, seed=0, precision=0.2):
     return found
 
 
-def results(axes, figures, errors=None):
+def results(axes, figures, errors=None, **more):
     """`figures(place, seed)` gives the measures of each cell of seeds 1 and 2, or None where there is none."""
     outcomes, places = [], [{}]
     for axis, names in axes.items():
@@ -34,4 +34,4 @@ def results(axes, figures, errors=None):
             found = figures(place, seed)
             error = (errors or {}).get(tuple(place.values()), "")
             outcomes.append(Outcome(cell, {} if error else found or {}, error=error))
-    return Results(outcomes, axes)
+    return Results(outcomes, axes, **more)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from ppm_tf.evaluation import Measure
 from ppm_tf.reports import experiment_plots
 from ppm_tf.reports.efficiency import efficiency_table
 from ppm_tf.reports.layouts import LAYOUTS, write_report
@@ -68,6 +69,44 @@ def test_table3_compares_with_the_first_row():
     assert lines[0] == ["model", "click AUC", "click P@2", "order AUC", "order P@2", "average AUC", "average P@2", "AUC over Base", "P@2 over Base"]
     assert lines[2][5:] == ["0.7010 ± 0.0014", "0.3000 ± 0.0000", "-", "-"]
     assert lines[4][7].startswith("+0.0300 ± 0.0000 [+0.0300")
+
+
+GRID = {"backbone": ["DIN", "URM"], "text": ["none", "bow"]}
+
+
+def of_grid(place, seed):
+    auc = {"DIN": 0.70, "URM": 0.72}[place["backbone"]] + (0.03 if place["text"] == "bow" else 0.0) + 0.002 * (seed - 1)
+    found = measures(auc, error=0.01)
+    for task, loss in (("click", 0.5), ("order", 0.3)):
+        found[task, "all", "log_loss"] = Measure(loss - auc / 10, 1000, None, "", np.full(200, loss - auc / 10))
+    return found
+
+
+def test_a_plain_table_has_any_axes_and_metrics():
+    found = results(GRID, of_grid, metrics=("auc", "log_loss"), over={"text": "none"})
+    lines = cells(LAYOUTS["plain"].table(found))
+    assert lines[0] == [
+        *("backbone", "text", "click auc", "order auc", "average auc", "click log_loss", "order log_loss"),
+        *("average auc over none", "click log_loss over none", "order log_loss over none"),
+    ]
+    assert [line[:2] for line in lines[2:]] == [["DIN", "none"], ["DIN", "bow"], ["URM", "none"], ["URM", "bow"]]
+    assert lines[2][4:] == ["0.7010 ± 0.0014", "0.4299 ± 0.0001", "0.2299 ± 0.0001", "-", "-", "-"]
+    assert (
+        lines[5][4] == "0.7510 ± 0.0014"
+        and lines[5][7].startswith("+0.0300 ± 0.0000 [+0.0300")
+        and lines[5][8].startswith("-0.0030 ± 0.0000 [-0.0030")
+    )
+    names = [(tuple(one.values()), tuple(over.values())) for one, over in LAYOUTS["plain"].pairs(found)]
+    assert names == [(("DIN", "bow"), ("DIN", "none")), (("URM", "bow"), ("URM", "none"))]
+
+
+def test_without_a_name_a_plain_table_compares_with_the_first_row(tmp_path):
+    found = results(GRID, of_grid)
+    lines = cells(LAYOUTS["plain"].table(found))
+    assert lines[0] == ["backbone", "text", "click auc", "order auc", "average auc", "average auc over DIN, none"]
+    assert [line[5][:7] for line in lines[2:]] == ["-", "+0.0300", "+0.0200", "+0.0500"]
+    text = write_report(found, LAYOUTS["plain"], tmp_path, "a grid")
+    assert "What the paper claims" not in text and {path.name for path in (tmp_path / "plots").iterdir()} == {"rows.png"}
 
 
 def test_figure2_goes_by_train_frequency():
@@ -142,7 +181,7 @@ def test_gains_by_bucket_and_figure2(tmp_path, drawn):
     panel = drawn[1].axes[0]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1–4", "5+"]
     assert "gain of PPM" in [text.get_text() for text in panel.get_legend().get_texts()]
-    experiment_plots.plot_table3(results(ABLATION, ablation), tmp_path / "table3.png")
+    experiment_plots.plot_rows(results(ABLATION, ablation), tmp_path / "table3.png")
     assert [round(bar.get_height(), 4) for bar in drawn[2].axes[0].patches] == [0.701, 0.711, 0.731]
 
 
