@@ -10,6 +10,8 @@ setup(
     description="Ranking models that see what an item is: PPM and CELA on TensorFlow 2 / Keras",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*", "serving", "serving.*"]),
     install_requires=[
@@ -43,6 +45,16 @@ setup(
     extras_require={
         # the local server
         "serve": ["starlette>=1.0,<2", "uvicorn>=0.40,<1"],
-        "test": ["hypothesis>=6.150", "pytest>=8.3", "starlette>=1.0,<2", "uvicorn>=0.40,<1"],
+        # the tests, and what scripts/check runs
+        "test": [
+            "hypothesis>=6.150",
+            "mypy>=2.4,<3",
+            "pytest>=8.3",
+            "pytest-cov>=7",
+            "ruff>=0.17,<0.18",
+            "starlette>=1.0,<2",
+            "types-PyYAML>=6",
+            "uvicorn>=0.40,<1",
+        ],
     },
 )

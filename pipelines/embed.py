@@ -26,11 +26,8 @@ from pathlib import Path
 
 from pipelines.stage import Stage, main_of
 from ppm_tf.config import Config
-from ppm_tf.data.contents import CONTENTS, check_contents, lacking
+from ppm_tf.data.contents import TABLES, check_contents, lacking
 from ppm_tf.workspace import Recipe, Workspace
-
-# table -> the encoders it needs; their contents are `data.contents.CONTENTS`
-TABLES = {table: ("encoders/bow",) if table == "bow" else tuple(f"encoders/{content}" for content in CONTENTS[table]) for table in CONTENTS}
 
 
 def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -48,14 +45,15 @@ def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> Non
 
 def encoders_of(table: str, config: Config) -> tuple[str, ...]:
     """The encoders that a table needs under these settings; a bag of words that is the text encoder is not fitted twice."""
-    return TABLES["title"] if table == "bow" and config.text.encoder == "bag_of_words" else TABLES[table]
+    made_alike = table == "bow" and config.text.encoder == "bag_of_words"
+    return tuple(f"encoders/{name}" for name in TABLES["title" if made_alike else table].encoders)
 
 
 def encoder_of(table: str, config: Config, workspace: Workspace, joined: Path) -> tuple[Path, tuple[str, ...]]:
     """The folder of a table's encoder, and the columns it reads; of two encoders, `joined` is made to hold both."""
     from ppm_tf.encoders.title_image import join_saved
 
-    folders, columns = [workspace.path(name) for name in encoders_of(table, config)], CONTENTS[table]
+    folders, columns = [workspace.path(name) for name in encoders_of(table, config)], TABLES[table].contents
     if len(folders) == 1:
         return folders[0], columns
     join_saved(*folders, joined)
@@ -106,8 +104,7 @@ def _stage(table: str) -> Stage:
     )
 
 
-TITLE, IMAGE, BOW, TITLE_IMAGE = (_stage(table) for table in TABLES)
-STAGES = dict(zip(TABLES, (TITLE, IMAGE, BOW, TITLE_IMAGE), strict=True))
+STAGES = {table: _stage(table) for table in TABLES}
 
 
 def stage_of_table(artifact: str) -> Stage:
@@ -121,7 +118,7 @@ def default(config: Config) -> list[str]:
     First those that will be refused, then those of images, so that no refusal comes after a text encoder's training.
     """
     refused = lacking(config, config.ppm.tables, Workspace(config.run).path("data"))
-    return sorted(config.ppm.tables, key=lambda table: (table not in refused, "image" not in CONTENTS[table]))
+    return sorted(config.ppm.tables, key=lambda table: (table not in refused, "image" not in TABLES[table].contents))
 
 
 if __name__ == "__main__":

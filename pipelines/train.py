@@ -21,6 +21,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     )
     if settled := model.embedding.settle_strangers(initial):
         met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
+        with samples.reading(valid):
+            result = replace(result, best=validation_figures(predictor, schema.tasks, weights)["auc"])
         logger.info(
-            "values that training never met are the mean of their field: %s", ", ".join(f"{name} {count:,} rows" for name, count in met.items())
+            "values that training never met are the mean of their field: %s; validation AUC %.4f with them",
+            ", ".join(f"{name} {count:,} rows" for name, count in met.items()),
+            result.best,
         )
     with workspace.commit(name, recipe) as made:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None

@@ -190,5 +190,5 @@ def _width_of_tables(config: Config) -> int | None:
     )
     image = None if config.image.encoder == "saved" else config.image.dim
     widths = {"title": title, "image": image, "bow": config.text.dim or 64, "title_image": title + image if title and image else None}
-    found = [widths[name] for name in config.ppm.tables]
+    found = [widths.get(name) for name in config.ppm.tables]
     return None if None in found else sum(width for width in found if width)

@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from ppm_tf.config import Config, named_contents
 
-# table -> the columns of the catalog that make a content
-CONTENTS = {"title": ("text",), "image": ("image",), "bow": ("text",), "title_image": ("text", "image")}
+
+class Making(NamedTuple):
+    """What an embedding table is made of: the columns of the catalog that are a content, and the artifacts `encoders/<name>` that encode it."""
+
+    contents: tuple[str, ...]
+    encoders: tuple[str, ...]
+
+
+TABLES = {
+    "title": Making(("text",), ("text",)),
+    "image": Making(("image",), ("image",)),
+    "bow": Making(("text",), ("bow",)),
+    "title_image": Making(("text", "image"), ("text", "image")),
+}
 
 
 def check_contents(config: Config, tables: Iterable[str], data: Path | None = None) -> None:
@@ -34,7 +47,7 @@ def lacking(config: Config, tables: Iterable[str], data: Path | None = None) -> 
     if path and path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         has = {column: has[column] and bool(found[f"items_with_{column}"]) for column in has}
-    empty = {table: [column for column in CONTENTS[table] if not has[column]] for table in tables}
+    empty = {table: [column for column in TABLES[table].contents if not has[column]] for table in tables}
     return {table: columns for table, columns in empty.items() if columns}
 
 

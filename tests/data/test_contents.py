@@ -5,13 +5,13 @@ import json
 import pytest
 
 from ppm_tf.config import load
-from ppm_tf.data.contents import CONTENTS, check_contents, lacking
+from ppm_tf.data.contents import TABLES, check_contents, lacking
 
 COLUMNAR = ["data.source=columnar", "data.path=shop"]
 
 
 def test_by_the_settings():
-    every = list(CONTENTS)
+    every = list(TABLES)
     assert lacking(load([]), every) == {}
     assert lacking(load([*COLUMNAR, "data.items.text=[title]"]), every) == {"image": ["image"], "title_image": ["image"]}
     assert lacking(load([*COLUMNAR, "data.items.image=photo"]), every) == {"title": ["text"], "bow": ["text"], "title_image": ["text"]}
@@ -20,7 +20,7 @@ def test_by_the_settings():
 
 def test_by_the_data_where_it_is_there(tmp_path):
     config = load([*COLUMNAR, "data.items.text=[title]", "data.items.image=photo"])
-    check_contents(config, list(CONTENTS), tmp_path)
+    check_contents(config, list(TABLES), tmp_path)
     (tmp_path / "statistics.json").write_text(json.dumps({"items_with_text": 5, "items_with_image": 0}))
     check_contents(config, ["title", "bow"], tmp_path)
     with pytest.raises(

@@ -52,7 +52,7 @@ def grown(tmp_path_factory):
     export.main(arguments)
     write_shop(folder / "raw", 20, ["aachen", "paris", "rome", "zagreb"], ["car", "desk", "phone", "watch"], ["aaa", "ace", "bolt", "zzz"])
     main(prepare.STAGE, arguments)
-    main(embed.TITLE, arguments)
+    main(embed.STAGES["title"], arguments)
     export.main([*arguments, "--tables-only"])
     return Workspace(folder / "run"), arguments
 

@@ -55,7 +55,7 @@ def test_fine_tuning_finds_the_clicked_items(run):
 
 def test_a_table_row_is_the_vector_of_the_encoder(run):
     """To float16 rounding: half a unit in the last place, 2^-11 of the value."""
-    main(embed.TITLE, [f"run={run.folder}", *SETTINGS])
+    main(embed.STAGES["title"], [f"run={run.folder}", *SETTINGS])
     catalog = ItemCatalog.read(run.path("data") / "catalog")
     table = read_table(run.path("tables/title"), catalog)
     encoder = load_encoder(run.path("encoders/text"))

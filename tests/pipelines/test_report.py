@@ -1,6 +1,7 @@
 """The look at a table, and the table of encoders, through the command line."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -75,7 +76,7 @@ def test_encoders_side_by_side(tmp_path, capsys):
     write_run(tmp_path / "bert", {"TF-IDF": 0.35, "before": 0.1, "after": 0.2})
     write_run(tmp_path / "bert", {"after": 0.8}, "image")
     report.main(["encoders", str(tmp_path / "minilm"), str(tmp_path / "bert")])
-    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    printed = [re.sub(r"-{2,}", "--", " ".join(line.split())) for line in capsys.readouterr().out.splitlines()]
     assert printed == [
         "encoders/text: query, test",
         "",

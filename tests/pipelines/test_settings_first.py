@@ -61,7 +61,7 @@ def test_what_cannot_be_made_is_refused_first(tmp_path, capsys, stage, arguments
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("stage", [prepare.STAGE, embed.TITLE, embed.BOW])
+@pytest.mark.parametrize("stage", [prepare.STAGE, embed.STAGES["title"], embed.STAGES["bow"]])
 def test_what_is_not_asked_for_hinders_nothing(tmp_path, stage):
     """A catalog without images is prepared, and its texts are embedded, though PPM would read images by default."""
     check_first([stage], load([f"run={tmp_path}", *MINE]))
