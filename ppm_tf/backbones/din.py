@@ -35,8 +35,6 @@ class DIN(keras.layers.Layer):
         [Zhou et al., 2018](https://arxiv.org/abs/1706.06978), section 4.3.
     """
 
-    reads_first_order = False
-
     def __init__(self, num_tasks, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_tasks = num_tasks

@@ -38,8 +38,6 @@ class DSIN(keras.layers.Layer):
         [Feng et al., 2019](https://arxiv.org/abs/1905.06482), section 3.2.
     """
 
-    reads_first_order = False
-
     def __init__(self, num_tasks, num_sessions=5, gap=1800, num_heads=4, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_tasks = num_tasks

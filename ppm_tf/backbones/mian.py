@@ -50,8 +50,6 @@ class MIAN(keras.layers.Layer):
         [Zhang et al., 2021](https://arxiv.org/abs/2012.06968); [Xiong et al., 2020](https://arxiv.org/abs/2002.04745).
     """
 
-    reads_first_order = False
-
     def __init__(self, num_tasks, num_heads=4, attention_units=(64, 32), mlp_units=(256, 128, 64), dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_tasks = num_tasks

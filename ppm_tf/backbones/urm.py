@@ -45,8 +45,6 @@ class URM(keras.layers.Layer):
         [Gao et al., 2024](https://doi.org/10.1145/3589335.3648329), section 3.2.
     """
 
-    reads_first_order = False
-
     def __init__(
         self,
         num_tasks,

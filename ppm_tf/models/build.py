@@ -110,7 +110,7 @@ def build_ranking_model(
         _user_lookup(vocabularies.users),
         {name: _frozen(tables[name], True, table_dtype) for name in settings.tables},
         dim=settings.dim,
-        first_order=BACKBONES[backbone.name].reads_first_order,
+        first_order=getattr(BACKBONES[backbone.name], "reads_first_order", False),
         initializer_stddev=settings.initializer_stddev,
         unknown_items=vocabularies.items.unknown_rows if vocabularies.items is not None else 0,
         name="embedding",
