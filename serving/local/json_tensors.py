@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -98,20 +97,14 @@ def answer_of(outputs: Mapping[str, np.ndarray], dtypes: Mapping[str, str], row:
         StatusError: INVALID_ARGUMENT; a dtype that JSON cannot carry, or outputs that do not share a batch in row form.
     """
     names = sorted(outputs)
+    values = {name: _values(name, outputs[name], dtypes[name]) for name in names}
     if row:
         batch = _batch(names, outputs)
-        texts = {name: _nested(_texts(name, outputs[name], dtypes[name]), outputs[name].shape, ", ") for name in names}
-        if len(names) == 1:
-            lines = texts[names[0]]
-        else:
-            lines = ["{" + ", ".join(f"{json.dumps(name)}: {texts[name][index]}" for name in names) + "}" for index in range(batch)]
-        text = '{\n    "predictions": [\n        ' + ",\n        ".join(lines) + "\n    ]\n}"
+        rows = values[names[0]] if len(names) == 1 else [{name: values[name][index] for name in names} for index in range(batch)]
+        content = {"predictions": rows}
     else:
-        texts = {name: _nested(_texts(name, outputs[name], dtypes[name]), outputs[name].shape, ",\n        ") for name in names}
-        joined = {name: _join(texts[name], outputs[name].shape, ",\n        ") for name in names}
-        named = ",\n".join(f"        {json.dumps(name)}: {joined[name]}" for name in names)
-        text = '{\n    "outputs": ' + (joined[names[0]] if len(names) == 1 else "{\n" + named + "\n    }") + "\n}"
-    return text.encode("utf-8", "surrogateescape")
+        content = {"outputs": values[names[0]] if len(names) == 1 else values}
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
 def _of_instances(instances: list[Any], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -243,42 +236,26 @@ def _batch(names: list[str], outputs: Mapping[str, np.ndarray]) -> int:
     return batch
 
 
-def _texts(name: str, array: np.ndarray, dtype: str) -> list[str]:
-    """One JSON literal an element."""
-    flat = array.reshape(-1)
+def _values(name: str, array: np.ndarray, dtype: str) -> Any:
+    """An array as nested lists of what JSON can carry."""
     if dtype in _FLOATS:
-        return _decimals(flat, _DIGITS[dtype])
-    if dtype in _RANGES:
-        return [str(value) for value in flat.tolist()]
-    if dtype == "bool":
-        return ["true" if value else "false" for value in flat.tolist()]
+        return np.array(_decimals(array.reshape(-1), _DIGITS[dtype]), np.float64).reshape(array.shape).tolist()
+    if dtype in _RANGES or dtype == "bool":
+        return array.tolist()
     if dtype != "string":
         raise invalid(f"Failed to write JSON value for tensor type: {dtype}")
-    if name.endswith("_bytes"):
-        return [f'{{"b64": "{base64.b64encode(value).decode()}"}}' for value in flat.tolist()]
-    return [json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False) for value in flat.tolist()]
+    as_json = _as_base64 if name.endswith("_bytes") else lambda value: value.decode("utf-8", "surrogateescape")
+    found = np.empty(array.size, object)
+    found[:] = [as_json(value) for value in array.reshape(-1).tolist()]
+    return found.reshape(array.shape).tolist()
 
 
-def _decimals(values: np.ndarray, digits: int) -> list[str]:
-    short = [f"{value:.6g}" for value in values.tolist()]
-    exact = np.array(short, np.float64).astype(values.dtype) == values
-    found = []
-    for text, is_exact, value in zip(short, exact.tolist(), values.tolist(), strict=True):
-        text = text if is_exact else f"{value:.{digits}g}"
-        # a NaN is never exact, and is no number that a point could be put after
-        found.append({"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text) or (text if "." in text or "e" in text else f"{text}.0"))
-    return found
+def _as_base64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode()}
 
 
-def _nested(texts: list[str], shape: tuple[int, ...], separator: str) -> list[str]:
-    """Literals of an array as one text for each index of the first dimension; a scalar is one text."""
-    if not shape:
-        return texts
-    for axis in range(len(shape) - 1, 0, -1):
-        size = shape[axis]
-        texts = [f"[{separator.join(texts[index * size : (index + 1) * size])}]" for index in range(math.prod(shape[:axis]))]
-    return texts
-
-
-def _join(texts: list[str], shape: tuple[int, ...], separator: str) -> str:
-    return f"[{separator.join(texts)}]" if shape else texts[0]
+def _decimals(values: np.ndarray, digits: int) -> list[float]:
+    """Numbers whose shortest decimals bring the values back, so that a float32 of .1 is not 0.10000000149."""
+    short = [float(f"{value:.6g}") for value in values.tolist()]
+    exact = (np.array(short, np.float64).astype(values.dtype) == values).tolist()
+    return [text if is_exact else float(f"{value:.{digits}g}") for text, is_exact, value in zip(short, exact, values.tolist(), strict=True)]

@@ -79,7 +79,7 @@ class RestApi:
         if found["verb"] == "predict":
             return self._predict(found, body)
         if found["verb"] in ("classify", "regress"):
-            return self._classify(found, body)
+            raise StatusError(Code.UNIMPLEMENTED, f"The local server does not run :{found['verb']}. Use :predict, or the real server.")
         raise _malformed(verb, path)  # the path is matched without regard to case, the verb is not
 
     def _look(self, found: Mapping[str, Any]) -> bytes:
@@ -93,17 +93,6 @@ class RestApi:
             signature = loaded.signature(document.get("signature_name", ""))
             inputs, row = inputs_of(document, signature.inputs)
             return answer_of(loaded.run(signature, inputs), signature.outputs, row)
-
-    def _classify(self, found: Mapping[str, Any], body: bytes) -> bytes:
-        document = _document(body)
-        if not isinstance(document.get("examples"), list) or not document["examples"]:
-            raise invalid(f"JSON Value: {quote(document)} When method is classify, key 'examples' is expected and was not found")
-        with self._models.serving(found["model"], found["version"]).use(found["version"], found["label"]) as (_, loaded):
-            signature = loaded.signature(document.get("signature_name", ""))
-            if signature.method != f"tensorflow/serving/{found['verb']}":
-                kind = "classification" if found["verb"] == "classify" else "regression"
-                raise invalid(f"No {kind} inputs found in SignatureDef: {signature.name}")
-        raise StatusError(Code.UNIMPLEMENTED, f"The local server does not run :{found['verb']}. Use :predict, or the real server.")
 
     def _status(self, found: Mapping[str, Any]) -> bytes:
         lines = self._models.known(found["model"]).status(found["version"])  # a label is read over, as the real server does: all versions

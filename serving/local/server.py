@@ -7,11 +7,11 @@ records and gives TF Serving's answers and error codes. It is NOT TF Serving and
 
   - no gRPC, no batching, no metrics endpoint, no TLS, no authentication;
   - one process under one Python interpreter lock;
-  - :classify and :regress are understood and never run;
+  - :classify and :regress are answered with 501;
   - stricter: bodies of at most --max-body-bytes (413), lists at most 32 deep (400), models with an op that this process does not
     know fail at load (there: at the first request), models with Python ops never run;
   - kinder: a version that failed to load is tried again when its folder was completed (there: only after the folder was gone);
-  - error texts agree where shared by tests/serving/test_contract.py, and quote long values shortened.
+  - error texts agree where shared by tests/serving/local/test_contract.py, and quote long values shortened.
 
 What a request of an exported model holds, its model says (GET /v1/models/<model>/metadata). history_ids are given NEWEST FIRST, with
 history_times likewise; of a longer history than the training kept (max_history in assets.extra/export.json) the newest count, the rest

@@ -1,6 +1,6 @@
 """Tiny models for the contract suite: `python -m tests.serving.local.contract_models <folder>` writes them with a `model.config`.
 
-A real server over the same folder, for `python -m pytest tests/serving/test_contract.py --server http://127.0.0.1:8501`:
+A real server over the same folder, for `python -m pytest tests/serving/local/test_contract.py --server http://127.0.0.1:8501`:
 
     tensorflow_model_server --rest_api_port=8501 --model_config_file=<folder>/model.config
 

@@ -151,14 +151,3 @@ def test_not_found_inside_the_graph_is_404_too(ask):
     reply = ask.predict({"signature_name": "missing_file", "instances": [[1.0]]})
     assert reply.status == 404
     assert "/no/such/file" in reply.error and "Servable" not in reply.error
-
-
-def test_classify_of_a_predict_signature_is_400(ask):
-    reply = ask.send("POST", "/v1/models/plain:classify", {"signature_name": "floats", "examples": [{"x": [1.0]}]})
-    assert reply.status == 400
-    assert "No classification inputs found" in reply.error
-
-
-def test_regress_of_a_predict_signature_is_400(ask):
-    reply = ask.send("POST", "/v1/models/plain:regress", {"signature_name": "floats", "examples": [{"x": [1.0]}]})
-    assert reply.status == 400 and reply.error

@@ -261,13 +261,6 @@ def test_numbers_are_the_shortest_that_come_back(ask):
     assert b"0.1" in reply and b"0.10000000" not in reply and b"3.0" in reply
 
 
-def test_a_row_is_printed_on_one_line_and_a_column_is_not(ask):
-    row = ask.predict(of("floats", instances=[[1.0, 2.0, 3.0]])).body
-    column = ask.predict(of("floats", inputs=[[1.0, 2.0, 3.0]])).body
-    assert b"[2.0, 4.0, 6.0]" in row
-    assert any(line.strip() == b"4.0," for line in column.splitlines())
-
-
 @pytest.mark.parametrize("literal", ["1", "0", '"true"', "null", "1.0"])
 def test_a_boolean_takes_nothing_but_true_and_false(ask, literal):
     columns = json.dumps({name: value for name, value in COLUMNS.items() if name != "flags"})[:-1]

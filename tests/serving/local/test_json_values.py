@@ -86,12 +86,9 @@ def test_unsigned_64_bits():
         tensor([-1], "uint64")
 
 
-def test_floats_are_written_as_printf_would():
-    # by hand: six digits where they bring the value back, else nine, and a point where there is neither point nor exponent
+def test_floats_are_written_with_as_few_digits_as_bring_them_back():
     values = np.array([0.1, 1 / 3, 9000000.0, 0.00003, 100000.0, 16777217.0, -2.0], np.float32)
-    assert answer_of({"y": values}, {"y": "float"}, row=False).split() == [
-        b"{", b'"outputs":', b"[0.1,", b"0.333333343,", b"9e+06,", b"3e-05,", b"100000.0,", b"16777216.0,", b"-2.0]", b"}",
-    ]  # fmt: skip
+    assert answer_of({"y": values}, {"y": "float"}, row=False) == b'{"outputs": [0.1, 0.333333343, 9000000.0, 3e-05, 100000.0, 16777216.0, -2.0]}'
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3), (2, 3, 0), (2, 0, 3), (1, 2, 3)])

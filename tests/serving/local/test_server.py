@@ -47,6 +47,12 @@ def test_a_body_of_the_limit_is_answered_and_a_byte_more_is_413(small):
     assert small.predict(FLOATS).status == 200
 
 
+@pytest.mark.parametrize("verb", ["classify", "regress"])
+def test_what_the_local_server_does_not_run_is_501(small, verb):
+    reply = small.send("POST", f"/v1/models/plain:{verb}", {"signature_name": "floats", "examples": [{"x": [1.0]}]})
+    assert (reply.status, reply.error) == (501, f"The local server does not run :{verb}. Use :predict, or the real server.")
+
+
 def test_a_packed_body_is_limited_unpacked(small):
     assert small.predict(gzip.compress(padded(LIMIT)), Content_Encoding="gzip").status == 200
     for size in (LIMIT + 1, 1000 * LIMIT):
