@@ -11,7 +11,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 PYTHON
 WORKDIR /app
 
 # What is depended on changes less often than the code: without the packages' folders this installs the dependencies alone.
-COPY setup.py pyproject.toml README.md constraints.txt ./
+COPY setup.py pyproject.toml README.md LICENSE constraints.txt ./
 RUN pip install -c constraints.txt . "${TENSORFLOW}"
 
 COPY ppm_tf ppm_tf
