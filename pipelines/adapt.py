@@ -70,7 +70,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     work = workspace.work("encoders/adapted", recipe)
     result = training.fit(
         model, model.loss_of, batches(TRAIN, settings.epochs), len(chosen[TRAIN]), lambda _: held_out_figures(model, batches(VALID)), settings, work,
-        strategy=strategy, weight=model.weight, title="adapt", criterion="loss", minimize=True, identify=model.identify, unit="texts",
+        strategy=strategy, weight=model.weight, title="adapt", section="text.adapt", criterion="loss", minimize=True,
+        identify=model.identify, unit="texts",
     )  # fmt: skip
     after = held_out_figures(model, batches(TEST))
     logger.info(

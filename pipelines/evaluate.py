@@ -75,10 +75,14 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
 def show(config: Config, workspace: Workspace) -> None:
     """Prints the table of the report."""
     from ppm_tf.evaluation import read_metrics
+    from ppm_tf.metrics.standing import standing_of
     from ppm_tf.reports import metrics_table
+    from ppm_tf.training import LOG, read_log
 
     folder = workspace.path(STAGE.artifact(config))
     print(metrics_table(read_metrics(folder / "metrics.jsonl"), config.evaluate.confidence))
+    standing = standing_of(read_log(workspace.path(f"models/{config.model.folder}") / LOG))
+    print(f"\nThe training of {config.model.folder} is {standing.line('auc', 'model.train')}.")
     print(f"\nmetrics, scores, plots: {folder}")
 
 

@@ -101,7 +101,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
 def show(config: Config, workspace: Workspace) -> None:
     """Makes the report, if it is not there for these weights and settings, and prints its table."""
     from ppm_tf.evaluation import read_metrics
+    from ppm_tf.metrics.standing import standing_of
     from ppm_tf.reports import metrics_table
+    from ppm_tf.training import LOG, read_log
 
     recipe = Recipe(settings={"evaluate": config.evaluate.model_dump(mode="json")}, parents={"ppm": workspace.id("ppm")})
     if not workspace.is_current(REPORT, recipe):
@@ -109,6 +111,7 @@ def show(config: Config, workspace: Workspace) -> None:
             _evaluate(config, workspace, folder)
     path = workspace.path(REPORT)
     print(metrics_table(read_metrics(path / "metrics.jsonl"), config.evaluate.confidence))
+    print(f"\nThe training of PPM is {standing_of(read_log(workspace.path('ppm') / LOG)).line('auc', 'train')}.")
     print(f"\nmetrics, plots: {path}")
 
 

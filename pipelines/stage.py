@@ -34,6 +34,7 @@ STAGES = {
     "ppm": "pipelines.pretrain:STAGE",
     "models": "pipelines.train:STAGE",
     "models/*": "pipelines.train:STAGE",
+    "reports": "pipelines.evaluate:STAGE",
     "reports/*": "pipelines.evaluate:STAGE",
 }
 # data settings that say nothing about the items and queries

@@ -112,6 +112,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             strategy=strategy,
             optimizer=optimizer,
             title=f"train {config.model.folder}",
+            section="model.train",
         )
     logger.info(
         "best validation AUC %.4f at step %d of %d%s; %s",
@@ -135,6 +136,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))
         summary = {
             "valid_auc": result.best, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
+            "standing": result.standing.state, "gained": result.standing.gained, "risen": result.standing.risen,
             "requests": counts.requests,
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
             "seed": seed,

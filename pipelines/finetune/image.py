@@ -130,7 +130,7 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
     result = training.fit(
         model, model.loss_of, training_batches(data, train, encoder, settings.batch_size, settings.epochs, config.seed, settings.augment),
         len(train), validate, settings, work,
-        strategy=strategy, weight=model.weight, title="entities", criterion="top_1", identify=model.identify, unit="images",
+        strategy=strategy, weight=model.weight, title="entities", section="image.finetune", criterion="top_1", identify=model.identify, unit="images",
     )  # fmt: skip
     early = " (stopped early)" if result.stopped_early else ""
     logger.info("best validation top-1 %.4f at step %d of %d%s", result.best, result.best_step, result.steps, early)

@@ -115,7 +115,8 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     work = workspace.work("encoders/text", recipe)
     result = training.fit(
         model, model.loss_of, dataset, len(train), lambda _: valid.figures(encoder), fit, work,
-        strategy=strategy, weight=model.weight, title="query matching", criterion="recall_at_10", identify=model.identify, unit="pairs",
+        strategy=strategy, weight=model.weight, title="query matching", section="text.finetune", criterion="recall_at_10",
+        identify=model.identify, unit="pairs",
     )  # fmt: skip
     after = test.of_encoder(encoder, "test queries, after")
     logger.info(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Measure:
         spread: standard deviation over the seeds; nan for one, and for the difference of means that share no seed.
         seed_variance: variance of the value that is due to the seeds, `spread^2 / seeds`; nan for one seed.
         freedom: degrees of freedom of `seed_variance`, `seeds - 1`; nan for one seed.
+        mark: what stands behind the figure of a model whose training was not done; see `training.standing`.
     """
 
     value: float
@@ -69,6 +70,7 @@ class Measure:
     spread: float = math.nan
     seed_variance: float = math.nan
     freedom: float = math.nan
+    mark: str = ""
 
     def interval(self, confidence: float) -> tuple[float, float, str]:
         """Low and high end, or nan and why.
@@ -192,7 +194,7 @@ def subtract(one: Measure, other: Measure) -> Measure:
     `mean_of` of such differences brings the seeds in.
     """
     paired = None if one.resamples is None or other.resamples is None else one.resamples - other.resamples
-    found = Measure(one.value - other.value, one.count, one.groups, one.reason or other.reason, paired)
+    found = Measure(one.value - other.value, one.count, one.groups, one.reason or other.reason, paired, mark=_marks((one, other)))
     sides = (one, other)
     several = [not math.isnan(side.freedom) for side in sides]
     if all(several):
@@ -216,7 +218,13 @@ def mean_of(found: Sequence[Measure]) -> Measure:
     reason = next((one.reason for one in found if one.reason), "")
     values = np.array([one.value for one in found])
     spread = mean_interval(values).deviation if not np.isnan(values).any() else math.nan
-    return Measure(float(values.mean()), found[0].count, found[0].groups, reason, together, seeds, spread, spread**2 / seeds, seeds - 1)
+    variance, freedom = spread**2 / seeds, seeds - 1
+    return Measure(float(values.mean()), found[0].count, found[0].groups, reason, together, seeds, spread, variance, freedom, _marks(found))
+
+
+def _marks(found: Iterable[Measure]) -> str:
+    """The marks of several figures, each once."""
+    return "".join(sorted({mark for one in found for mark in one.mark}))
 
 
 def minus(first: Measures, second: Measures, every: bool = False) -> Measures:

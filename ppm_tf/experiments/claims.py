@@ -30,10 +30,16 @@ class Claim:
         if not known:
             return f"- {self.text}: not measured."
         ends = {name: results.interval(one) for name, one in known.items()}
-        holds = [name for name, one in known.items() if (one.value > 0 if self.at_least == 0 else one.value >= self.at_least)]
+        signs = {name: (one.value > 0 if self.at_least == 0 else one.value >= self.at_least) for name, one in known.items()}
+        holds = [name for name, speaks in signs.items() if speaks and not known[name].mark]
+        unsure = [name for name, one in known.items() if one.mark]
         clear, against = (sum(test(low, high) for low, high in ends.values()) for test in (lambda low, _: low > 0, lambda _, high: high < 0))
-        verdict = "yes" if len(holds) == len(known) else "no" if not holds else "in part"
-        parts = [f"{len(holds)} of {len(known)}", f"interval above 0 in {clear}"] + ([f"below 0 in {against}"] if against else [])
+        verdict = "yes" if len(holds) == len(known) else "not known" if len(unsure) == len(known) else "no" if not holds else "in part"
+        parts = (
+            [f"{len(holds)} of {len(known)}", f"interval above 0 in {clear}"]
+            + ([f"below 0 in {against}"] if against else [])
+            + ([f"a training not done in {len(unsure)}"] if unsure else [])
+        )
         missing = len(self.found) - len(known)
         details = ", ".join(f"{name} {_with_interval(one, *ends[name])}" for name, one in known.items())
         return f"- {self.text}: {verdict} ({'; '.join(parts)}{f'; {missing} not measured' if missing else ''}): {details}."
@@ -104,4 +110,4 @@ def _colder(results: Results, text: str, pairs: dict[str, tuple[Place, Place]]) 
 
 
 def _with_interval(one: Measure, low: float, high: float) -> str:
-    return f"{one.value:+.4f}" + (f" [{low:+.4f}, {high:+.4f}]" if low == low else "")
+    return f"{one.value:+.4f}" + (f" [{low:+.4f}, {high:+.4f}]" if low == low else "") + (f" {one.mark}" if one.mark else "")

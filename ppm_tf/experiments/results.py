@@ -6,13 +6,14 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ppm_tf.evaluation import ALL, BUCKET, MEAN, Measure, Measures, first_of, mean_of, mean_of_seeds, minus, records_of, subtract
 from ppm_tf.experiments.benchmark import Cell
+from ppm_tf.metrics.standing import MARKS
 
 Place = dict[str, str]
 NOTHING = Measure(math.nan, reason="no result")
@@ -26,6 +27,11 @@ class Outcome:
     measures: Measures = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+
+    def marked(self) -> Measures:
+        """The measures, with the mark of a training that was not done."""
+        mark = MARKS.get(self.summary.get("standing", ""), "")
+        return {key: replace(one, mark=mark) for key, one in self.measures.items()} if mark else self.measures
 
 
 class Results:
@@ -49,7 +55,7 @@ class Results:
     ):
         self.metrics, self.over = tuple(metrics), over or {}
         self.outcomes, self.axes, self.confidence = list(outcomes), {axis: list(names) for axis, names in axes.items()}, confidence
-        self._found = {(*one.cell.place.items(), one.cell.seed): one.measures for one in self.outcomes if one.measures}
+        self._found = {(*one.cell.place.items(), one.cell.seed): one.marked() for one in self.outcomes if one.measures}
         keys = [key for measures in self._found.values() for key in measures]
         self.tasks = [task for task in dict.fromkeys(task for task, _, _ in keys) if task != MEAN]
         self.average = MEAN if any(task == MEAN for task, _, _ in keys) else (self.tasks or [MEAN])[0]

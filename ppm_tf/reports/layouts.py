@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ppm_tf.evaluation import ALL, Measure
 from ppm_tf.experiments.claims import Claim, claims_of_figure2, claims_of_table2, claims_of_table3
 from ppm_tf.experiments.results import Place, Results
+from ppm_tf.metrics.standing import MARKS
 from ppm_tf.reports import experiment_plots as plots
 from ppm_tf.reports.markdown import markdown_table
 from ppm_tf.reports.ranking import UNDEFINED
@@ -32,6 +33,7 @@ def write_report(results: Results, layout: Layout, folder: Path, title: str, abo
         about,
         layout.table(results),
         _legend(results),
+        _unfinished(results),
     ]
     if claims := layout.claims(results):
         parts += ["What the paper claims, in these results (differences of the average AUC, with intervals):"]
@@ -50,7 +52,7 @@ def figure_text(one: Measure, sign: str = "") -> str:
     """A figure, and its standard deviation over seeds."""
     if math.isnan(one.value):
         return UNDEFINED
-    return f"{one.value:{sign}.4f}" + ("" if math.isnan(one.spread) else f" ± {one.spread:.4f}")
+    return f"{one.value:{sign}.4f}" + ("" if math.isnan(one.spread) else f" ± {one.spread:.4f}") + (f" {one.mark}" if one.mark else "")
 
 
 def gain_text(one: Measure, results: Results) -> str:
@@ -70,6 +72,19 @@ def _legend(results: Results) -> str:
         f"Test split; seeds {', '.join(map(str, sorted(seeds))) or 'none'}. After ±: standard deviation over seeds. In brackets:"
         f" {results.confidence:.0%} interval {over}"
     )
+
+
+def _unfinished(results: Results) -> str:
+    """What the marks mean, where there are any, and whose they are."""
+    found: dict[str, list[str]] = {}
+    for one in results.outcomes:
+        if one.measures and (state := one.summary.get("standing")) in MARKS:
+            found.setdefault(state, []).append(one.cell.title)
+    meant = {
+        "rising": "its training ended while validation was still rising (raise model.train.epochs)",
+        "overfit": "its training went past its best (validation loss rose; fewer passes, a lower rate or regularisation)",
+    }
+    return "\n".join(f"{MARKS[state]}: {meant[state]}: {'; '.join(names)}." for state, names in sorted(found.items()))
 
 
 # === Any axes ===

@@ -19,8 +19,9 @@ import tensorflow as tf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppm_tf.config import FitSettings
+from ppm_tf.metrics.standing import Standing, standing_of
 from ppm_tf.storage import save_weights, size_of, writing
-from ppm_tf.training.log import LOG, ProgressBar, TrainingLog
+from ppm_tf.training.log import LOG, ProgressBar, TrainingLog, read_log
 from ppm_tf.training.optimizers import dense_optimizer
 from ppm_tf.training.start import state_variables, total_steps
 from ppm_tf.training.trainer import Trainer, known_labels
@@ -47,12 +48,14 @@ class TrainingResult:
         best_step: step of the best validation.
         best: what the validation gave there, in the figure that chooses.
         stopped_early: whether patience ended the run.
+        standing: whether it was done.
     """
 
     steps: int
     best_step: int
     best: float
     stopped_early: bool
+    standing: Standing = Standing("unknown")
 
 
 def fit(
@@ -71,6 +74,7 @@ def fit(
     minimize: bool = False,
     identify: Callable[[dict, Any], Any] | None = None,
     unit: str = "candidates",
+    section: str = "train",
 ) -> TrainingResult:
     """Trains a model, keeps the weights that validate best, and survives being killed.
 
@@ -94,6 +98,7 @@ def fit(
         minimize: whether a smaller figure is the better one.
         identify: `identify(batch, outputs)`, the ids that a message about a loss that is not finite names; default: requests.
         unit: what `weight` counts, for the progress bar.
+        section: the section of the settings, for the remedy where the training was not done.
 
     Returns:
         `TrainingResult`. The model holds the best weights.
@@ -188,8 +193,11 @@ def fit(
                     controller.train(min(step + loop, steps), checkpoint_at_completion=False)
                 except tf.errors.InvalidArgumentError as error:
                     raise _explain(error) from None
+        standing = standing_of(read_log(folder / LOG), criterion, minimize)
+        log.write(step=int(trainer.global_step), standing=standing.state, gained=standing.gained, risen=standing.risen)
+        logger.info("%s is %s", title, standing.line(criterion, section))
     model.load_weights(folder / BEST_WEIGHTS)
-    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best, int(trainer.global_step) < steps)
+    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best, int(trainer.global_step) < steps, standing)
 
 
 class _Variables(tf.Module):

@@ -11,6 +11,7 @@ from ppm_tf.experiments import Results, write_gains, write_results
 from ppm_tf.experiments.claims import claims_of_figure2, claims_of_table2, claims_of_table3
 from tests.experiments.literal_results import measures, results
 
+ABLATION = {"Base": 0.70, "QM": 0.71, "PPM": 0.73}
 AXES = {"data": ["Small", "Large"], "model": ["DIN", "URM"], "ppm": ["wo", "w"]}
 
 
@@ -103,6 +104,17 @@ def test_claims_of_figure2_leave_out_buckets_without_a_figure():
     every, colder = (claim.line(found) for claim in claims_of_figure2(found))
     assert every.startswith("- URM beats Base in every bucket of train frequency: yes (2 of 2; interval above 0 in 2; 1 not measured): 1-4 +0.0500")
     assert "URM (1-4 against 5+) +0.0400" in colder
+
+
+def test_a_gain_of_a_training_that_was_not_done_does_not_count():
+    """Of two gains above 0, one is over a model whose training was still rising, and says so; where all are such, nothing is known."""
+    found = results({"model": list(ABLATION)}, lambda place, seed: measures(ABLATION[place["model"]]))
+    late = [replace(one, summary={"standing": "rising" if one.cell.place["model"] == "PPM" else "done"}) for one in found.outcomes]
+    (line,) = [claim.line(Results(late, found.axes)) for claim in claims_of_table3(Results(late, found.axes))]
+    assert line.startswith("- Each row beats the one before: in part (1 of 2; interval above 0 in 2; a training not done in 1): QM over Base +0.0100")
+    assert line.endswith("PPM over QM +0.0200 [+0.0200, +0.0200] ↑.")
+    every = [replace(one, summary={"standing": "overfit"}) for one in found.outcomes]
+    assert "not known (0 of 2" in claims_of_table3(Results(every, found.axes))[0].line(Results(every, found.axes))
 
 
 def test_nothing_measured_is_said():

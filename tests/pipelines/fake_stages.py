@@ -79,7 +79,7 @@ def replace_real_ones(monkeypatch):
 
     MADE.clear()
     BREAKS.clear()
-    for artifact, name in (("data", "DATA"), ("models", "MODELS"), ("models/*", "MODELS"), ("reports/*", "REPORTS")):
+    for artifact, name in (("data", "DATA"), ("models", "MODELS"), ("models/*", "MODELS"), ("reports", "REPORTS"), ("reports/*", "REPORTS")):
         monkeypatch.setitem(stage.STAGES, artifact, f"tests.pipelines.fake_stages:{name}")
     # There is no graph to let go of, and in a process full of other tests' objects it takes seconds a cell.
     monkeypatch.setattr("ppm_tf.experiments.loop._clear", lambda: None)

@@ -1,0 +1,95 @@
+"""Where a training stands when it ends: done, stopped while validation was still rising, or past its best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+TOLERANCE = 0.001  # of the criterion: PPM, section 4.3, takes deviations within 0.1 % as fluctuations
+LOSS_TOLERANCE = 0.01  # of a loss, as a share of its lowest value
+LAST_PART = 0.25  # of the steps, over which a rise is measured
+MARKS = {"rising": "↑", "overfit": "↓"}
+_LOSSES = ("log_loss", "loss", "perplexity")
+
+
+class Standing(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        state: `"rising"`: the last look was the best, and the last quarter of the steps still brought `TOLERANCE` or more; `"overfit"`: the
+            loss of the weights that are kept lies above the lowest one that validation saw, by more than `LOSS_TOLERANCE` of it;
+            `"done"`: neither; `"unknown"`: fewer than two looks.
+        gained: what the last quarter of the steps brought in the criterion, in its own unit; positive is better; nan if unknown.
+        risen: how far a validation loss of the kept weights lies above its lowest, as a share of that; nan where no loss was looked at.
+        loss: the loss that has risen most.
+    """
+
+    state: str
+    gained: float = math.nan
+    risen: float = math.nan
+    loss: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What stands behind a figure of the model: `""` where its training is done or nothing is known."""
+        return MARKS.get(self.state, "")
+
+    def line(self, criterion: str, setting: str) -> str:
+        """The standing in a sentence, with the setting to change.
+
+        Args:
+            criterion: the figure that chose the weights.
+            setting: the settings' section, such as `"train"`.
+        """
+        if self.state == "rising":
+            return (
+                f"not done: validation {criterion} was best at the last look and changed by {self.gained:+.4f} in the last quarter of the steps."
+                f" Remedy: raise {setting}.epochs (or {setting}.max_step, where that ended it)"
+            )
+        if self.state == "overfit":
+            return (
+                f"past its best: validation {self.loss} of the weights kept lies {self.risen:.1%} above its lowest, though {criterion} chose them."
+                f" Remedy: lower {setting}.epochs or {setting}.learning_rate, or regularise"
+            )
+        if self.state == "unknown":
+            return f"whether it is done is not known: one look at the validation part. Remedy: lower {setting}.validate_every"
+        return f"done: the last quarter of the steps changed validation {criterion} by {self.gained:+.4f}"
+
+
+def standing_of(log: Iterable[Mapping[str, Any]], criterion: str = "auc", minimize: bool = False) -> Standing:
+    """The standing that a training log tells.
+
+    Args:
+        log: lines of the log, in order; those with `valid_<criterion>` are looks at the validation part.
+        criterion: the figure that chose the weights.
+        minimize: whether a smaller figure is the better one.
+
+    Example:
+
+    >>> looks = [{"step": step, "valid_auc": auc} for step, auc in ((10, 0.60), (20, 0.65), (30, 0.67), (40, 0.68))]
+    >>> standing_of(looks).state, standing_of(looks + [{"step": 50, "valid_auc": 0.68}]).state
+    ('rising', 'done')
+    """
+    name, sign = f"valid_{criterion}", -1.0 if minimize else 1.0
+    looks = {line["step"]: line for line in log if line.get(name) is not None}  # of a step that was looked at twice, the later line
+    if len(looks) < 2:
+        return Standing("unknown")
+    steps = sorted(looks)
+    best = max(steps, key=lambda step: (sign * looks[step][name], -step))
+    before = max((step for step in steps[:-1] if step <= (1 - LAST_PART) * steps[-1]), default=steps[0])
+    gained = sign * (looks[steps[-1]][name] - looks[before][name])
+    loss, risen = _risen([looks[step] for step in steps], looks[best])
+    state = "overfit" if risen > LOSS_TOLERANCE else "rising" if best == steps[-1] and gained >= TOLERANCE else "done"
+    return Standing(state, gained, risen, loss)
+
+
+def _risen(looks: list[Mapping[str, Any]], kept: Mapping[str, Any]) -> tuple[str, float]:
+    """The validation loss of the kept weights that lies highest above its lowest, and by what share; the criterion itself cannot."""
+    found = {}
+    for name in kept:
+        if name.startswith("valid_") and name.removeprefix("valid_").startswith(_LOSSES) and kept[name] is not None:
+            lowest = min(line[name] for line in looks if line.get(name) is not None)
+            found[name.removeprefix("valid_")] = kept[name] / lowest - 1 if lowest > 0 else math.nan
+    worst = max(found, key=lambda name: (not math.isnan(found[name]), found[name]), default="")
+    return (worst, found[worst]) if worst else ("", math.nan)
