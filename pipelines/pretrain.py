@@ -119,7 +119,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     """Scores the test split once, with the baselines on the same candidates."""
     from ppm_tf import training
     from ppm_tf.data import samples
-    from ppm_tf.evaluation import collect
+    from ppm_tf.evaluation import collect, content_scores
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
@@ -139,10 +139,21 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
         scores = collect(Predictor(model, samples.read(test, schema, config.evaluate.batch_size, with_truth=True)), schema.tasks)
         unplaced = samples.read(test, schema, config.evaluate.batch_size).map(without_slots)
         others = {f"ppm{AS_SERVED}": collect(Predictor(model, unplaced), schema.tasks)} if config.ppm.slots else {}
+    content = None
+    if config.evaluate.baselines:
+        train = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify, config.train.max_bad_share)
+        with samples.reading(train, test):
+            content = content_scores(
+                {name: (table.vectors, table.present) for name, table in tables.items()},
+                *(samples.read(files, schema, config.evaluate.batch_size).as_numpy_iterator() for files in (train, test)),
+                schema.tasks,
+            )
     counts = inputs.catalog.counts
     exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"
-    write_model_report(folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"), against=others)
+    write_model_report(
+        folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"), against=others, content=content
+    )
 
 
 def needs(config: Config) -> Iterator[str]:

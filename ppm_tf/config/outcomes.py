@@ -26,7 +26,8 @@ class EvaluateSettings(Section):
         (0, 1, 5, 20), description="first number of training requests of each bucket of users; the last bucket is open"
     )
     baselines: bool = Field(
-        True, description="also judge the trivial answers: item mean and popularity, and the best possible where the data is simulated"
+        True,
+        description="also judge the trivial answers: item mean, popularity, cosines alone where tables are read (content), and the best possible",
     )
     against: Annotated[tuple[Name, ...], Once] = Field(
         (), description="names of other models of the run, evaluated before, with which the model is compared in pairs"

@@ -1,6 +1,7 @@
 """Evaluation: from scored candidates to the figures of a report, by slice, with intervals; differences; files."""
 
 from ppm_tf.evaluation.baselines import baselines
+from ppm_tf.evaluation.content import ContentBaseline, content_scores
 from ppm_tf.evaluation.measures import (
     MEAN,
     MEASURES,
@@ -30,6 +31,7 @@ __all__ = [
     "MEASURES",
     "MIN_USERS",
     "USER",
+    "ContentBaseline",
     "Measure",
     "Measures",
     "Record",
@@ -38,6 +40,7 @@ __all__ = [
     "bucket_names",
     "collect",
     "compare",
+    "content_scores",
     "evaluate",
     "first_of",
     "load_measures",

@@ -10,12 +10,15 @@ from numpy.typing import ArrayLike
 from ppm_tf.evaluation.scores import Scores
 
 
-def baselines(scores: Scores, exposures: ArrayLike, positives: ArrayLike, prior_strength: float = 20.0) -> dict[str, Scores]:
-    """The same candidates under models that need no training; a ranking model has to beat the first two and cannot beat the last.
+def baselines(
+    scores: Scores, exposures: ArrayLike, positives: ArrayLike, prior_strength: float = 20.0, content: Scores | None = None
+) -> dict[str, Scores]:
+    """The same candidates under trivial models; a ranking model has to beat all but the last, and cannot beat that.
 
     - `item_mean`: the item's smoothed train rate, `(positives + s * base) / (exposures + s)`, where base is the rate over all items and s
       the `prior_strength`; an item never seen gets the base rate.
     - `popularity`: the item's positives in the training data; no probability.
+    - `content`, where it is given: see `ContentBaseline`; what any model of texts and images has to beat.
     - `bayes`: the true probabilities, where the data is simulated: the best that any model can do.
 
     Args:
@@ -23,6 +26,7 @@ def baselines(scores: Scores, exposures: ArrayLike, positives: ArrayLike, prior_
         exposures: `[V]`, times each item row was a candidate in the training data.
         positives: `[V, K]`, positive labels of each item row in the training data.
         prior_strength: float. Exposures that the base rate counts for. Defaults to 20.
+        content: the same candidates, in the same order, under `ContentBaseline`.
     """
     num_tasks, exposures = scores.scores.shape[1], np.asarray(exposures, dtype=np.float64)[:, None]
     positives = np.asarray(positives, dtype=np.float64)[:, :num_tasks]
@@ -34,6 +38,8 @@ def baselines(scores: Scores, exposures: ArrayLike, positives: ArrayLike, prior_
         "item_mean": replace(scores, scores=rate[scores.item_row], probability=True),
         "popularity": replace(scores, scores=positives[scores.item_row], probability=False),
     }
+    if content is not None:
+        result["content"] = replace(scores, scores=content.scores[:, :num_tasks], probability=True)
     if scores.truth is not None:
         result["bayes"] = replace(scores, scores=scores.truth[:, :num_tasks], probability=True)
     return result

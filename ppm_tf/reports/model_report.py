@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ppm_tf.config import EvaluateSettings
 from ppm_tf.evaluation import MEASURES, Measures, Scores, baselines, compare, measure, read_metrics, records_of, save_measures, write_metrics
-from ppm_tf.reports.ranking import REFERENCE, plot_bucket_auc, plot_learning_curve
+from ppm_tf.reports.ranking import CONTENT, REFERENCE, plot_bucket_auc, plot_learning_curve
 from ppm_tf.training import LOG, read_log
 
 
@@ -26,6 +26,7 @@ def write_model_report(
     model_folder: Path,
     user_frequency: ArrayLike | None = None,
     against: Mapping[str, Scores] | None = None,
+    content: Scores | None = None,
 ) -> None:
     """Writes `metrics.jsonl`, `measures.npz` (the model's figures in every resample), `bucket_auc.png` and `learning_curve.png`.
 
@@ -41,18 +42,19 @@ def write_model_report(
         model_folder: the trained model's folder, for its training log.
         user_frequency: `[n]`, requests of each candidate's user in the training data.
         against: scores of other models, with which it is compared in pairs.
+        content: the same candidates under `ContentBaseline`, where the run has embedding tables.
     """
 
     def measured(one: Scores) -> Measures:
         return measure(one, exposures, settings, seed, user_frequency)
 
-    trivial = baselines(scores, exposures, positives) if settings.baselines else {}
+    trivial = baselines(scores, exposures, positives, content=content) if settings.baselines else {}
     others = {**trivial, **{other: replace(theirs, truth=None) for other, theirs in (against or {}).items()}}
     mine, theirs, path = measured(scores), {other: measured(one) for other, one in others.items()}, folder / "metrics.jsonl"
     save_measures(mine, folder / MEASURES)
     records = list(records_of(mine, settings.confidence))
     for other, found in theirs.items():
-        if other not in trivial or other == REFERENCE:
+        if other not in trivial or other in (REFERENCE, CONTENT):
             records += compare(scores, others[other], other, exposures, settings, seed, user_frequency, (mine, found))
     write_metrics(records, path, name, seed)
     for other, found in theirs.items():

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REFERENCE = "item_mean"  # what a ranking model has to beat
-BASELINES = (REFERENCE, "popularity", "bayes")  # in the order of a table, after the models
+CONTENT = "content"  # what a model of texts and images has to beat
+BASELINES = (REFERENCE, "popularity", CONTENT, "bayes")  # in the order of a table, after the models
 # Colours of Okabe and Ito 2008, which colour-blind readers can tell apart. A baseline looks the same in every plot.
 TRAIN_COLOR, VALID_COLOR = "#0072B2", "#D55E00"
 MODEL_STYLES = (("#0072B2", "o"), ("#009E73", "v"), ("#CC79A7", "P"), ("#56B4E9", "X"))
-BASELINE_STYLES = {REFERENCE: ("#D55E00", "s"), "popularity": ("#E69F00", "D"), "bayes": ("#4D4D4D", "^")}
+BASELINE_STYLES = {REFERENCE: ("#D55E00", "s"), "popularity": ("#E69F00", "D"), CONTENT: ("#009E73", "v"), "bayes": ("#4D4D4D", "^")}
 UNDEFINED = "-"
 
 # === Tables ===

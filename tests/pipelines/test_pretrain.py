@@ -35,7 +35,7 @@ def test_every_artifact_is_there_and_nothing_half_made(run):
 
 def test_the_report_has_the_models_slices_and_metrics(run):
     found = figures(run)
-    for model in ("ppm", "item_mean", "popularity", "bayes"):
+    for model in ("ppm", "item_mean", "popularity", "content", "bayes"):
         for metric in ("auc", "group_auc", "precision_at_2"):
             assert (model, "all", metric) in found
     assert ("ppm", "all", "log_loss") in found
