@@ -352,7 +352,7 @@ def test_a_reader_of_the_output_that_has_gone_is_no_error(monkeypatch, capfd):
         ("finetune.text", "TEXT"),
         ("finetune.text", "BOW"),
         ("finetune.image", "STAGE"),
-        ("embed", "TITLE"),
+        ("embed", "title"),
         ("pretrain", "STAGE"),
         ("benchmark", ""),
     ],
@@ -362,7 +362,8 @@ def test_each_command_answers_help_and_refuses_a_wrong_setting_without_tensorflo
 
     module = importlib.import_module(f"pipelines.{module}")
     first = [] if stage else ["reader"]
-    run = (lambda arguments: main(getattr(module, stage), arguments)) if stage else module.main
+    named = getattr(module, "STAGES", {}).get(stage) or getattr(module, stage, None)
+    run = (lambda arguments: main(named, arguments)) if stage else module.main
     run([*first, "--help"])
     with pytest.raises(SystemExit) as stopped:
         run([*first, "no.such=1"])
