@@ -57,7 +57,7 @@ def columns(settings: MovieLensData, folder: Path) -> ColumnarData:
     if layout != "parquet":
         folder.mkdir(parents=True, exist_ok=True)
         _convert(path, layout, folder)
-    base = path if layout == "parquet" else folder.resolve()
+    base = path.absolute() if layout == "parquet" else folder.resolve()
     items = raw_files.column_types(base / "items.parquet")
     log = raw_files.column_types(base / "interactions.parquet")
     has_users = (base / "users.parquet").is_file()

@@ -103,6 +103,18 @@ def test_texts_and_images_from_files_of_their_own(tmp_path):
     assert catalog.text == ["a farmer", "a student", ""] and list(catalog.images) == [b"cover", None, None]
 
 
+def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch):
+    """In either layout, and the files that are fingerprinted are those that are read."""
+    write_parquet(tmp_path / "p")
+    write_folder(tmp_path / "official", DAT)
+    monkeypatch.chdir(tmp_path)
+    for name in ("p", "../" + tmp_path.name + "/p", "official"):
+        settings = MovieLensData(path=name, candidates=2, split=SPLIT)
+        columns = movielens.columns(settings, tmp_path / "work" / name.replace("/", "-"))
+        prepare(columns, BeamSettings(), tmp_path / name.replace("/", "-").replace(".", "out"))
+        assert all(path.is_file() for path in movielens.raw_inputs(settings))
+
+
 def test_cut_in_time_needs_times(tmp_path):
     write_parquet(tmp_path, time="seq_pos")
     columns = movielens.columns(MovieLensData(path=str(tmp_path), split={"by": "time"}), tmp_path / "work")
