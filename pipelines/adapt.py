@@ -74,14 +74,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         identify=model.identify, unit="texts",
     )  # fmt: skip
     after = held_out_figures(model, batches(TEST))
-    logger.info(
-        "best validation loss %.4f at step %d of %d%s; %s",
-        result.best,
-        result.best_step,
-        result.steps,
-        " (stopped early)" if result.stopped_early else "",
-        peak_memory(),
-    )
+    logger.info("%s; %s", result.line("loss"), peak_memory())
     with workspace.commit("encoders/adapted", recipe) as folder:
         encoder.save(folder)
         count = len(chosen[TEST])

@@ -18,6 +18,7 @@ trained first.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from pipelines.stage import Stage, check_encoders, main, stage_of
 from ppm_tf.config import Config
@@ -96,7 +97,7 @@ def show(config: Config, workspace: Workspace) -> None:
     print(f"\nmetrics, scores, plots: {folder}")
 
 
-def needs(config: Config) -> tuple[str, ...]:
+def needs(config: Config) -> Iterator[str]:
     """What the model is built from, the model, and the reports of the models that it is compared with.
 
     Raises:
@@ -107,8 +108,9 @@ def needs(config: Config) -> tuple[str, ...]:
         raise ValueError(f"evaluate.against must name other models. Received: {config.model.folder}, the model that is evaluated.")
     compared(config)
     check_encoders(Workspace(config.run).path(f"models/{config.model.folder}"), config.ranking_tables, config, MODEL_ANEW)
-    inputs = [name for name in stage_of("models").parents(config) if name != "ppm"]
-    return (*inputs, f"models/{config.model.folder}")
+    # One by one: the model's stage looks at the data that the caller has made by then, before the first table is.
+    yield from (name for name in stage_of("models").parents(config) if name != "ppm")
+    yield f"models/{config.model.folder}"
 
 
 def compared(config: Config) -> dict[str, str]:

@@ -82,14 +82,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             weight=training.known_labels(1),
             title="pretrain",
         )
-    logger.info(
-        "best validation AUC %.4f at step %d of %d%s; %s",
-        result.best,
-        result.best_step,
-        result.steps,
-        " (stopped early)" if result.stopped_early else "",
-        peak_memory(),
-    )
+    logger.info("%s; %s", result.line("AUC"), peak_memory())
     with workspace.commit("ppm", recipe) as made:
         save_weights(model, made / "ppm.weights.h5")
         Provenance.of(tables).write(made)

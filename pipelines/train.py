@@ -114,14 +114,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             title=f"train {config.model.folder}",
             section="model.train",
         )
-    logger.info(
-        "best validation AUC %.4f at step %d of %d%s; %s",
-        result.best,
-        result.best_step,
-        result.steps,
-        " (stopped early)" if result.stopped_early else "",
-        peak_memory(),
-    )
+    logger.info("%s; %s", result.line("AUC"), peak_memory())
     if settled := model.embedding.settle_strangers(initial):
         met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
         with samples.reading(valid):

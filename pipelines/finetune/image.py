@@ -132,8 +132,7 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
         len(train), validate, settings, work,
         strategy=strategy, weight=model.weight, title="entities", section="image.finetune", criterion="top_1", identify=model.identify, unit="images",
     )  # fmt: skip
-    early = " (stopped early)" if result.stopped_early else ""
-    logger.info("best validation top-1 %.4f at step %d of %d%s", result.best, result.best_step, result.steps, early)
+    logger.info("%s", result.line("top-1"))
     hits["linear probe, after"] = _probe(encoder, data, train, test, in_order, config.seed)
     hits["entity prediction"], _ = model.judge(in_order(test))
     with workspace.commit(NAME, recipe) as folder:

@@ -119,14 +119,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
         identify=model.identify, unit="pairs",
     )  # fmt: skip
     after = test.of_encoder(encoder, "test queries, after")
-    logger.info(
-        "best validation recall@10 %.4f at step %d of %d%s; %s",
-        result.best,
-        result.best_step,
-        result.steps,
-        " (stopped early)" if result.stopped_early else "",
-        peak_memory(),
-    )
+    logger.info("%s; %s", result.line("recall@10"), peak_memory())
     figures = {"TF-IDF": tf_idf, f"{name}, before": before, f"{name}, after": after}
 
     def write_more(folder: Path) -> None:

@@ -57,6 +57,10 @@ class TrainingResult:
     stopped_early: bool
     standing: Standing = Standing("unknown")
 
+    def line(self, figure: str) -> str:
+        """How it ended, in words; `figure` names the one that chose the weights."""
+        return f"best validation {figure} {self.best:.4f} at step {self.best_step} of {self.steps}{' (stopped early)' if self.stopped_early else ''}"
+
 
 def fit(
     model: keras.Model,
