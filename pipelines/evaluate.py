@@ -35,7 +35,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf import training
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import SampleCounts
-    from ppm_tf.evaluation import collect, content_scores, load_scores, save_scores
+    from ppm_tf.evaluation import collect, content_of_splits, load_scores, save_scores
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
     from ppm_tf.models.ranking_files import check_requests, load_ranking_model
@@ -58,12 +58,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     content = None
     if inputs.tables and config.evaluate.baselines:
         train = samples.find_shards(workspace.path("data") / "samples", ["train"], settings.verify, settings.max_bad_share)
-        with samples.reading(train, test):
-            content = content_scores(
-                {name: (table.vectors, table.present) for name, table in inputs.tables.items()},
-                *(samples.read(files, inputs.schema, config.evaluate.batch_size).as_numpy_iterator() for files in (train, test)),
-                inputs.schema.tasks,
-            )
+        content = content_of_splits(inputs.tables, inputs.schema, train, test, config.evaluate.batch_size)
     counts = SampleCounts.read(folder)
     with workspace.commit(STAGE.artifact(config), recipe) as made:
         save_scores(scores, made / SCORES)

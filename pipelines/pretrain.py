@@ -112,7 +112,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     """Scores the test split once, with the baselines on the same candidates."""
     from ppm_tf import training
     from ppm_tf.data import samples
-    from ppm_tf.evaluation import collect, content_scores
+    from ppm_tf.evaluation import collect, content_of_splits
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
@@ -135,12 +135,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     content = None
     if config.evaluate.baselines:
         train = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify, config.train.max_bad_share)
-        with samples.reading(train, test):
-            content = content_scores(
-                {name: (table.vectors, table.present) for name, table in tables.items()},
-                *(samples.read(files, schema, config.evaluate.batch_size).as_numpy_iterator() for files in (train, test)),
-                schema.tasks,
-            )
+        content = content_of_splits(tables, schema, train, test, config.evaluate.batch_size)
     counts = inputs.catalog.counts
     exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"

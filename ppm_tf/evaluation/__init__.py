@@ -1,7 +1,7 @@
 """Evaluation: from scored candidates to the figures of a report, by slice, with intervals; differences; files."""
 
 from ppm_tf.evaluation.baselines import baselines
-from ppm_tf.evaluation.content import ContentBaseline, content_scores
+from ppm_tf.evaluation.content import ContentBaseline, content_of_splits, content_scores
 from ppm_tf.evaluation.measures import (
     MEAN,
     MEASURES,
@@ -40,6 +40,7 @@ __all__ = [
     "bucket_names",
     "collect",
     "compare",
+    "content_of_splits",
     "content_scores",
     "evaluate",
     "first_of",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ppm_tf.evaluation.scores import Scores, collect
 from ppm_tf.rows import PADDING_ROW
+
+if TYPE_CHECKING:
+    from ppm_tf.data.samples import SampleFiles
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.data.tables import EmbeddingTable
 
 MOST = 200_000  # candidates that the regression is fitted on
 _EDGES = (0.0, 0.25, 0.5, 0.75)
@@ -118,3 +123,12 @@ def content_scores(
 ) -> Scores:
     """The candidates of `test` under the baseline, fitted on `train`; arguments as in `ContentBaseline` and `collect`."""
     return collect(ContentBaseline(tables).fit(train).scored(test), tasks)
+
+
+def content_of_splits(tables: Mapping[str, EmbeddingTable], schema: Schema, train: SampleFiles, test: SampleFiles, batch_size: int) -> Scores:
+    """`content_scores` of the test split's files, from the tables that a model reads and the files it was trained on."""
+    from ppm_tf.data import samples
+
+    with samples.reading(train, test):
+        batches = (samples.read(files, schema, batch_size).as_numpy_iterator() for files in (train, test))
+        return content_scores({name: (table.vectors, table.present) for name, table in tables.items()}, *batches, schema.tasks)

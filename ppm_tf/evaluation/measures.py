@@ -58,7 +58,7 @@ class Measure:
         spread: standard deviation over the seeds; nan for one, and for the difference of means that share no seed.
         seed_variance: variance of the value that is due to the seeds, `spread^2 / seeds`; nan for one seed.
         freedom: degrees of freedom of `seed_variance`, `seeds - 1`; nan for one seed.
-        mark: what stands behind the figure of a model whose training was not done; see `training.standing`.
+        mark: what stands behind the figure of a model whose training was not done; see `metrics.standing`.
     """
 
     value: float
