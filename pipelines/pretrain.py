@@ -19,6 +19,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.continuation import work_of
 from pipelines.stage import Stage, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import check_contents
@@ -68,7 +69,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         labels, probabilities = scores.labels[known, 0], scores.scores[known, 0]
         return {"auc": float(auc(labels, probabilities)), "log_loss": float(log_loss(labels, probabilities))}
 
-    work = workspace.work("ppm", recipe)
+    work = work_of("ppm", "train", settings, train.records, workspace, recipe)
     with samples.reading(train, valid):
         result = training.fit(
             model,
@@ -81,13 +82,16 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             strategy=strategy,
             weight=training.known_labels(1),
             title="pretrain",
+            criterion=settings.criterion,
+            minimize=settings.criterion == "log_loss",
         )
-    logger.info("%s; %s", result.line("AUC"), peak_memory())
+    logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     with workspace.commit("ppm", recipe) as made:
         save_weights(model, made / "ppm.weights.h5")
         Provenance.of(tables).write(made)
         schema.write(made / "schema.json")
         training.keep_logs(work, made)
+        training.keep_trunk(work, made, settings)
     workspace.clear_work("ppm")
 
 
@@ -104,7 +108,8 @@ def show(config: Config, workspace: Workspace) -> None:
             _evaluate(config, workspace, folder)
     path = workspace.path(REPORT)
     print(metrics_table(read_metrics(path / "metrics.jsonl"), config.evaluate.confidence))
-    print(f"\nThe training of PPM is {standing_of(read_log(workspace.path('ppm') / LOG)).line('auc', 'train')}.")
+    standing = standing_of(read_log(workspace.path("ppm") / LOG), config.train.criterion, config.train.criterion == "log_loss")
+    print(f"\nThe training of PPM is {standing.line(config.train.criterion, 'train')}.")
     print(f"\nmetrics, plots: {path}")
 
 

@@ -21,10 +21,10 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.continuation import work_of
 from pipelines.given import with_settings
 from pipelines.stage import Stage, check_encoders, main, peak_memory
 from ppm_tf.config import Config
@@ -84,12 +84,6 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             fresh = warm_start(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
             plug_in = "" if config.model.ppm == "none" else f"; PPM is {'that of the run' if pretrained else 'the one of the earlier model'}"
             logger.info("going on from %s: %s embedding rows are new%s", start, f"{fresh:,}", plug_in)
-        optimizer = ranking_optimizer(
-            settings.learning_rate, settings.final_learning_rate, training.total_steps(settings, counts.requests),
-            tables=training.id_tables(model), table_optimizer=settings.table_optimizer, table_rate=settings.table_learning_rate,
-            rates={id(variable): settings.ppm_learning_rate for variable in (model.ppm.trainable_variables if model.ppm else [])},
-            weight_decay=settings.weight_decay, warmup=settings.warmup,
-        )  # fmt: skip
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     logger.info(
         "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); "
@@ -99,7 +93,14 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
     )  # fmt: skip
     predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
-    work = workspace.work(name, recipe)
+    work = work_of(name, "model.train", settings, counts.requests, workspace, recipe)
+
+    def optimizer(schedule):
+        return ranking_optimizer(
+            schedule, training.id_tables(model), settings.table_optimizer, settings.table_learning_rate,
+            {id(variable): settings.ppm_learning_rate for variable in (model.ppm.trainable_variables if model.ppm else [])}, settings.weight_decay,
+        )  # fmt: skip
+
     with samples.reading(train, valid):
         result = training.fit(
             model,
@@ -113,22 +114,25 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             optimizer=optimizer,
             title=f"train {config.model.folder}",
             section="model.train",
+            criterion=settings.criterion,
+            minimize=settings.criterion == "log_loss",
         )
-    logger.info("%s; %s", result.line("AUC"), peak_memory())
+    logger.info("%s; %s", result.line(settings.criterion), peak_memory())
+    valid_auc = result.figures["auc"]
     if settled := model.embedding.settle_strangers(initial):
         met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
         with samples.reading(valid):
-            result = replace(result, best=validation_figures(predictor, schema.tasks, weights)["auc"])
+            valid_auc = validation_figures(predictor, schema.tasks, weights)["auc"]
         logger.info(
             "values that training never met are the mean of their field: %s; validation AUC %.4f with them",
             ", ".join(f"{name} {count:,} rows" for name, count in met.items()),
-            result.best,
+            valid_auc,
         )
     with workspace.commit(name, recipe) as made:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
         save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))
         summary = {
-            "valid_auc": result.best, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
+            "valid_auc": valid_auc, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
             "standing": result.standing.state, "gained": result.standing.gained, "risen": result.standing.risen,
             "requests": counts.requests,
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
@@ -136,6 +140,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         }  # fmt: skip
         write_json(made / SUMMARY, summary)
         training.keep_logs(work, made)
+        training.keep_trunk(work, made, settings)
     workspace.clear_work(name)
 
 
@@ -155,7 +160,7 @@ def task_weights(config: Config, tasks: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def validation_figures(predictor, tasks: tuple[str, ...], weights: tuple[float, ...]) -> dict[str, float]:
-    """`auc`, the mean over the tasks that are learnt, and each task's AUC and log loss, on the batches of `predictor`."""
+    """`auc` and `log_loss`, means over the tasks that are learnt, and each task's own, on the batches of `predictor`."""
     import math
 
     from ppm_tf.evaluation import collect
@@ -167,8 +172,11 @@ def validation_figures(predictor, tasks: tuple[str, ...], weights: tuple[float, 
         if weight:
             labels, probabilities = scores.labels[known, column], scores.scores[known, column]
             found |= {f"auc_{task}": float(auc(labels, probabilities)), f"log_loss_{task}": float(log_loss(labels, probabilities))}
-    aucs = [value for name, value in found.items() if name.startswith("auc_") and math.isfinite(value)]
-    return {"auc": sum(aucs) / len(aucs) if aucs else math.nan, **found}
+    means = {}
+    for figure in ("auc", "log_loss"):
+        values = [value for name, value in found.items() if name.startswith(f"{figure}_") and math.isfinite(value)]
+        means[figure] = sum(values) / len(values) if values else math.nan
+    return {**means, **found}
 
 
 def show(config: Config, workspace: Workspace) -> None:

@@ -193,9 +193,7 @@ def _trainer(model, config: Config, dataset, strategy):
     from ppm_tf.training.optimizers import ranking_optimizer
 
     settings = config.model.train
-    optimizer = ranking_optimizer(
-        settings.learning_rate, settings.final_learning_rate, 10_000, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate
-    )
+    optimizer = ranking_optimizer(settings.learning_rate, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate)
 
     def loss(batch, logits):
         return multi_task_cross_entropy(batch["labels"], logits, (1.0,) * logits.shape[-1])

@@ -53,7 +53,7 @@ def training(config: Config, workspace: Workspace) -> None:
     files = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify)
     dataset = samples.read(files, schema, config.train.batch_size, epochs=1000, shuffle_buffer=config.train.shuffle_buffer, seed=config.seed)
     model = build_pretraining_model(config, schema, tables)
-    optimizer = dense_optimizer(config.train.learning_rate, config.train.final_learning_rate, _STEPS)
+    optimizer = dense_optimizer(config.train.learning_rate)
     trainer = harness.Trainer(model, click_loss, harness.known_labels(1), optimizer, dataset, strategy, config.train.clip_norm)
     trainer.train(tf.constant(_WARM_UP))
     start = time.perf_counter()
@@ -108,11 +108,7 @@ def tables(config: Config, workspace: Workspace) -> None:
         ("keras_adam", 1_000_000),
     ):
         model = _table_model(num_rows)
-        own = (
-            dense_optimizer(1e-3, 1e-4, 1000)
-            if optimizer == "keras_adam"
-            else ranking_optimizer(1e-3, 1e-4, 1000, harness.id_tables(model), optimizer)
-        )
+        own = dense_optimizer(1e-3) if optimizer == "keras_adam" else ranking_optimizer(1e-3, harness.id_tables(model), optimizer)
         dataset = tf.data.Dataset.from_tensor_slices(batches).repeat().prefetch(2)
         cases[optimizer, num_rows] = harness.Trainer(model, loss, harness.known_labels(), own, dataset, strategy, config.train.clip_norm)
         cases[optimizer, num_rows].train(tf.constant(5))

@@ -14,7 +14,8 @@ class AdaptSettings(EncoderFitSettings):
     """Domain-adaptive pre-training of the text encoder on item texts (CELA, section 4.1)."""
 
     batch_size: PositiveInt = Field(64, description="item texts a step")
-    epochs: PositiveInt = Field(5, description="passes over the item texts")
+    epochs: PositiveInt = Field(5, description="passes over the item texts at most")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.5, description="passes in which the learning rate rises from zero, such as 0.1")
     mlm_weight: Annotated[float, Field(ge=0)] = Field(
         1.0, description="weight of the masked (for decoder models: causal) language model loss; 0 = SimCSE alone"
     )
@@ -42,7 +43,7 @@ class QueryMatchingSettings(EncoderFitSettings):
     """Query matching: fine-tuning of the text encoder on clicked queries (PPM, eq. 1)."""
 
     batch_size: PositiveInt = Field(128, description="pairs of query and item a step; the other items of the batch are the negatives")
-    epochs: PositiveInt = Field(1, description="passes over the pairs")
+    epochs: PositiveInt = Field(1, description="passes over the pairs at most")
     temperature: Annotated[float, Field(gt=0)] = Field(0.05, description="temperature of the contrastive loss")
     symmetric: bool = Field(False, description="also match items to queries; PPM's eq. 1 goes from query to item alone")
     query_tokens: PositiveInt = Field(24, description="most tokens of a query")
@@ -52,7 +53,8 @@ class EntityPredictionSettings(EncoderFitSettings):
     """Entity prediction: fine-tuning of the image encoder on what an item is (PPM, eq. 2)."""
 
     batch_size: PositiveInt = Field(64, description="images a step")
-    epochs: PositiveInt = Field(8, description="passes over the images")
+    epochs: PositiveInt = Field(8, description="passes over the images at most")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.8, description="passes in which the learning rate rises from zero, such as 0.1")
     entity: str = Field("category", description="item field that the image is to tell")
     min_count: PositiveInt = Field(20, description="values of the field seen on fewer images are left out")
     label_smoothing: Share = Field(0.1, description="share of the target that is spread over all classes")

@@ -9,21 +9,35 @@ from pydantic import Field, model_validator
 from ppm_tf.config.section import PositiveInt, Section, Share
 
 
+COOLDOWN = (
+    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant, so that a training with more"
+    " epochs goes on from there. 1: it falls from the start"
+)
+
+
 class FitSettings(Section):
     """The training harness, shared by every model that is trained."""
 
     batch_size: PositiveInt = Field(32, description="examples a step, over all replicas")
-    epochs: PositiveInt = Field(1, description="passes over the training examples")
-    learning_rate: Annotated[float, Field(gt=0)] | None = Field(1e-3, description="Adam's first learning rate")
-    final_learning_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Adam's last learning rate; the decay between them is linear")
-    warmup: Share = Field(0.0, description="share of the steps in which the learning rate rises from zero")
+    epochs: PositiveInt = Field(1, description="passes over the training examples at most")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(1e-3, description="Adam's highest learning rate")
+    final_learning_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Adam's last learning rate")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.0, description="passes in which the learning rate rises from zero, such as 0.1")
+    cooldown: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description=COOLDOWN)
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
     steps_per_loop: PositiveInt = Field(50, description="steps run inside one graph before Python looks at them")
-    validate_every: PositiveInt | None = Field(
-        None, description="steps between two looks at the held-out part; default: eight looks in a run, at least one an epoch"
+    validate_every: PositiveInt | None = Field(None, description="steps between two looks at the held-out part; default: a quarter of a pass")
+    patience: PositiveInt = Field(
+        4,
+        description=(
+            "looks without a better validation figure after which the training goes back to its best, and from there the learning rate falls; one"
+            " that was falling stops. The best weights are kept"
+        ),
     )
-    patience: PositiveInt = Field(3, description="looks without a better validation figure before the training stops; the best weights are kept")
+    continuable: bool = Field(
+        True, description="with cooldown below 1: keep the state from before the fall beside the weights, three times their size, to go on from"
+    )
     checkpoint_every: PositiveInt = Field(500, description="steps between two checkpoints, rounded up to whole loops")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: mixed_bfloat16 where a GPU is found, else float32")
     max_step: PositiveInt | None = Field(None, description="stop after this many steps, whatever the epochs say")
@@ -32,9 +46,12 @@ class FitSettings(Section):
 class TrainSettings(FitSettings):
     """The training of click models."""
 
-    batch_size: PositiveInt = Field(32, description="requests a step, over all replicas")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's first learning rate; PPM has 0.0004 at batches of 20,000")
-    final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate; the decay between them is linear")
+    batch_size: PositiveInt = Field(64, description="requests a step, over all replicas")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's highest learning rate; PPM has 0.0004 at batches of 20,000")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.02, description="passes in which the learning rate rises from zero, such as 0.1")
+    cooldown: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description=COOLDOWN)
+    final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate")
+    criterion: Literal["auc", "log_loss"] = Field("auc", description="validation figure that chooses the weights and stops the training")
     shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
     verify: Literal["sha256", "size"] = Field(
         "sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data"
@@ -48,7 +65,7 @@ class EncoderFitSettings(FitSettings):
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="AdamW's highest learning rate; null: 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one"
     )
-    warmup: Share = Field(0.1, description="share of the steps in which the learning rate rises from zero")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.1, description="passes in which the learning rate rises from zero, such as 0.1")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled weight decay, not on biases, norms and embeddings")
     valid: Share = Field(0.1, description="share held out to stop and to choose")
     test: Share = Field(0.1, description="share held out to be scored before and after")

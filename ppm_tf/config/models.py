@@ -39,6 +39,13 @@ class PPMSettings(TransformerSettings):
     width: PositiveInt | None = Field(
         64, description="width of the transformer, to which the table vectors are projected; null = their sum, without a projection"
     )
+    similarity_heads: Annotated[int, Field(ge=0)] = Field(
+        8,
+        description=(
+            "learnt respects in which cosines between a candidate and the history enter, beside those of the tables' own vectors; 0: none"
+            " enter, as in the paper"
+        ),
+    )
     dropout: Share = Field(0.0, description="dropout in the transformer and the dense layers; of use with several passes")
     slots: Annotated[int, Field(ge=0)] = Field(0, description="display positions to embed on the candidate; 0 = do not use the display position")
     mlp_units: tuple[PositiveInt, ...] = Field((256, 128, 64), min_length=1, description="the three dense layers before the click probability")

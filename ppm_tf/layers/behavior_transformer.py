@@ -45,6 +45,7 @@ class BehaviorTransformer(keras.layers.Layer):
         recency: tensor `[R, T]`, seconds before the request, negative = unknown; or `None`.
         slot: integer tensor `[R, N]`, display position from 0, negative = unknown; or `None`, where the page is not laid out yet, as
             in serving: then every candidate is scored as if it stood first.
+        query: tensor `[R, N, width]` added to the candidates where they enter the decoder, or `None`.
 
     Returns:
         Two tensors `[R, N, width]`: `U`, the user as seen from each candidate, and `I`, the candidate itself.
@@ -140,14 +141,14 @@ class BehaviorTransformer(keras.layers.Layer):
         self.user_norm.build((*candidates_shape[:-1], width))
         self.dropout_layer = keras.layers.Dropout(self.dropout, dtype=self.dtype_policy)
 
-    def call(self, history, candidates, mask, recency=None, slot=None, training=False):
+    def call(self, history, candidates, mask, recency=None, slot=None, query=None, training=False):
         encoded, mask = self.encode_history(history, mask, recency, training=training)
         item = self.project(candidates)
         if self.num_slots:
             # Nothing instead of a position would be an input that training never saw.
             rows = NEUTRAL_SLOT + 1 if slot is None else ops.where(slot < 0, 0, ops.minimum(slot, self.num_slots - 1) + 1)
             item = item + ops.cast(ops.take(self.slots, rows, axis=0), item.dtype)
-        user = item
+        user = item if query is None else item + ops.cast(query, item.dtype)
         for layer in self.decoder_layers:
             user = layer(user, encoded, mask, training=training)
         return self.user_norm(user), item

@@ -17,7 +17,8 @@ class Standing(NamedTuple):
     """Where a training stands.
 
     Attributes:
-        state: `"rising"`: the last look was the best, and the last quarter of the steps still brought `TOLERANCE` or more; `"overfit"`: the
+        state: `"rising"`: the last look (before the learning rate fell, where it was held) was the best so far, and the last quarter of
+            the steps still brought `TOLERANCE` or more; `"overfit"`: the
             loss of the weights that are kept lies above the lowest one that validation saw, by more than `LOSS_TOLERANCE` of it;
             `"done"`: neither; `"unknown"`: fewer than two looks.
         gained: what the last quarter of the steps brought in the criterion, in its own unit; positive is better; nan if unknown.
@@ -61,7 +62,8 @@ def standing_of(log: Iterable[Mapping[str, Any]], criterion: str = "auc", minimi
     """The standing that a training log tells.
 
     Args:
-        log: lines of the log, in order; those with `valid_<criterion>` are looks at the validation part.
+        log: lines of the log, in order; those with `valid_<criterion>` are looks at the validation part, and one with `falls` says
+            where a learning rate that was held began to fall, and why.
         criterion: the figure that chose the weights.
         minimize: whether a smaller figure is the better one.
 
@@ -71,17 +73,23 @@ def standing_of(log: Iterable[Mapping[str, Any]], criterion: str = "auc", minimi
     >>> standing_of(looks).state, standing_of(looks + [{"step": 50, "valid_auc": 0.68}]).state
     ('rising', 'done')
     """
+    log = list(log)
     name, sign = f"valid_{criterion}", -1.0 if minimize else 1.0
     looks = {line["step"]: line for line in log if line.get(name) is not None}  # of a step that was looked at twice, the later line
     if len(looks) < 2:
         return Standing("unknown")
-    steps = sorted(looks)
-    best = max(steps, key=lambda step: (sign * looks[step][name], -step))
+    best_of = lambda steps: max(steps, key=lambda step: (sign * looks[step][name], -step))
+    loss, risen = _risen(list(looks.values()), looks[best_of(looks)])
+    # Where the rate was held before it fell, the fall always brings something; whether more passes would, the steps before it say.
+    falls = next((line for line in reversed(log) if "falls" in line), None)
+    steps = sorted(step for step in looks if not falls or step <= falls["step"])
+    if len(steps) < 2:
+        return Standing("overfit" if risen > LOSS_TOLERANCE else "unknown", math.nan, risen, loss)
     before = max((step for step in steps[:-1] if step <= (1 - LAST_PART) * steps[-1]), default=steps[0])
     gained = sign * (looks[steps[-1]][name] - looks[before][name])
-    loss, risen = _risen([looks[step] for step in steps], looks[best])
-    state = "overfit" if risen > LOSS_TOLERANCE else "rising" if best == steps[-1] and gained >= TOLERANCE else "done"
-    return Standing(state, gained, risen, loss)
+    stopped = falls is not None and falls["falls"] == "patience"
+    rising = best_of(steps) == steps[-1] and gained >= TOLERANCE and not stopped
+    return Standing("overfit" if risen > LOSS_TOLERANCE else "rising" if rising else "done", gained, risen, loss)
 
 
 def _risen(looks: list[Mapping[str, Any]], kept: Mapping[str, Any]) -> tuple[str, float]:

@@ -15,6 +15,7 @@ from ppm_tf.layers.behavior_transformer import BehaviorTransformer
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.id_lookup import IdLookup
 from ppm_tf.layers.item_attributes import ItemAttributes
+from ppm_tf.layers.similarity_pooling import SimilarityPooling
 from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID, FeatureEmbedding
 from ppm_tf.models.ppm import PPM, PretrainingModel
 from ppm_tf.models.ranking import RankingModel
@@ -51,7 +52,17 @@ def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTabl
         initializer_stddev=settings.initializer_stddev,
         name="transformer",
     )
-    return PPM(layers, transformer, name="ppm")
+    similarity = None
+    if settings.similarity_heads:
+        similarity = SimilarityPooling(
+            width,
+            [layer.dim for layer in layers.values()],
+            num_heads=settings.similarity_heads,
+            max_positions=schema.history_length,
+            num_recency_buckets=settings.num_recency_buckets,
+            name="similarity",
+        )
+    return PPM(layers, transformer, similarity, name="ppm")
 
 
 def build_pretraining_model(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], table_dtype: str | None = None) -> PretrainingModel:

@@ -8,6 +8,7 @@ from keras import ops
 from ppm_tf.layers.behavior_transformer import BehaviorTransformer
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.mlp import MLP
+from ppm_tf.layers.similarity_pooling import SimilarityPooling
 from ppm_tf.losses import binary_cross_entropy
 
 
@@ -17,6 +18,8 @@ class PPM(keras.layers.Layer):
     Args:
         tables: dict of name -> `FrozenEmbedding`. Their vectors are concatenated, in this order.
         transformer: `BehaviorTransformer`.
+        similarity: `SimilarityPooling` over the same vectors, whose output joins the candidate on its way into the decoder; `None`, as in
+            the paper: nothing joins it.
 
     Call arguments:
         history: integer tensor `[R, T]`, catalog rows, newest first, 0 = padding.
@@ -31,20 +34,28 @@ class PPM(keras.layers.Layer):
         [Gao et al., 2024](https://doi.org/10.1145/3589335.3648329), section 3.2.2.
     """
 
-    def __init__(self, tables: dict[str, FrozenEmbedding], transformer: BehaviorTransformer, **kwargs):
+    def __init__(self, tables: dict[str, FrozenEmbedding], transformer: BehaviorTransformer, similarity: SimilarityPooling | None = None, **kwargs):
         super().__init__(**kwargs)
         if not tables:
             raise ValueError("PPM needs at least one item table. Received: none.")
         self.tables = tables
         self.transformer = transformer
+        self.similarity = similarity
 
     def build(self, history_shape, item_shape):
         dim = sum(table.dim for table in self.tables.values())
         self.transformer.build((*history_shape, dim), (*item_shape, dim))
+        if self.similarity is not None:
+            self.similarity.build((*history_shape, dim), (*item_shape, dim))
 
     def call(self, history, item, recency=None, slot=None, training=False):
         mask = ops.not_equal(history, 0)
-        return self.transformer(self._vectors(history), self._vectors(item), mask, recency, slot, training=training)
+        behaviors, candidates = self._vectors(history), self._vectors(item)
+        query = None
+        if self.similarity is not None:
+            bucket = None if recency is None else self.transformer.recency_bucket(recency)
+            query = self.similarity(behaviors, candidates, mask, bucket)
+        return self.transformer(behaviors, candidates, mask, recency, slot, query, training=training)
 
     def compute_output_shape(self, history_shape, item_shape):
         dim = sum(table.dim for table in self.tables.values())

@@ -67,6 +67,11 @@ class ProgressBar:
         self.bar.update(steps)
         return rate
 
+    def move(self, step: int, total: int) -> None:
+        """Puts the bar elsewhere, on a way of another length."""
+        self.bar.total, self.bar.n = total, step
+        self.bar.refresh()
+
     def restart_clock(self) -> None:
         """Leaves out the time that validation and saving took."""
         self.time = time.monotonic()

@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ from ppm_tf.metrics.standing import Standing, standing_of
 from ppm_tf.storage import save_weights, size_of, writing
 from ppm_tf.training.log import LOG, ProgressBar, TrainingLog, read_log
 from ppm_tf.training.optimizers import dense_optimizer
-from ppm_tf.training.start import state_variables, total_steps
+from ppm_tf.training.rates import RiseHoldFall, steps_between_looks
+from ppm_tf.training.start import state_variables
+from ppm_tf.training.stopping import Stopping
+from ppm_tf.training.trunk import BEST_WEIGHTS, Trunk
 from ppm_tf.training.trainer import Trainer, known_labels
 
 logger = logging.getLogger(__name__)
-
-BEST_WEIGHTS = "best.weights.h5"
 
 
 class NonFiniteLossError(ValueError):
@@ -49,6 +50,7 @@ class TrainingResult:
         best: what the validation gave there, in the figure that chooses.
         stopped_early: whether patience ended the run.
         standing: whether it was done.
+        figures: all that the validation gave there.
     """
 
     steps: int
@@ -56,6 +58,7 @@ class TrainingResult:
     best: float
     stopped_early: bool
     standing: Standing = Standing("unknown")
+    figures: dict[str, float] = field(default_factory=dict)
 
     def line(self, figure: str) -> str:
         """How it ended, in words; `figure` names the one that chose the weights."""
@@ -72,7 +75,7 @@ def fit(
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
     weight: Callable[[dict], Any] | None = None,
-    optimizer: keras.optimizers.Optimizer | None = None,
+    optimizer: Callable[[RiseHoldFall], keras.optimizers.Optimizer] | None = None,
     title: str = "train",
     criterion: str = "auc",
     minimize: bool = False,
@@ -86,6 +89,11 @@ def fit(
     the data and the state of the early stopping. A run killed at any moment and started again with the same `folder`
     ends with the same weights, bit for bit on CPU, as one that was not killed.
 
+    `settings.epochs` is a bound. Where the learning rate is held (`settings.cooldown` below 1) and `settings.patience` looks bring
+    nothing better, the training goes back to its best look and the rate falls from there; where the rate falls already, it stops. The
+    state from before the fall stays in `folder/trunk`, from which a longer training goes on (`ppm_tf.training.trunk`) and ends with the
+    weights of one that was that long from the start.
+
     Args:
         model: built model, made under `strategy.scope()`; `model(batch, training)` gives its outputs.
         loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels.
@@ -96,7 +104,7 @@ def fit(
         folder: working folder: checkpoints, logs and the best weights.
         strategy: default: the current one.
         weight: `weight(batch)`, how many labels the loss is a mean of; default: the known labels.
-        optimizer: default: Adam with the settings' linear decay.
+        optimizer: `optimizer(schedule)`, made under `strategy.scope()`; default: Adam, or AdamW with the settings' weight decay.
         title: shown on the progress bar.
         criterion: the validation figure that stops the training and chooses the weights.
         minimize: whether a smaller figure is the better one.
@@ -113,44 +121,50 @@ def fit(
         DiskFullError: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    steps = total_steps(settings, records)
-    loop = min(settings.steps_per_loop, steps)
-    every = _whole_loops(settings.validate_every or min(math.ceil(steps / 8), math.ceil(records / settings.batch_size)), loop)
+    schedule = RiseHoldFall.of(settings, records)
+    loop = min(settings.steps_per_loop, schedule.steps)
+    every = _whole_loops(steps_between_looks(settings, records), loop)
     checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
     with strategy.scope():
-        optimizer = optimizer or dense_optimizer(settings.learning_rate, settings.final_learning_rate, steps, settings.weight_decay, settings.warmup)
+        made = optimizer(schedule) if optimizer else dense_optimizer(schedule, settings.weight_decay)
     several = strategy.num_replicas_in_sync > 1
     batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
-    trainer = Trainer(model, loss, weight or known_labels(), optimizer, batches, strategy, settings.clip_norm, identify)
-    stopping = _Stopping(minimize)
+    trainer = Trainer(model, loss, weight or known_labels(), made, batches, strategy, settings.clip_norm, identify)
+    stopping = Stopping(minimize)
     saved: dict[str, Any] = {
         "step": trainer.global_step,
         "weights": _Variables(state_variables(model)),
-        "optimizer": _Variables([variable.value for variable in optimizer.variables]),
+        "optimizer": _Variables([variable.value for variable in made.variables]),
         "stopping": _Variables(stopping.variables),
+        "schedule": _Variables(schedule.variables),
     }
     if not several:  # a distributed iterator cannot be saved; its place is found again by skipping
         saved["iterator"] = trainer.iterator()
     checkpoint = tf.train.Checkpoint(**saved)
-    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2, step_counter=trainer.global_step)
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-        logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), steps, manager.latest_checkpoint)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder / "checkpoints"), max_to_keep=2)
+    trunk = Trunk(checkpoint, folder, trainer.global_step)
+
+    def restore(path: str) -> None:
+        checkpoint.restore(path).assert_existing_objects_matched()
         if several:
             trainer.train_dataset = strategy.experimental_distribute_dataset(dataset.skip(int(trainer.global_step)))
+
+    if start := manager.latest_checkpoint or trunk.latest:
+        restore(start)
+        logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), schedule.steps, start)
     need = size_of(variable for part in saved.values() if isinstance(part, _Variables) for variable in part.items)
     with contextlib.ExitStack() as closing:
         closing.enter_context(writing(folder, need))
         closing.callback(_clear_half_written, folder / "checkpoints")
         log = TrainingLog(folder / LOG, int(trainer.global_step))
-        closing.callback(log.close)
-        bar = ProgressBar(steps, int(trainer.global_step), title, unit)
+        closing.callback(lambda: log.close())
+        bar = ProgressBar(schedule.ends, int(trainer.global_step), title, unit)
         closing.callback(bar.bar.close)
 
         def after_loop(output: dict[str, float]) -> None:
             step = int(trainer.global_step)
             rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
-            log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(optimizer.learning_rate))
+            log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(made.learning_rate))
 
         controller = orbit.Controller(
             strategy=strategy,
@@ -162,46 +176,66 @@ def fit(
         )
         closing.enter_context(logging_redirect_tqdm())
         while True:
-            step = int(trainer.global_step)
-            if step and step > stopping.validated and (step % every == 0 or step >= steps):
+            step, falling = int(trainer.global_step), int(trainer.global_step) >= schedule.falling_from
+            if step and step > stopping.validated and (step % every == 0 or step >= schedule.ends):
                 scores = validate(model)
                 log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
-                if not math.isfinite(scores[criterion]):
-                    raise UndefinedCriterionError(
-                        f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step}"
-                        f" of {steps}, with"
-                        f" {', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. Remedy:"
-                        " look at the held-out part (an AUC needs positives and negatives there), or lower the learning rate if the scores"
-                        " themselves are no numbers."
-                    )
-                if stopping.look(step, scores[criterion]):
+                _require_number(scores, criterion, step, schedule.steps)
+                if better := stopping.look(step, scores[criterion]):
                     save_weights(model, folder / BEST_WEIGHTS)
                 logger.info(
                     "step %d of %d: validation %s%s",
                     step,
-                    steps,
+                    schedule.ends,
                     ", ".join(f"{name} {value:.4f}" for name, value in scores.items()),
-                    " (best)" if stopping.best_step == step else "",
+                    " (best)" if better else "",
                 )
                 with controller.summary_manager.summary_writer().as_default():
                     for name, value in scores.items():
                         tf.summary.scalar(f"valid/{name}", value, step=step)
-                manager.save()
-            if step >= steps or stopping.misses >= settings.patience:
+                if better and schedule.holds and not falling:
+                    trunk.save()
+                manager.save(checkpoint_number=trainer.global_step)
+            if step >= schedule.ends or (stopping.misses >= settings.patience and (falling or not schedule.holds)):
                 break
+            if stopping.misses >= settings.patience:
+                looks = [(line["step"], line[f"valid_{criterion}"]) for line in read_log(folder / LOG) if f"valid_{criterion}" in line]
+                restore(trunk.latest)  # the best look; what came after it brought nothing
+                back = int(trainer.global_step)
+                schedule.fall_now(back)
+                log.close()
+                log = TrainingLog(folder / LOG, back)
+                log.write(step=back, falls="patience", left=[look for look in looks if look[0] > back])
+                logger.info(
+                    "step %d: %d looks brought nothing better than %s %.4f; back to step %d, from where the learning rate falls to step %d",
+                    step, settings.patience, criterion, stopping.best, back, schedule.ends,
+                )  # fmt: skip
+                bar.move(back, schedule.ends)
+                manager.save(checkpoint_number=trainer.global_step)
+                continue
+            if step == schedule.falls_from == schedule.falling_from and schedule.holds:
+                trunk.save()
+                log.write(step=step, falls="bound")
+                stopping.forgive()  # what is still to come is better than what was
             if step and step % checkpoint_every == 0 and step > _saved_step(manager):
-                manager.save()
+                manager.save(checkpoint_number=trainer.global_step)
             bar.restart_clock()
+            until = min((step // loop + 1) * loop, schedule.ends, *([schedule.falls_from] if step < schedule.falls_from else []))
             with contextlib.redirect_stdout(io.StringIO()):  # Orbit prints two lines a loop; the bar and the log say more
                 try:
-                    controller.train(min(step + loop, steps), checkpoint_at_completion=False)
+                    controller.train(until, checkpoint_at_completion=False)
                 except tf.errors.InvalidArgumentError as error:
                     raise _explain(error) from None
         standing = standing_of(read_log(folder / LOG), criterion, minimize)
         log.write(step=int(trainer.global_step), standing=standing.state, gained=standing.gained, risen=standing.risen)
         logger.info("%s is %s", title, standing.line(criterion, section))
     model.load_weights(folder / BEST_WEIGHTS)
-    return TrainingResult(int(trainer.global_step), stopping.best_step, stopping.best, int(trainer.global_step) < steps, standing)
+    figures = {}
+    for line in read_log(folder / LOG):
+        if line["step"] == stopping.best_step and f"valid_{criterion}" in line:
+            figures = {name.removeprefix("valid_"): math.nan if value is None else value for name, value in line.items() if name.startswith("valid_")}
+    ended = int(trainer.global_step)
+    return TrainingResult(ended, stopping.best_step, stopping.best, ended < schedule.steps, standing, figures)
 
 
 class _Variables(tf.Module):
@@ -212,32 +246,15 @@ class _Variables(tf.Module):
         self.items = list(variables)
 
 
-class _Stopping:
-    """Early stopping whose state lies in variables, so that a checkpoint holds it."""
-
-    def __init__(self, minimize: bool = False):
-        self._sign = -1.0 if minimize else 1.0
-        self._validated = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._best_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._best = tf.Variable(-math.inf, dtype=tf.float64, trainable=False)
-        self._misses = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.variables = [self._validated, self._best_step, self._best, self._misses]
-
-    validated = property(lambda self: int(self._validated))
-    best_step = property(lambda self: int(self._best_step))
-    best = property(lambda self: self._sign * float(self._best))
-    misses = property(lambda self: int(self._misses))
-
-    def look(self, step: int, value: float) -> bool:
-        """Notes a validation, a finite figure; returns whether it is the best so far."""
-        self._validated.assign(step)
-        value = self._sign * value
-        better = value > float(self._best)
-        if better:
-            self._best_step.assign(step)
-            self._best.assign(value)
-        self._misses.assign(0 if better else self.misses + 1)
-        return better
+def _require_number(scores: dict[str, float], criterion: str, step: int, steps: int) -> None:
+    if not math.isfinite(scores[criterion]):
+        raise UndefinedCriterionError(
+            f"The validation figure that chooses the weights must be a number. Received: {criterion} {scores[criterion]} at step {step}"
+            f" of {steps}, with"
+            f" {', '.join(f'{name} {value:.4f}' for name, value in scores.items() if name != criterion) or 'no other figure'}. Remedy:"
+            " look at the held-out part (an AUC needs positives and negatives there), or lower the learning rate if the scores"
+            " themselves are no numbers."
+        )
 
 
 def _whole_loops(steps: int, loop: int) -> int:

@@ -1,4 +1,4 @@
-"""Optimisers: Adam or AdamW whose learning rate rises for a while and then falls linearly, and their lazy form for id tables."""
+"""Optimisers: Adam or AdamW, and their lazy form for id tables."""
 
 from __future__ import annotations
 
@@ -11,49 +11,36 @@ import tensorflow as tf
 _NOT_DECAYED = ["bias", "alpha", "gamma", "beta", "positions", "recencies", "slots", "no_more", "missing", "embedding"]
 
 
-def dense_optimizer(
-    learning_rate: float, final_learning_rate: float, steps: int, weight_decay: float = 0.0, warmup: float = 0.0
-) -> keras.optimizers.Optimizer:
-    """Adam from `learning_rate` to `final_learning_rate`, linearly over `steps` (PPM, section 4.2.3: 0.0004 to 0.0001).
-
-    In the first share `warmup` of the steps the rate rises from zero. With `weight_decay` it is AdamW; kernels alone are
-    decayed: no bias, scale, slope or embedding.
-    """
-    schedule = _schedule(learning_rate, final_learning_rate, steps, warmup)
+def dense_optimizer(learning_rate: float | keras.optimizers.schedules.LearningRateSchedule, weight_decay: float = 0.0) -> keras.optimizers.Optimizer:
+    """Adam; with `weight_decay` AdamW, which decays kernels alone: no bias, scale, slope or embedding."""
     if not weight_decay:
-        return keras.optimizers.Adam(schedule)
-    optimizer = KernelAdamW(schedule, weight_decay=weight_decay)
+        return keras.optimizers.Adam(learning_rate)
+    optimizer = KernelAdamW(learning_rate, weight_decay=weight_decay)
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer
 
 
 def ranking_optimizer(
-    learning_rate: float,
-    final_learning_rate: float,
-    steps: int,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
     tables: Iterable[keras.Variable],
     table_optimizer: Literal["adam", "adagrad"] = "adam",
     table_rate: float = 1.0,
     rates: Mapping[int, float] | None = None,
     weight_decay: float = 0.0,
-    warmup: float = 0.0,
 ) -> TableAdam:
     """The dense optimiser for most weights, and its lazy form for id tables, under one schedule.
 
     Args:
-        learning_rate: where the schedule starts.
-        final_learning_rate: where it ends.
-        steps: steps of the schedule.
+        learning_rate: float or schedule.
         tables: variables `[V, D]` of which a step updates only the rows in the batch (`ppm_tf.training.id_tables`).
         table_optimizer: `"adam"` or `"adagrad"`.
         table_rate: learning rate of the tables, in multiples of `learning_rate`.
         rates: `id(variable)` -> its learning rate in multiples of `learning_rate`; without an entry 1.
         weight_decay: AdamW's, of kernels alone: no bias, scale, slope, embedding or table.
-        warmup: share of the steps in which the rate rises from zero.
     """
     tables = list(tables)
     optimizer = TableAdam(
-        _schedule(learning_rate, final_learning_rate, steps, warmup),
+        learning_rate,
         tables,
         table_optimizer,
         {**{id(table): table_rate for table in tables}, **(rates or {})},
@@ -173,39 +160,3 @@ def sum_duplicates(gradient: tf.Tensor | tf.IndexedSlices) -> tf.IndexedSlices:
         return tf.IndexedSlices(gradient, tf.range(tf.shape(gradient)[0]), tf.shape(gradient))
     rows, place = tf.unique(gradient.indices)
     return tf.IndexedSlices(tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows)), rows, gradient.dense_shape)
-
-
-def _schedule(learning_rate, final_learning_rate, steps, warmup):
-    rising = round(warmup * steps)
-    falling = keras.optimizers.schedules.PolynomialDecay(learning_rate, decay_steps=max(steps - rising, 1), end_learning_rate=final_learning_rate)
-    return RisingFirst(falling, learning_rate, rising) if rising else falling
-
-
-class RisingFirst(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises linearly from zero over `steps`, and then follows another schedule from its start.
-
-    Args:
-        after: the schedule that follows.
-        learning_rate: float. Where the rise ends.
-        steps: int. Steps of the rise.
-
-    Example:
-
-    >>> schedule = RisingFirst(keras.optimizers.schedules.PolynomialDecay(1.0, 10, 0.0), 1.0, 4)
-    >>> [round(float(schedule(step)), 2) for step in (0, 1, 3, 4, 9)]
-    [0.25, 0.5, 1.0, 1.0, 0.5]
-    """
-
-    def __init__(self, after, learning_rate, steps):
-        super().__init__()
-        self.after = after
-        self.learning_rate = learning_rate
-        self.steps = steps
-
-    def __call__(self, step):
-        step = keras.ops.cast(step, "float32")
-        rising = self.learning_rate * (step + 1.0) / self.steps
-        return keras.ops.where(step < self.steps, rising, self.after(keras.ops.maximum(step - self.steps, 0.0)))
-
-    def get_config(self):
-        return {"after": keras.optimizers.schedules.serialize(self.after), "learning_rate": self.learning_rate, "steps": self.steps}

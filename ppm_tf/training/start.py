@@ -1,9 +1,8 @@
-"""Before the first step: devices, precision, seeds, and how long a training is."""
+"""Before the first step: devices, precision, seeds."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 
 import keras
@@ -32,12 +31,6 @@ def prepare_backend(settings: FitSettings, seed: int) -> tf.distribute.Strategy:
 def starting_rate(settings: EncoderFitSettings, pretrained: bool) -> EncoderFitSettings:
     """The settings with a learning rate: where none is set, 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one."""
     return settings if settings.learning_rate else settings.model_copy(update={"learning_rate": 5e-5 if pretrained else 1e-3})
-
-
-def total_steps(settings: FitSettings, records: int) -> int:
-    """Steps of a run over `records` examples an epoch."""
-    steps = math.ceil(records * settings.epochs / settings.batch_size)
-    return min(steps, settings.max_step or steps)
 
 
 def state_variables(model: keras.Model) -> list[tf.Variable]:

@@ -57,6 +57,16 @@ def test_a_smaller_criterion_may_be_the_better_one():
     assert standing_of([*falling, {"step": 50, "valid_loss": 0.45}], "loss", minimize=True).state == "done"
 
 
+def test_a_held_rate_is_judged_before_it_fell():
+    """The fall always brings something; whether more passes would, the looks before it say."""
+    bound, patience = {"step": 40, "falls": "bound"}, {"step": 40, "falls": "patience", "left": [[50, 0.6]]}
+    after = {"step": 50, "valid_auc": 0.69}
+    assert standing_of([*looks(0.60, 0.65, 0.66, 0.6601), bound, after]).state == "done"
+    assert standing_of([*looks(0.60, 0.65, 0.66, 0.67), bound, after]).state == "rising"
+    assert standing_of([*looks(0.60, 0.65, 0.66, 0.67), patience, after]).state == "done"
+    assert standing_of([*looks(0.60, 0.65, 0.66, 0.67), bound, {"step": 80, "falls": "bound"}, after]).state == "rising"  # the later fall counts
+
+
 # --- two toys
 
 

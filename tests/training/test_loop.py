@@ -247,7 +247,7 @@ for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
-        optimizer = dense_optimizer(1e-2, 1e-2, 10)
+        optimizer = dense_optimizer(1e-2)
     dataset = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(batch).batch(4).repeat(3))
     trainer = training.Trainer(model, loss, training.known_labels(1), optimizer, dataset, strategy, clip_norm=0.05)
     output = trainer.train(tf.constant(3))
@@ -265,16 +265,9 @@ def test_total_steps(records, epochs, max_step, steps):
     assert training.total_steps(TrainSettings(batch_size=16, epochs=epochs, max_step=max_step), records) == steps
 
 
-def test_learning_rate_decays_linearly():
-    schedule = dense_optimizer(4e-4, 1e-4, 100)
-    schedule.build([keras.Variable([0.0])])
-    schedule.iterations.assign(50)
-    assert float(schedule.learning_rate) == pytest.approx(2.5e-4)
-
-
 def test_weight_decay_spares_biases_norms_and_embeddings():
     layer = training_run.build().ppm.transformer
-    optimizer = dense_optimizer(1.0, 1.0, 10, weight_decay=0.1)
+    optimizer = dense_optimizer(1.0, weight_decay=0.1)
     optimizer.build(layer.trainable_variables)
     decayed = {variable.path.split("/")[-1] for variable in layer.trainable_variables if optimizer._use_weight_decay(variable)}
     assert decayed == {"kernel"}
@@ -329,8 +322,8 @@ def table_model(seed=1):
     return model
 
 
-def table_optimizer(model, kind="adam", steps=12):
-    return ranking_optimizer(3e-2, 1e-2, steps, training.id_tables(model), kind)
+def table_optimizer(model, kind="adam", schedule=3e-2):
+    return ranking_optimizer(schedule, training.id_tables(model), kind)
 
 
 def table_loss(batch, logits):
@@ -388,11 +381,16 @@ def test_the_norm_to_clip_is_that_of_dense_gradients():
 def fit_tables(folder, kind="adam", validate=None):
     training.prepare_backend(training_run.SETTINGS, 1)
     model = table_model()
-    optimizer = table_optimizer(model, kind)
+    optimizers = []
+
+    def optimizer(schedule):
+        optimizers.append(table_optimizer(model, kind, schedule))
+        return optimizers[0]
+
     dataset = tf.data.Dataset.from_tensor_slices(_batch()).repeat().shuffle(8, seed=3).batch(4).take(12)
     settings = TrainSettings(batch_size=4, epochs=12, steps_per_loop=2, validate_every=4, checkpoint_every=2, patience=100)
     training.fit(model, table_loss, dataset, 4, validate or training_run.rising(), settings, folder, optimizer=optimizer)
-    return [np.array(variable) for variable in training.state_variables(model)] + [np.array(variable) for variable in optimizer.variables]
+    return [np.array(variable) for variable in training.state_variables(model)] + [np.array(variable) for variable in optimizers[0].variables]
 
 
 @pytest.mark.parametrize("kind", ["adam", "adagrad"])
@@ -449,3 +447,90 @@ for kind in ("adam", "adagrad"):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+# --- a rate that is held, and then falls
+
+HELD = training_run.SETTINGS.model_copy(update={"epochs": 3, "cooldown": 0.5, "steps_per_loop": 4, "validate_every": 8})  # 60 steps, falls from 30
+
+
+def states(model):
+    return [np.asarray(variable).copy() for variable in training.state_variables(model)]
+
+
+def looks_of(folder):
+    return [(line["step"], line["valid_auc"]) for line in training.read_log(folder / training.LOG) if "valid_auc" in line]
+
+
+def test_a_longer_training_goes_on_from_the_trunk_of_a_shorter_one_and_ends_as_if_it_had_been_long(data, tmp_path):
+    longer = HELD.model_copy(update={"epochs": 5})  # 100 steps, falls from 50
+    whole, result = training_run.run(data, tmp_path / "whole", longer, lambda model: {"auc": model_sum(model)})
+    short, first = training_run.run(data, tmp_path / "short", HELD, lambda model: {"auc": model_sum(model)})
+    assert (first.steps, result.steps) == (60, 100)
+    made = tmp_path / "made"
+    made.mkdir()
+    training.keep_logs(tmp_path / "short", made)
+    training.keep_trunk(tmp_path / "short", made, HELD)
+    assert training.step_of_trunk(made) == 30
+    (tmp_path / "on").mkdir()
+    training.take_up(made, tmp_path / "on")
+    went_on, second = training_run.run(data, tmp_path / "on", longer, lambda model: {"auc": model_sum(model)})
+    assert second == result
+    for mine, theirs in zip(states(went_on), states(whole), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert looks_of(tmp_path / "on") == looks_of(tmp_path / "whole")
+    losses = [
+        {line["step"]: line["loss"] for line in training.read_log(folder / training.LOG) if "loss" in line and line["step"] > 32}
+        for folder in (tmp_path / "on", tmp_path / "whole")
+    ]
+    assert losses[0] == losses[1] and min(losses[0]) == 36  # those of 28 to 32 are two means in the one, and one in the other
+
+
+def model_sum(model):
+    """A figure that depends on the weights alone."""
+    return float(sum(np.abs(np.asarray(variable)).sum() for variable in model.trainable_variables))
+
+
+def test_out_of_patience_it_goes_back_to_its_best_and_the_rate_falls_from_there(data, tmp_path, caplog):
+    caplog.set_level("INFO")
+    settings = HELD.model_copy(update={"patience": 2})
+    seen = []
+
+    def validate(model):
+        seen.append(states(model))
+        return {"auc": {0: 0.6, 1: 0.7, 2: 0.65, 3: 0.66}.get(len(seen) - 1, 0.71 + 0.001 * len(seen))}
+
+    settings = settings.model_copy(update={"validate_every": 4})
+    _, result = training_run.run(data, tmp_path, settings, validate)
+    lines = training.read_log(tmp_path / training.LOG)
+    fall = next(line for line in lines if "falls" in line)
+    assert (fall["step"], fall["falls"], fall["left"]) == (8, "patience", [[12, 0.65], [16, 0.66]])
+    assert (result.steps, result.stopped_early, result.standing.state) == (16, True, "done")  # half of the steps are the fall, as planned
+    assert [line["step"] for line in lines if "valid_auc" in line] == [4, 8, 12, 16]
+    after = [line["learning_rate"] for line in lines if "loss" in line and line["step"] > 8]
+    assert after == pytest.approx([5e-3 - 4e-3 / 2, 1e-3])
+    assert "2 looks brought nothing better than auc 0.7000; back to step 8" in caplog.text
+    assert not all(np.array_equal(a, b) for a, b in zip(seen[2], seen[4], strict=True))  # the same steps at a rate that falls
+
+
+def test_killed_while_the_rate_fell_early_it_goes_on_as_if_it_had_not_been(data, tmp_path):
+    settings = HELD.model_copy(update={"patience": 2, "validate_every": 4})
+
+    def validation(broken=None):
+        count = iter(range(100))
+
+        def validate(model):
+            look = next(count)
+            if look == broken:
+                raise InterruptedError
+            return {"auc": {0: 0.6, 1: 0.7, 2: 0.65, 3: 0.66}.get(look, 0.8)}
+
+        return validate
+
+    whole, result = training_run.run(data, tmp_path / "whole", settings, validation())
+    with pytest.raises(InterruptedError):
+        training_run.run(data, tmp_path / "broken", settings, validation(broken=4))
+    mended, second = training_run.run(data, tmp_path / "broken", settings, lambda model: {"auc": 0.8})
+    assert second == result
+    for mine, theirs in zip(states(mended), states(whole), strict=True):
+        np.testing.assert_array_equal(mine, theirs)

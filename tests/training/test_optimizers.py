@@ -37,7 +37,7 @@ def schedule():
 
 
 def lazy(table, kind, rate=1.0):
-    return ranking_optimizer(0.1, 0.01, STEPS, [table], kind, rate)
+    return ranking_optimizer(schedule(), [table], kind, rate)
 
 
 def stepped(optimizer, table, graph=True):
@@ -125,8 +125,8 @@ def test_repeated_rows_are_summed():
 def test_dense_weights_move_as_under_the_dense_optimizer(weight_decay):
     kernels, biases, table = [variable("kernel", 3, (5, 2)) for _ in range(2)], [variable("bias", 4, (2,)) for _ in range(2)], variable()
     before = np.array(table)
-    mine = ranking_optimizer(0.1, 0.01, STEPS, [table], weight_decay=weight_decay, warmup=0.2)
-    theirs = dense_optimizer(0.1, 0.01, STEPS, weight_decay, warmup=0.2)
+    mine = ranking_optimizer(schedule(), [table], weight_decay=weight_decay)
+    theirs = dense_optimizer(schedule(), weight_decay)
     for step in range(STEPS):
         gradients = [tf.fill(shape, np.float32(np.sin(step + 1))) for shape in ((5, 2), (2,))]
         mine.apply([*gradients, slices([3], [[0] * DIM])], [kernels[0], biases[0], table])
@@ -139,7 +139,7 @@ def test_dense_weights_move_as_under_the_dense_optimizer(weight_decay):
 def test_a_multiplier_scales_the_steps_and_the_decay_of_its_variable():
     slow, fast, table = variable("kernel", 3), variable("kernel", 3), variable()
     start = np.array(slow, "float64")
-    optimizer = ranking_optimizer(0.1, 0.1, STEPS, [table], rates={id(slow): 0.1}, weight_decay=0.5)
+    optimizer = ranking_optimizer(0.1, [table], rates={id(slow): 0.1}, weight_decay=0.5)
     optimizer.apply([tf.ones([ROWS, DIM]), tf.ones([ROWS, DIM]), slices([3], [[1] * DIM])], [slow, fast, table])
     # The first step of Adam is the learning rate, whatever the gradient.
     np.testing.assert_allclose(np.array(slow), start * (1 - 0.1 * 0.1 * 0.5) - 0.1 * 0.1, atol=1e-5)
@@ -148,7 +148,7 @@ def test_a_multiplier_scales_the_steps_and_the_decay_of_its_variable():
 
 def test_slots_are_those_of_the_trained_variables():
     frozen, table, kernel = variable(), variable(), variable("kernel", 3, (5, 2))
-    optimizer = ranking_optimizer(0.1, 0.1, STEPS, [frozen, table], "adagrad")
+    optimizer = ranking_optimizer(0.1, [frozen, table], "adagrad")
     optimizer.build([kernel, table])
     assert sorted(tuple(slot.shape) for slot in optimizer.variables if slot.shape.rank) == [(5, 2), (5, 2), (ROWS, DIM)]
 
@@ -158,9 +158,7 @@ def test_an_unknown_table_optimizer_is_refused():
         TableAdam(0.1, [], "sgd")
 
 
-@pytest.mark.parametrize(
-    "made", [lambda: dense_optimizer(0.1, 0.1, STEPS, weight_decay=0.5), lambda: ranking_optimizer(0.1, 0.1, STEPS, [], weight_decay=0.5)]
-)
+@pytest.mark.parametrize("made", [lambda: dense_optimizer(0.1, weight_decay=0.5), lambda: ranking_optimizer(0.1, [], weight_decay=0.5)])
 def test_weight_decay_reaches_matrices_alone(made):
     """A slope (Dice's alpha), a scale or a bias is no weight to shrink, whatever its name."""
     shapes = {"kernel": (3, 2), "alpha": (3,), "gate": (3,), "bias": (3,), "embedding": (3, 2)}
