@@ -15,6 +15,7 @@ from ppm_tf.evaluation import MEAN, MEASURES, load_measures
 from ppm_tf.experiments import BenchmarkSettings, Cell, Outcome, Results, write_gains, write_results
 from ppm_tf.experiments.loop import each
 from ppm_tf.reports.layouts import LAYOUTS, write_report
+from ppm_tf.training.log import LOG, read_log
 from ppm_tf.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,9 @@ def outcome_of(cell: Cell) -> Outcome:
     model, report = (stage_of(artifact).artifact(config) for artifact in ("models", "reports"))
     summary = json.loads((workspace.path(model) / "summary.json").read_text(encoding="utf-8"))
     # The resamples' seed is the run's, not the model's: all models meet the same users.
-    return Outcome(cell, load_measures(workspace.path(report) / MEASURES), summary)
+    log = read_log(workspace.path(model) / LOG)
+    curve = {line["step"]: line["valid_auc"] for line in log if line.get("valid_auc") is not None}
+    return Outcome(cell, load_measures(workspace.path(report) / MEASURES), summary, curve=sorted(curve.items()))
 
 
 def share_data(cell: Cell, workspace: Workspace) -> None:

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from ppm_tf.config.section import PositiveInt, Section, Share
 
-
 COOLDOWN = (
     "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant, so that a training with more"
     " epochs goes on from there. 1: it falls from the start"

@@ -21,12 +21,13 @@ NOTHING = Measure(math.nan, reason="no result")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell: its measures and the summary of its training, or an error."""
+    """What became of a cell: its measures, the summary of its training and its validation by step, or an error."""
 
     cell: Cell
     measures: Measures = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    curve: list[tuple[int, float]] = field(default_factory=list)
 
     def marked(self) -> Measures:
         """The measures, with the mark of a training that was not done."""

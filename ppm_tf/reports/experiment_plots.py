@@ -93,6 +93,35 @@ def plot_figure2(results: Results, path: Path, title: str = "") -> None:
     _finish(figure, panels, results, title, path, fit=False)
 
 
+def plot_learning_curves(results: Results, path: Path, title: str = "") -> None:
+    """Draws the validation AUC by step of every model: a panel a name of the first axis, a colour a place on the others, a line a seed."""
+    first, *others = results.axes
+    figure, panels = _panels(len(results.axes[first]), (5.0, 3.8))
+    labels = list(dict.fromkeys(" · ".join(one.cell.place[axis] for axis in others) for one in results.outcomes))
+    colors = dict(zip(labels, (f"C{number}" for number in range(len(labels))), strict=True))
+    for panel, name in zip(panels, results.axes[first], strict=True):
+        named = set()
+        for one in results.outcomes:
+            if one.cell.place[first] == name and one.curve:
+                label = " · ".join(one.cell.place[axis] for axis in others)
+                steps, figures = zip(*one.curve, strict=True)
+                panel.plot(
+                    steps, figures, color=colors[label], marker="o", markersize=3, linewidth=1.2, alpha=0.8,
+                    label=None if label in named or not label else label,
+                )  # fmt: skip
+                named.add(label)
+        panel.set_title(name, loc="left")
+        panel.set_xlabel("training step")
+        panel.grid(axis="y", color="0.9")
+        panel.margins(y=0.1)
+    panels[0].set_ylabel("validation AUC, mean over tasks")
+    handles, names = next((found for found in (panel.get_legend_handles_labels() for panel in panels) if found[0]), ([], []))
+    if handles:
+        panels[-1].legend(handles, names, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.suptitle(f"{title}: learning curves" if title else "Learning curves", x=0.01, ha="left")
+    _save(figure, path)
+
+
 def _panels(number: int, size: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
     """Panels side by side, each of `size` inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -26,8 +26,8 @@ from ppm_tf.training.optimizers import dense_optimizer
 from ppm_tf.training.rates import RiseHoldFall, steps_between_looks
 from ppm_tf.training.start import state_variables
 from ppm_tf.training.stopping import Stopping
-from ppm_tf.training.trunk import BEST_WEIGHTS, Trunk
 from ppm_tf.training.trainer import Trainer, known_labels
+from ppm_tf.training.trunk import BEST_WEIGHTS, Trunk
 
 logger = logging.getLogger(__name__)
 

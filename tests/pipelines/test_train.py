@@ -281,3 +281,29 @@ def test_display_positions_are_judged_with_and_without_the_page(shop, tmp_path):
     }
     with_page, without = found["ppm", "auc"], found["ppm-as-served", "auc"]
     assert 0 < with_page < 1 and 0 < without < 1 and with_page != without  # thirty steps teach little; that the position counts shows
+
+
+def test_more_epochs_go_on_from_where_the_rate_began_to_fall_and_end_as_one_long_training(shop, caplog):
+    caplog.set_level("INFO")
+    din = [*DIN, "model.ppm=none", "model.train.cooldown=0.25", "model.train.steps_per_loop=10"]
+    whole = ["model.name=whole", "model.train.epochs=3"]
+    for more in (["model.name=on"], ["model.name=on", "model.train.epochs=3"], whole):
+        main(train.STAGE, arguments(shop, *din, *more))
+    went = [record.getMessage() for record in caplog.records if "trained for less" in record.getMessage()]
+    assert len(went) == 1 and "models/on was trained for less with the same settings: going on from its step" in went[0]
+    on, all_at_once = ((shop.path(f"models/{name}") / "ranking.weights.h5") for name in ("on", "whole"))
+    assert weights_of(on).keys() == weights_of(all_at_once).keys()
+    for name, value in weights_of(all_at_once).items():
+        np.testing.assert_array_equal(weights_of(on)[name], value)
+    caplog.clear()
+    main(train.STAGE, arguments(shop, *din, "model.name=on", "model.train.epochs=3", "model.train.learning_rate=1e-3"))
+    assert "trained for less" not in caplog.text  # another rate: nothing of the old one is of use
+
+
+def weights_of(path):
+    import h5py
+
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) else None)
+    return found

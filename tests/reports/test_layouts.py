@@ -106,7 +106,7 @@ def test_without_a_name_a_plain_table_compares_with_the_first_row(tmp_path):
     assert lines[0] == ["backbone", "text", "click auc", "order auc", "average auc", "average auc over DIN, none"]
     assert [line[5][:7] for line in lines[2:]] == ["-", "+0.0300", "+0.0200", "+0.0500"]
     text = write_report(found, LAYOUTS["plain"], tmp_path, "a grid")
-    assert "What the paper claims" not in text and {path.name for path in (tmp_path / "plots").iterdir()} == {"rows.png"}
+    assert "What the paper claims" not in text and {path.name for path in (tmp_path / "plots").iterdir()} == {"rows.png", "learning_curves.png"}
 
 
 def test_figure2_goes_by_train_frequency():
@@ -144,7 +144,12 @@ def test_a_report_holds_table_claims_failures_and_plots(tmp_path):
     assert text.endswith(
         "Cells that failed:\n\n- Large, URM, w, seed 1: RuntimeError: out of memory\n- Large, URM, w, seed 2: RuntimeError: out of memory\n"
     )
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"table2.png", "data_efficiency.png", "gain_by_bucket.png"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "table2.png",
+        "data_efficiency.png",
+        "gain_by_bucket.png",
+        "learning_curves.png",
+    }
 
 
 def test_a_report_of_nothing_has_no_plots(tmp_path):
@@ -161,6 +166,19 @@ def test_bars_of_table2(tmp_path, drawn):
     assert small.get_ylim()[0] > 0.5 and "95% interval" in small.get_ylabel()
     pixels = imread(tmp_path / "table2.png")
     assert pixels.shape[0] > 300 and np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).shape[0] > 20
+
+
+def test_learning_curves_have_a_panel_a_row_a_colour_a_place_and_a_line_a_seed(tmp_path, drawn):
+    found = results(AXES, table2)
+    for one in found.outcomes:
+        one.curve.extend([(10, 0.6), (20, 0.6 + 0.01 * one.cell.seed)])
+    experiment_plots.plot_learning_curves(found, tmp_path / "curves.png", "shop")
+    panels = drawn[0].axes
+    assert [panel.get_title(loc="left") for panel in panels] == AXES["data"]
+    lines = panels[0].get_lines()
+    assert len(lines) == 2 * 2 * 2 and len({line.get_color() for line in lines}) == 4  # models, with and without, seeds
+    assert [text.get_text() for text in panels[1].get_legend().get_texts()] == ["DIN · wo", "DIN · w", "URM · wo", "URM · w"]
+    np.testing.assert_allclose(lines[4].get_xydata(), [[10, 0.6], [20, 0.62]])
 
 
 def test_data_efficiency_compares_less_data_with_more(tmp_path, drawn):
