@@ -30,6 +30,7 @@ STAGES = {
     "encoders/text": "pipelines.finetune.text:TEXT",
     "encoders/bow": "pipelines.finetune.text:BOW",
     "encoders/image": "pipelines.finetune.image:STAGE",
+    "encoders/aligned": "pipelines.align:STAGE",
     "tables/*": "pipelines.embed:stage_of_table",
     "ppm": "pipelines.pretrain:STAGE",
     "models": "pipelines.train:STAGE",
@@ -57,6 +58,7 @@ class Stage:
         settings: `settings(config)`, the plain values that shape the artifact, where it is not all of `sections`.
         sticky: an artifact that exists stays when what it was made from was made anew; its own command makes it anew. So an
             encoder goes on serving items that came after its training.
+        under: `under(name, config)`, the settings under which an artifact that it needs is made, where they are not the run's own.
         choice: the word on the command line that picks this stage, where a module has several.
     """
 
@@ -70,6 +72,7 @@ class Stage:
     show: Callable[[Config, Workspace], None] = field(default=lambda config, workspace: None)
     settings: Callable[[Config], dict[str, Any]] | None = None
     sticky: bool = False
+    under: Callable[[str, Config], Config] = field(default=lambda name, config: config)
     choice: str = ""
 
     @property
@@ -134,7 +137,7 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
         _keep(stage, config, workspace)
         return
     for name in stage.parents(config):
-        make(stage_of(name), config, workspace, asked=False)
+        make(stage_of(name), stage.under(name, config), workspace, asked=False)
     recipe, artifact = stage.recipe(config, workspace), stage.artifact(config)
     if workspace.exists(artifact):
         if workspace.is_current(artifact, recipe):
@@ -189,14 +192,14 @@ def refuse_all(stage: Stage, config: Config, workspace: Workspace) -> None:
     """
     found: dict[str, tuple[Stage, str, list[str]]] = {}
 
-    def look(one: Stage) -> None:
+    def look(one: Stage, config: Config) -> None:
         for name in one.parents(config):
-            parent = stage_of(name)
-            look(parent)
-            if name not in found and workspace.exists(name) and (differences := parent.unlike(config, workspace)):
+            parent, its = stage_of(name), one.under(name, config)
+            look(parent, its)
+            if name not in found and workspace.exists(name) and (differences := parent.unlike(its, workspace)):
                 found[name] = (parent, name, differences)
 
-    look(stage)
+    look(stage, config)
     if found:
         raise StaleArtifactError(_refusal(list(found.values()), workspace))
 
@@ -270,7 +273,7 @@ def _made_for(stage: Stage, config: Config) -> dict[str, None]:
     """The artifacts that a stage needs, directly or not, and its own, in the order in which they are made."""
     found: dict[str, None] = {}
     for name in stage.parents(config):
-        found |= _made_for(stage_of(name), config)
+        found |= _made_for(stage_of(name), stage.under(name, config))
     return found | {stage.artifact(config): None}
 
 

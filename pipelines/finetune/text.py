@@ -179,6 +179,7 @@ def settings(config: Config) -> dict:
         if training not in config.text_training:
             text.pop(training)
     text.pop("num_buckets")
+    text.pop("align")
     return found
 
 

@@ -49,6 +49,43 @@ class QueryMatchingSettings(EncoderFitSettings):
     query_tokens: PositiveInt = Field(24, description="most tokens of a query")
 
 
+class AlignSettings(EncoderFitSettings):
+    """Alignment of the text encoder with a ranking model's ids, item by item (ROMA; CELA, section 4.2)."""
+
+    batch_size: PositiveInt = Field(128, description="items a step, over all replicas; the others are the negatives")
+    epochs: PositiveInt = Field(10, description="passes over the aligned items at most")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="AdamW's highest learning rate; null: 1e-3 for small_bert, 5e-5 for any other encoder"
+    )
+    ranker: str | None = Field(
+        None,
+        description=(
+            "folder of the trained ranking model whose ids the texts are aligned with; null: the run's own of model.backbone, without tables and PPM"
+        ),
+    )
+    similarity: Literal["dot", "cosine"] = Field("dot", description="between a text and an item's ID-side embeddings")
+    temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the contrastive loss; of use with cosine: 0.1")
+    head: Literal["linear", "relu_layernorm"] = Field(
+        "linear",
+        description="from the text vector to the width of the ids: the paper's eq. 9, or ReLU and LayerNorm behind it as in its code",
+    )
+    keep_head: bool = Field(False, description="keep a linear head in the encoder, so that the table has the ids' own width")
+    top_items: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="share of the items that are aligned, the most frequent in the training data of the ranking model"
+    )
+    lora_rank: Annotated[int, Field(ge=0)] = Field(
+        0, description="train low-rank updates of this rank in place of the attention weights; 0 = train everything"
+    )
+    valid: Share = Field(0.05, description="share of the aligned items held out to stop and to choose")
+    test: Share = Field(0.05, description="share of the aligned items held out to be scored before and after")
+
+    @model_validator(mode="after")
+    def _can_keep_its_head(self) -> AlignSettings:
+        if self.keep_head and self.head != "linear":
+            raise ValueError(f"keep_head needs head: linear, which an encoder's projection can take in. Received: head: {self.head}")
+        return self
+
+
 class EntityPredictionSettings(EncoderFitSettings):
     """Entity prediction: fine-tuning of the image encoder on what an item is (PPM, eq. 2)."""
 
@@ -120,6 +157,7 @@ class TextSettings(Section):
     num_buckets: PositiveInt = Field(1 << 18, description="bag_of_words and table `bow`: hash buckets")
     adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
     finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")
+    align: AlignSettings = Field(AlignSettings(), description="ROMA; table `aligned`")
 
     @model_validator(mode="after")
     def _names_what_it_needs(self) -> TextSettings:
@@ -184,7 +222,7 @@ class ImageSettings(Section):
         return self.starts_from_nothing if self.training is None else bool(self.training)
 
 
-TableName = Literal["title", "image", "bow", "title_image"]
+TableName = Literal["title", "image", "bow", "title_image", "aligned"]
 TABLES: tuple[str, ...] = get_args(TableName)
 
 

@@ -30,7 +30,7 @@ class PPMSettings(TransformerSettings):
     tables: Annotated[tuple[TableName, ...], Once] = Field(
         ("title", "image"),
         min_length=1,
-        description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table)",
+        description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table), aligned (by ROMA)",
     )
     splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(
         ("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on"
@@ -148,7 +148,8 @@ class ModelSettings(Section):
     """The ranking model: an ID backbone, with PPM plugged in or not (PPM, section 3.2)."""
 
     name: Name | None = Field(
-        None, description="folder of the model inside <run>/models; null: <backbone>, and -<ppm> behind it where PPM is plugged in"
+        None,
+        description="folder of the model inside <run>/models; null: <backbone>, then -<table> for each of model.tables, and -<ppm>",
     )
     backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
     ppm: Literal["none", "random", "frozen", "finetune"] = Field(
@@ -187,4 +188,4 @@ class ModelSettings(Section):
     @property
     def folder(self) -> str:
         """Name of the model's folder."""
-        return self.name or (self.backbone.name if self.ppm == "none" else f"{self.backbone.name}-{self.ppm}")
+        return self.name or "-".join([self.backbone.name, *self.tables, *([self.ppm] if self.ppm != "none" else [])])

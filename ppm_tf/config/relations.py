@@ -66,7 +66,7 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     text = config.text
     readers = [
         name
-        for name in ("encoders/text", "encoders/bow", "encoders/adapted")
+        for name in ("encoders/text", "encoders/bow", "encoders/adapted", "encoders/aligned")
         if name in artifacts and not (name == "encoders/text" and text.encoder == "saved")
     ]
     if readers and not named_contents(config)["text"]:
@@ -79,6 +79,8 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
             "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null. Remedy: set data.queries, or"
             " text.training=[adapt]."
         )
+    if "encoders/aligned" in artifacts and text.encoder == "bag_of_words":
+        yield "text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset."
     if "encoders/adapted" in artifacts and text.encoder not in ("small_bert", "preset"):
         yield f"text.encoder must be small_bert or preset to be adapted. Received: {text.encoder}."
 
@@ -155,6 +157,7 @@ def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
         ("encoders/text", "text.path", config.text.path, True),
         ("encoders/image", "image.path", config.image.path, True),
         ("encoders/image", "image.weights", config.image.weights, False),
+        ("encoders/aligned", "text.align.ranker", config.text.align.ranker, True),
         (f"models/{config.model.folder}", "model.warm_start", config.model.warm_start, True),
     ):
         if artifact in missing and path is not None and not (Path(path).is_dir() if is_folder else Path(path).is_file()):
@@ -189,6 +192,12 @@ def _width_of_tables(config: Config) -> int | None:
         else config.text.dim or (config.text.width if config.text.encoder == "small_bert" else 64 if config.text.encoder == "bag_of_words" else None)
     )
     image = None if config.image.encoder == "saved" else config.image.dim
-    widths = {"title": title, "image": image, "bow": config.text.dim or 64, "title_image": title + image if title and image else None}
+    widths = {
+        "title": title,
+        "image": image,
+        "bow": config.text.dim or 64,
+        "title_image": title + image if title and image else None,
+        "aligned": None,
+    }
     found = [widths.get(name) for name in config.ppm.tables]
     return None if None in found else sum(width for width in found if width)

@@ -21,6 +21,7 @@ TABLES = {
     "title": Making(("text",), ("text",)),
     "image": Making(("image",), ("image",)),
     "bow": Making(("text",), ("bow",)),
+    "aligned": Making(("text",), ("aligned",)),
     "title_image": Making(("text", "image"), ("text", "image")),
 }
 

@@ -140,6 +140,11 @@ class FeatureEmbedding(keras.layers.Layer):
         """The fields of items, `[..., Fi, D]`, from their catalog rows `[...]`."""
         return self._of_items(self.attributes(rows), rows)
 
+    def id_vectors(self, rows):
+        """What the model knows of items by their ids and fields alone, `[..., Fi * D]`, without the fields of tables (CELA, eq. 8)."""
+        values = self.attributes(rows)
+        return ops.concatenate([self.embeddings[f"item.{name}"].pooled(values[name]) for name in self.names["item"]], axis=-1)
+
     def initial_values(self):
         """What was not learnt yet: dict of table name -> array `[rows, D]`.
 

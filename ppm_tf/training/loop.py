@@ -122,7 +122,7 @@ def fit(
     """
     strategy = strategy or tf.distribute.get_strategy()
     schedule = RiseHoldFall.of(settings, records)
-    loop = min(settings.steps_per_loop, schedule.steps)
+    loop = min(settings.steps_per_loop, steps_between_looks(settings, records))
     every = _whole_loops(steps_between_looks(settings, records), loop)
     checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
     with strategy.scope():

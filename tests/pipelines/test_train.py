@@ -287,16 +287,16 @@ def test_more_epochs_go_on_from_where_the_rate_began_to_fall_and_end_as_one_long
     caplog.set_level("INFO")
     din = [*DIN, "model.ppm=none", "model.train.cooldown=0.25", "model.train.steps_per_loop=10"]
     whole = ["model.name=whole", "model.train.epochs=3"]
-    for more in (["model.name=on"], ["model.name=on", "model.train.epochs=3"], whole):
+    for more in (["model.name=further"], ["model.name=further", "model.train.epochs=3"], whole):
         main(train.STAGE, arguments(shop, *din, *more))
     went = [record.getMessage() for record in caplog.records if "trained for less" in record.getMessage()]
-    assert len(went) == 1 and "models/on was trained for less with the same settings: going on from its step" in went[0]
-    on, all_at_once = ((shop.path(f"models/{name}") / "ranking.weights.h5") for name in ("on", "whole"))
+    assert len(went) == 1 and "models/further was trained for less with the same settings: going on from its step" in went[0]
+    on, all_at_once = ((shop.path(f"models/{name}") / "ranking.weights.h5") for name in ("further", "whole"))
     assert weights_of(on).keys() == weights_of(all_at_once).keys()
     for name, value in weights_of(all_at_once).items():
         np.testing.assert_array_equal(weights_of(on)[name], value)
     caplog.clear()
-    main(train.STAGE, arguments(shop, *din, "model.name=on", "model.train.epochs=3", "model.train.learning_rate=1e-3"))
+    main(train.STAGE, arguments(shop, *din, "model.name=further", "model.train.epochs=3", "model.train.learning_rate=1e-3"))
     assert "trained for less" not in caplog.text  # another rate: nothing of the old one is of use
 
 
