@@ -109,3 +109,33 @@ def _unit(vectors: ArrayLike, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be finite. Received: NaN or infinity in row {np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]}.")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(norms > 0, norms, 1)
+
+
+def changed_neighbors(before: ArrayLike, after: ArrayLike, k: int = 10) -> float:
+    """The share of items' k nearest neighbours (by cosine) that two sets of vectors do not have in common.
+
+    Args:
+        before: `[N, D]`.
+        after: `[N, E]`, of the same items.
+        k: int. Defaults to 10.
+
+    Returns:
+        0 where every item keeps its neighbours, 1 where none does; NaN for fewer than two items.
+
+    Example:
+
+    >>> changed_neighbors([[1, 0], [1, 0.1], [0, 1]], [[1, 0], [0, 1], [1, 0.1]], k=1)
+    1.0
+    """
+    if len(before) != len(after):
+        raise ValueError(f"Both sets must be of the same items. Received: {len(before)} and {len(after)} vectors.")
+    if len(before) < 2:
+        return float("nan")
+    k, shared = min(k, len(before) - 1), 0
+    for mine, theirs in zip(*(_without_itself(nearest(vectors, vectors, k + 1), k) for vectors in (before, after)), strict=True):
+        shared += len(np.intersect1d(mine, theirs))
+    return 1.0 - shared / (k * len(before))
+
+
+def _without_itself(found: np.ndarray, k: int) -> list[np.ndarray]:
+    return [row[row != place][:k] for place, row in enumerate(found)]
