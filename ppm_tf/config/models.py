@@ -157,6 +157,12 @@ class ModelSettings(Section):
         description="PPM as plug-in: none; random: its network untrained; frozen: pre-trained and fixed; finetune: pre-trained and trained on",
     )
     tables: Annotated[tuple[TableName, ...], Once] = Field((), description="item tables that enter as further item fields, beside the ids")
+    fusion: Literal["dense", "mlp"] = Field(
+        "dense", description="how a vector of model.tables becomes a field: one dense layer, or CELA's MLP with dropout and LayerNorm"
+    )
+    similarity_bins: Annotated[int, Field(ge=0)] = Field(
+        0, description="bins of the histogram of cosines between candidate and history that enters for each of model.tables; 0: none (SimTier)"
+    )
     item_id: bool = Field(True, description="the item id as an item field")
     user_id: bool = Field(True, description="the user id as a user field")
     min_count: PositiveInt = Field(2, description="items and users seen less often in training share the hashed rows of unknown ids")
@@ -181,6 +187,10 @@ class ModelSettings(Section):
     def _has_a_free_name(self) -> ModelSettings:
         if self.name in ("ppm", "tables"):
             raise ValueError(f"name must not be that of another report. Received: {self.name}")
+        if self.similarity_bins == 1 or self.similarity_bins and not self.tables:
+            raise ValueError(
+                f"similarity_bins needs 2 bins or more, and a table in model.tables. Received: {self.similarity_bins}, tables {list(self.tables)}"
+            )
         if self.tasks and not any(self.tasks.values()):
             raise ValueError(f"tasks must give a task a weight. Received: {self.tasks}")
         return self

@@ -121,6 +121,8 @@ def build_ranking_model(
         _user_lookup(vocabularies.users),
         {name: _frozen(tables[name], True, table_dtype) for name in settings.tables},
         dim=settings.dim,
+        fusion=settings.fusion,
+        similarity_bins=settings.similarity_bins,
         first_order=getattr(BACKBONES[backbone.name], "reads_first_order", False),
         initializer_stddev=settings.initializer_stddev,
         unknown_items=vocabularies.items.unknown_rows if vocabularies.items is not None else 0,

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from ppm_tf.layers.features import Features
 from ppm_tf.layers.frozen_embedding import FrozenEmbedding
+from ppm_tf.layers.fusion_mlp import FusionMLP
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.layers.id_lookup import IdLookup
 from ppm_tf.layers.item_attributes import ItemAttributes
+from ppm_tf.layers.similarity_histogram import SimilarityHistogram
 from ppm_tf.models.ppm import recency
 from ppm_tf.private_apis import layers_may_change
 from ppm_tf.rows import FIRST_ROW, FIRST_UNKNOWN_ROW, UNKNOWN_ROW
@@ -26,8 +29,8 @@ class FeatureEmbedding(keras.layers.Layer):
     """One embedding table a field, shared by the candidates and the histories.
 
     A sample holds catalog rows; what an item is, its fields and numbers, is looked up by row in `attributes`, in training and
-    in serving alike. An item table with vectors of its own (titles, images) enters as one more item field, through a dense
-    layer to the common width.
+    in serving alike. An item table with vectors of its own (titles, images) enters as one more item field (MF2; CELA, eq. 13):
+    through one projection for candidates and behaviors to the common width, computed once for each different item of the batch.
 
     Args:
         attributes: `ItemAttributes`, with the fields of the items; its field `item_id`, if there, holds the id's own rows.
@@ -37,6 +40,8 @@ class FeatureEmbedding(keras.layers.Layer):
         users: `IdLookup` of the user ids, or `None`, when the user id is no field.
         tables: dict of name -> `FrozenEmbedding`, item tables that are further item fields.
         dim: int. Width of an embedding. Defaults to `16`.
+        fusion: `"dense"` or `"mlp"` (`FusionMLP`), the projection of table vectors. Defaults to `"dense"`.
+        similarity_bins: int. Bins of each table's `SimilarityHistogram` in `other`; 0 leaves them out. Defaults to `0`.
         first_order: bool. Whether the backbone reads `first_order`; else it is zeros. Defaults to `False`.
         initializer_stddev: float. Of the Gaussian initial embeddings. Defaults to `0.01`.
         unknown_items: int. Rows of the field `item_id` that ids without a row of their own are hashed into. Defaults to `1`.
@@ -58,6 +63,8 @@ class FeatureEmbedding(keras.layers.Layer):
         users: IdLookup | None = None,
         tables: Mapping[str, FrozenEmbedding] | None = None,
         dim: int = 16,
+        fusion: str = "dense",
+        similarity_bins: int = 0,
         first_order: bool = False,
         initializer_stddev: float = 0.01,
         unknown_items: int = 1,
@@ -92,7 +99,12 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, dtype="float32", name=f"{side}_{name}_first_order")
                 for (side, name), count in rows.items()
             }
-        self.projections = {name: keras.layers.Dense(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
+        projection = {"dense": keras.layers.Dense, "mlp": FusionMLP}[fusion]
+        self.projections = {name: projection(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
+        self.folded = False
+        # The vectors themselves, which serving needs beside the folded tables.
+        self.compared = dict(self.frozen) if similarity_bins else {}
+        self.histogram = SimilarityHistogram(similarity_bins, name="histogram") if similarity_bins else None
 
     def build(self, batch_shape=None):
         for layer in [*self.embeddings.values(), *self.linear.values()]:
@@ -111,11 +123,15 @@ class FeatureEmbedding(keras.layers.Layer):
             recency=(None, history_length),
             mask=(None, history_length),
             item=(None, num_candidates, items, self.dim),
-            other=(None, num_candidates, 2 * self.attributes.num_numbers),
+            other=(
+                None,
+                num_candidates,
+                2 * self.attributes.num_numbers + len(self.compared) * (self.histogram.num_bins if self.histogram is not None else 0),
+            ),
             first_order=(None, num_candidates, 1),
         )
 
-    def call(self, batch):
+    def call(self, batch, training=False):
         history, item = batch["history"], batch["item"]
         of_history, of_item = self.attributes(history), self.attributes(item)
         values = {**self._values(batch, "user"), **({USER_ID: self.users(batch["user_id"])[:, None]} if self.users is not None else {})}
@@ -125,20 +141,26 @@ class FeatureEmbedding(keras.layers.Layer):
             request = self._first_order("user", values) + self._first_order("context", context)
             first_order = first_order + self._first_order("item", of_item) + (ops.expand_dims(request, 1) if len(values) + len(context) else 0.0)
         requests = ops.shape(item)[:1]
+        mask = ops.not_equal(history, 0)
+        other = self.attributes.numbers(item)
+        if self.compared:
+            found = [self.histogram(table(history), table(item), mask) for table in self.compared.values()]
+            other = ops.concatenate([other, *(ops.cast(one, other.dtype) for one in found)], axis=-1)
+        tables_of_history, tables_of_item = self._of_tables([history, item], training)
         return Features(
             user=self._embed("user", values, requests),
             context=self._embed("context", context, requests),
-            history=self._of_items(of_history, history),
+            history=self._of_items(of_history, tables_of_history),
             recency=recency(batch),
-            mask=ops.not_equal(history, 0),
-            item=self._of_items(of_item, item),
-            other=self.attributes.numbers(item),
+            mask=mask,
+            item=self._of_items(of_item, tables_of_item),
+            other=other,
             first_order=first_order,
         )
 
     def items(self, rows):
         """The fields of items, `[..., Fi, D]`, from their catalog rows `[...]`."""
-        return self._of_items(self.attributes(rows), rows)
+        return self._of_items(self.attributes(rows), *self._of_tables([rows]))
 
     def id_vectors(self, rows):
         """What the model knows of items by their ids and fields alone, `[..., Fi * D]`, without the fields of tables (CELA, eq. 8)."""
@@ -200,6 +222,7 @@ class FeatureEmbedding(keras.layers.Layer):
                 folded.load_table(ops.convert_to_numpy(self.projections[name](table(rows))), [True] * table.num_rows)
                 self.frozen[name] = folded
                 self.projections[name] = keras.layers.Identity()
+        self.folded = True
 
     def _values(self, batch, side):
         """Vocabulary rows of each field of a side, `[R, values]`."""
@@ -215,12 +238,31 @@ class FeatureEmbedding(keras.layers.Layer):
             return ops.zeros((*leading, 0, self.dim), self.compute_dtype)
         return ops.stack([self.embeddings[f"{side}.{name}"].pooled(rows) for name, rows in values.items()], axis=-2)
 
-    def _of_items(self, values, rows):
+    def _of_items(self, values, of_tables):
         fields = [self.embeddings[f"item.{name}"].pooled(values[name]) for name in self.names["item"]]
-        real = ops.expand_dims(ops.cast(ops.not_equal(rows, 0), self.compute_dtype), -1)
-        # The dense layer's bias must not speak for padding.
-        fields += [layer(self.frozen[name](rows)) * real for name, layer in self.projections.items()]
-        return ops.stack(fields, axis=-2)
+        return ops.stack([*fields, *of_tables], axis=-2)
+
+    def _of_tables(self, groups, training=False):
+        """The fields of the tables: for each tensor of catalog rows in `groups`, a list of `[..., D]`, one a table."""
+        if not self.frozen:
+            return [[] for _ in groups]
+        if self.folded:
+            return [[self._projected(name, rows) for name in self.frozen] for rows in groups]
+        # An item that stands in many histories of the batch goes through the projection once.
+        rows, place = tf.unique(tf.concat([tf.reshape(tf.cast(group, tf.int32), [-1]) for group in groups], axis=0))
+        sizes = [tf.size(group) for group in groups]
+        found = [[] for _ in groups]
+        for name in self.frozen:
+            projected = tf.gather(self._projected(name, rows, training), place)
+            for part, group, mine in zip(tf.split(projected, sizes), groups, found, strict=True):
+                mine.append(tf.reshape(part, [*tf.unstack(tf.shape(group)), self.dim]))
+        return found
+
+    def _projected(self, name, rows, training=False):
+        layer, vectors = self.projections[name], self.frozen[name](rows)
+        vectors = layer(vectors, training=training) if isinstance(layer, FusionMLP) else layer(vectors)
+        # What the projection adds must not speak for padding.
+        return vectors * ops.expand_dims(ops.cast(ops.not_equal(rows, 0), vectors.dtype), -1)
 
     def _first_order(self, side, values):
         return sum(self.linear[f"{side}.{name}"].pooled(values[name]) for name in self.names[side])

@@ -59,7 +59,7 @@ class RankingModel(keras.Model):
         return vectors if self.ppm is None else ops.concatenate([vectors, ops.cast(self.ppm.items(rows), vectors.dtype)], axis=-1)
 
     def call(self, batch, training=False):
-        features = self.embedding(batch)
+        features = self.embedding(batch, training=training)
         if self.ppm is not None:
             user, item = self.ppm(batch["history"], batch["item"], features.recency, batch.get("slot"), training=training and self.ppm.trainable)
             features = features._replace(
