@@ -23,7 +23,11 @@ class BenchmarkSettings(Section):
     settings: dict[str, Any] = Field({}, description="settings of every cell, as in a config file; keys may be dotted")
     seeds: tuple[int, ...] = Field((1,), min_length=1, description="seeds of the ranking model; each cell is trained once with each")
     axes: dict[str, dict[str, dict[str, Any] | None]] = Field(
-        min_length=1, description="axis -> name -> settings; a cell is a name of each axis. `run: '{run}-other'` gives a cell another run folder"
+        min_length=1,
+        description=(
+            "axis -> name -> settings; a cell is a name of each axis. `run: '{run}-other'` gives a cell another run folder, `run: '{run}-{seed}'`"
+            " each seed one, so that encoders and PPM vary with it"
+        ),
     )
     layout: Literal["plain", "ppm_table2", "ppm_table3", "ppm_figure2"] = Field(
         "plain",
@@ -100,7 +104,10 @@ def cells_of(benchmark: BenchmarkSettings, where: str = "benchmark") -> list[Cel
             place = dict(zip(benchmark.axes, names, strict=True))
             title = f"{where}, cell {', '.join(names)}"
             values = merged(benchmark.settings, *((benchmark.axes[axis][name] or {}) for axis, name in place.items()))
-            values["run"] = str(values.get("run", "{run}")).replace("{run}", benchmark.run)
+            run = str(values.get("run", "{run}"))
+            values["run"] = run.replace("{run}", benchmark.run).replace("{seed}", str(seed))
+            if "{seed}" in run:
+                values.setdefault("seed", seed)
             found.append(Cell(place, seed, config_of(values, seed, title)))
     first: dict[str, Cell] = {}  # of each run folder
     for cell in found:
