@@ -42,6 +42,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
     from ppm_tf.encoders.saved import load_encoder
+    from ppm_tf.encoders.text_backbone import backbone_width
     from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.evaluation import Record, write_metrics
     from ppm_tf.metrics.retrieval import metrics_of_ranking
@@ -79,6 +80,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         encoder = load_encoder(workspace.path("encoders/text"))
         if encoder.kind != "text":
             raise ValueError(f"The encoder to be aligned must be a language model. Received: {encoder.kind} in {workspace.path('encoders/text')}.")
+        width = backbone_width(encoder.backbone)
+        if settings.keep_head and targets.shape[1] > width:
+            raise ValueError(
+                f"A head that is kept must not be wider than the language model, {width}. Received: {targets.shape[1]}, all ids' fields."
+                " Remedy: text.align.keep_head=false, or a smaller model.dim."
+            )
         if settings.lora_rank:
             encoder.enable_lora(settings.lora_rank)
         model = ModalAlignment(encoder, targets, settings.head, settings.similarity, settings.temperature)
@@ -109,7 +116,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     ranks = np.arange(1, min(100, sizes[2]) + 1)
     chance = {f"recall_at_{k}": min(1.0, k / sizes[2]) for k in (1, 10)} | {"mrr_at_100": float((1 / ranks).sum() / sizes[2])}
     if settings.keep_head:
-        take_in_head(encoder, model.head)
+        encoder = with_head(encoder, model.head)
     with workspace.commit(NAME, recipe) as folder:
         encoder.save(folder)
         for title, found in (("chance", chance), ("before", before), ("after", after)):
@@ -170,20 +177,22 @@ def id_vectors(ranker: Path, catalog) -> tuple[Any, Any, Any]:
     return targets, (counts.exposures + counts.behaviors)[FIRST_ROW:], own
 
 
-def take_in_head(encoder, head) -> None:
-    """Gives the encoder a projection that is its own followed by a linear head: `x P H + (p H + h)`."""
-    import keras
+def with_head(encoder, head):
+    """An encoder whose projection is that of `encoder` followed by a linear head: `x P H + (p H + h)`."""
     import numpy as np
+
+    from ppm_tf.encoders.text import TextEncoder
+    from ppm_tf.encoders.text_backbone import merged_lora
 
     kernel, bias = head.get_weights()
     if encoder.projection is not None:
         own, own_bias = encoder.projection.get_weights()
         kernel, bias = own @ kernel, own_bias @ np.asarray(head.kernel) + bias
-    encoder.projection = keras.layers.Dense(kernel.shape[1], name="projection")
-    encoder.projection.build((None, kernel.shape[0]))
-    encoder.projection.set_weights([kernel, bias])
-    encoder.dim = kernel.shape[1]
-    encoder._trace()  # a graph from before would hold the old one
+    found = TextEncoder(
+        merged_lora(encoder.backbone), encoder.tokenizer, encoder.pooling, kernel.shape[1], encoder.max_tokens, encoder.cleaner
+    )  # fmt: skip
+    found.projection.set_weights([kernel, bias])
+    return found
 
 
 def show(config: Config, workspace: Workspace) -> None:
@@ -198,7 +207,7 @@ def of_ids(name: str, config: Config) -> Config:
     """The settings of the ranking model whose ids are aligned with: the run's, without tables and without PPM."""
     if name and not name.startswith("models/"):
         return config
-    model = config.model.model_copy(update={"ppm": "none", "tables": (), "name": None, "warm_start": None})
+    model = config.model.model_copy(update={"ppm": "none", "tables": (), "similarity_bins": 0, "name": None, "warm_start": None})
     return config.model_copy(update={"model": model})
 
 

@@ -192,6 +192,8 @@ def settings(config: Config) -> dict[str, Any]:
     found = config.model_dump(mode="json")
     model = {**found["model"], "seed": config.ranking_seed}
     del model["name"]
+    if not model["tables"]:  # they say how tables enter
+        del model["fusion"], model["similarity_bins"]
     return {
         "model": model,
         **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {}),
