@@ -150,11 +150,6 @@ def id_vectors(ranker: Path, catalog) -> tuple[Any, Any, Any]:
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.rows import FIRST_ROW, FIRST_UNKNOWN_ROW
 
-    if not (ranker / SETTINGS).is_file():
-        raise FileNotFoundError(
-            f"text.align.ranker must be the folder of a trained ranking model. Received: {ranker}, which holds no {SETTINGS}. Remedy:"
-            " `python -m pipelines.train model.ppm=none`."
-        )
     config = load([str(ranker / SETTINGS)])
     inputs = Inputs.read(Workspace(ranker.parent.parent), config.ranking_tables)
     if not inputs.catalog.ids.equals(catalog.ids):
@@ -227,6 +222,12 @@ def needs(config: Config) -> Iterator[str]:
         raise ValueError("text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset.")
     if not config.has_log and not config.text.align.ranker:
         raise ValueError("Texts are aligned with the ids of a ranking model, which needs an interaction log. Received: data.log=null.")
+    ranker = config.text.align.ranker
+    if ranker and not (Path(ranker) / SETTINGS).is_file():
+        raise FileNotFoundError(
+            f"text.align.ranker must be the folder of a trained ranking model. Received: {ranker}, which holds no {SETTINGS}. Remedy:"
+            " `python -m pipelines.train model.ppm=none`, or leave it out."
+        )
     check_contents(config, ["aligned"])
     yield "data"
     check_contents(config, ["aligned"], Workspace(config.run).path("data"))

@@ -9,6 +9,7 @@ Writes <run>/rounds/<number>: encoders/aligned, tables/aligned, models and repor
 
   python -m pipelines.alternate rounds=3
   python -m pipelines.alternate configs/movielens.yaml data.path=<folder> model.backbone.name=din rounds=2
+  python -m pipelines.alternate [file.yaml] [section.key=value ...]           # settings: as those of align and train
   python -m pipelines.alternate model.ppm=finetune text.align.similarity=cosine text.align.temperature=0.1
 """
 
@@ -32,7 +33,6 @@ from ppm_tf.workspace import Recipe, Workspace
 logger = logging.getLogger(__name__)
 
 REPORT = "reports/alternate"
-ROUNDS = 3
 _NEIGHBORS = 10
 
 
@@ -64,10 +64,10 @@ def link(names: list[str], main: Workspace, workspace: Workspace) -> None:
             path.symlink_to(os.path.relpath(main.path(name), path.parent), target_is_directory=True)
 
 
-def run(config: Config, rounds: int) -> list[dict[str, Any]]:
+def run(config: Config) -> list[dict[str, Any]]:
     """Makes the rounds, and the report after each. Returns what they gave, round 0 first."""
     main, found = Workspace(config.run), []
-    for number in range(rounds + 1):
+    for number in range(config.rounds + 1):
         its = config_of(config, number)
         workspace = Workspace(its.run)
         if number:
@@ -147,25 +147,16 @@ def main(arguments: list[str] | None = None) -> None:
         if {"-h", "--help"} & set(arguments):
             print(__doc__.strip())
             return
-        given = [argument for argument in arguments if argument.startswith("rounds=")]
-        rest = [argument for argument in arguments if argument not in given]
         try:
-            rounds = int(given[-1].removeprefix("rounds=")) if given else ROUNDS
-            if rounds < 1:
-                raise ValueError
-        except ValueError:
-            print(f"rounds must be a whole number from 1 on. Received: {given[-1].removeprefix('rounds=')}.", file=sys.stderr)
-            raise SystemExit(2) from None
-        try:
-            config = of_cela(load(rest))
+            config = of_cela(load(arguments))
         except ConfigError as error:
             print(error, file=sys.stderr)
             raise SystemExit(2) from None
         configure_logging()
-        remember(rest)
+        remember(arguments)
         with explained("pipelines.alternate", config.run):
             check_first([stage_of("encoders/aligned"), stage_of("models"), stage_of("reports")], config)
-            found = run(config, rounds)
+            found = run(config)
             print(write_report(config, Workspace(config.run), found))
             print(f"\nrounds, plot: {Workspace(config.run).path(REPORT)}")
 

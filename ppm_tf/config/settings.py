@@ -29,6 +29,7 @@ class Config(Section):
     ppm: PPMSettings = Field(PPMSettings(), description="the pre-trained plug-in model")
     train: TrainSettings = Field(TrainSettings(), description="the training of PPM")
     model: ModelSettings = Field(default_factory=ModelSettings, description="the ranking model")
+    rounds: Annotated[int, Field(ge=1)] = Field(3, description="alternate: rounds of alignment and training at most")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
     serve: ServeSettings = Field(ServeSettings(), description="the exported model")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")

@@ -114,3 +114,22 @@ def test_a_value_that_training_never_met_is_the_mean_of_those_it_met(backbone):
         np.array(users)[1:3], np.tile(np.array(users)[3:].mean(axis=0), (2, 1)), atol=1e-7
     )  # a row of one's own is for an id that was met
     assert {name: rows for name, rows in settled.items() if not name.endswith(".linear")} == {"item.tags": 1, "item.item_id": 1, "user.user_id": 2}
+
+
+def test_tables_are_projected_once_for_each_different_item_and_histograms_enter():
+    keras.utils.set_random_seed(0)
+    both = model(*DIN, "model.ppm=none", "model.tables=[title,image]", "model.fusion=mlp", "model.similarity_bins=4").embedding
+    seen, call = [], both.projections["title"].call
+    both.projections["title"].call = lambda vectors, training=False: (seen.append(tuple(vectors.shape)), call(vectors, training=training))[1]
+    requests = batch()
+    found = both(requests)
+    rows = np.concatenate([requests["history"].ravel(), requests["item"].ravel()])
+    assert seen == [(len(np.unique(rows)), both.frozen["title"].dim)]
+    for group, values in ((requests["history"], found.history), (requests["item"], found.item)):
+        projected = np.asarray(both.projections["title"](both.frozen["title"](group))) * (np.asarray(group) != 0)[..., None]
+        np.testing.assert_allclose(values[:, :, -2], projected, atol=1e-5)
+    histograms = np.asarray(found.other)[..., -8:].reshape(*requests["item"].shape, 2, 4)
+    np.testing.assert_allclose(histograms.sum(-1)[:2], 1.0, atol=1e-5)  # of the first two requests, whose histories are not empty
+    assert not histograms[2].any()
+    trained = [np.asarray(both(requests, training=True).item)[..., -2:, :] for _ in range(2)]
+    assert not np.array_equal(*trained)  # dropout
