@@ -63,7 +63,7 @@ def plot_rounds(rounds: Sequence[Mapping[str, Any]], path: str | Path, title: st
         panel.set_xticks([one["round"] for one in rounds])
         panel.grid(axis="y", color="0.9")
         panel.spines[["top", "right"]].set_visible(False)
-        if any(lines):
+        if panel.get_legend_handles_labels()[0]:
             panel.legend(frameon=False)
     figure.suptitle(title, x=0.01, ha="left")
     _save(figure, path)
