@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 
-from pipelines.continuation import work_of
 from pipelines.stage import Stage, encoder_settings, main, peak_memory, preset_files
 from ppm_tf.config import Config
 from ppm_tf.encoders.text_formats import check_presets
@@ -68,7 +67,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         config.text.preset or "a small BERT", f"{model.count_params():,}", *(f"{len(chosen[part]):,}" for part in (TRAIN, VALID, TEST)),
     )  # fmt: skip
     before = held_out_figures(model, batches(TEST))
-    work = work_of("encoders/adapted", "text.adapt", settings, len(chosen[TRAIN]), workspace, recipe)
+    work = workspace.work("encoders/adapted", recipe)
     result = training.fit(
         model, model.loss_of, batches(TRAIN, settings.epochs), len(chosen[TRAIN]), lambda _: held_out_figures(model, batches(VALID)), settings, work,
         strategy=strategy, weight=model.weight, title="adapt", section="text.adapt", criterion="loss", minimize=True,
@@ -89,7 +88,6 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         write_metrics(records_of(before, count), folder / "metrics.jsonl", "before", config.seed)
         write_metrics(records_of(after, count), folder / "metrics.jsonl", "after", config.seed)
         training.keep_logs(work, folder)
-        training.keep_trunk(work, folder, settings)
     workspace.clear_work("encoders/adapted")
 
 

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.continuation import work_of
 from pipelines.stage import Stage, encoder_settings, main, peak_memory
 from ppm_tf.config import Config, load
 from ppm_tf.data.contents import check_contents
@@ -105,7 +104,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         return {name: float(found[name]) for name in _SHOWN} | {"loss": loss}
 
     before = figures(TEST)
-    work = work_of(NAME, "text.align", settings, sizes[0], workspace, recipe)
+    work = workspace.work(NAME, recipe)
     result = training.fit(
         model, model.loss_of, batches(TRAIN, settings.epochs), sizes[0], lambda _: figures(VALID), settings, work,
         strategy=strategy, weight=model.weight, title="align", section="text.align", criterion="loss", minimize=True,
@@ -123,7 +122,6 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             records = [Record("alignment", "test", name, value, count=sizes[2]) for name, value in found.items()]
             write_metrics(records, folder / "metrics.jsonl", title, config.seed)
         training.keep_logs(work, folder)
-        training.keep_trunk(work, folder, settings)
     workspace.clear_work(NAME)
 
 

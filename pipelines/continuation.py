@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ppm_tf.config import FitSettings
+from ppm_tf.config import TrainSettings
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _LENGTH = ("epochs", "max_step", "cooldown", "continuable")  # nothing before the fall depends on these
 
 
-def work_of(artifact: str, section: str, settings: FitSettings, records: int, workspace: Workspace, recipe: Recipe) -> Path:
+def work_of(artifact: str, section: str, settings: TrainSettings, records: int, workspace: Workspace, recipe: Recipe) -> Path:
     """The working folder of a training; an empty one takes up the trunk of the artifact that is there, where that was made by the same
     recipe but for the length of its training, and the new one is no shorter.
 

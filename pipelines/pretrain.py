@@ -52,7 +52,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     folder = workspace.path("data") / "samples"
     train = samples.find_shards(folder, config.ppm.splits, settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)
-    dataset = samples.read(train, schema, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
+    dataset = samples.read(train, schema, settings.batch_size, epochs=None, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     with strategy.scope():
         model = build_pretraining_model(config, schema, tables)
     logger.info(

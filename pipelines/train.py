@@ -105,7 +105,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         result = training.fit(
             model,
             lambda batch, logits: multi_task_cross_entropy(batch["labels"], logits, weights),
-            samples.read(train, schema, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=seed, since=since),
+            samples.read(train, schema, settings.batch_size, epochs=None, shuffle_buffer=settings.shuffle_buffer, seed=seed, since=since),
             counts.requests,
             lambda _: validation_figures(predictor, schema.tasks, weights),
             settings,

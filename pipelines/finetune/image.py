@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pipelines.continuation import work_of
 from pipelines.stage import Stage, encoder_settings, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import refusal
@@ -128,7 +127,6 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
 
     hits = {"most frequent class": _most_frequent(data, train, test)}
     hits[f"linear probe, {'random weights' if nothing else 'before'}"] = _probe(encoder, data, train, test, in_order, config.seed)
-    work = work_of(NAME, "image.finetune", settings, len(train), workspace, recipe)
     result = training.fit(
         model, model.loss_of, training_batches(data, train, encoder, settings.batch_size, settings.epochs, config.seed, settings.augment),
         len(train), validate, settings, work,
@@ -142,7 +140,6 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
         for name, found in hits.items():
             write_metrics(_records(found, settings.entity, config), folder / METRICS, name, config.seed)
         training.keep_logs(work, folder)
-        training.keep_trunk(work, folder, settings)
     workspace.clear_work(NAME)
     return encoder
 

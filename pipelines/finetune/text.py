@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from pipelines.continuation import work_of
 from pipelines.stage import Stage, encoder_settings, peak_memory, preset_files
 from ppm_tf.config import Config
 from ppm_tf.data.contents import refusal
@@ -113,7 +112,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
         fit.query_tokens,
         config.seed,
     )
-    work = work_of("encoders/text", "text.finetune", fit, len(train), workspace, recipe)
+    work = workspace.work("encoders/text", recipe)
     result = training.fit(
         model, model.loss_of, dataset, len(train), lambda _: valid.figures(encoder), fit, work,
         strategy=strategy, weight=model.weight, title="query matching", section="text.finetune", criterion="recall_at_10",
@@ -127,7 +126,6 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
         for model_name, records in figures.items():
             write_metrics(records, folder / "metrics.jsonl", model_name, config.seed)
         training.keep_logs(work, folder)
-        training.keep_trunk(work, folder, fit)
 
     _commit(workspace, "encoders/text", recipe, encoder, write_more)
     workspace.clear_work("encoders/text")

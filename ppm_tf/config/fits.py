@@ -34,9 +34,6 @@ class FitSettings(Section):
             " that was falling stops. The best weights are kept"
         ),
     )
-    continuable: bool = Field(
-        True, description="with cooldown below 1: keep the state from before the fall beside the weights, three times their size, to go on from"
-    )
     checkpoint_every: PositiveInt = Field(500, description="steps between two checkpoints, rounded up to whole loops")
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field("auto", description="auto: mixed_bfloat16 where a GPU is found, else float32")
     max_step: PositiveInt | None = Field(None, description="stop after this many steps, whatever the epochs say")
@@ -51,6 +48,9 @@ class TrainSettings(FitSettings):
     cooldown: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description=COOLDOWN)
     final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate")
     criterion: Literal["auc", "log_loss"] = Field("auc", description="validation figure that chooses the weights and stops the training")
+    continuable: bool = Field(
+        True, description="with cooldown below 1: keep the state from before the fall beside the weights, three times their size, to go on from"
+    )
     shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
     verify: Literal["sha256", "size"] = Field(
         "sha256", description="how shards are checked against their manifest before a run: whole content, or size alone for very large data"

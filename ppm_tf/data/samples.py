@@ -12,6 +12,8 @@ from ppm_tf.data.damage import naming_damage
 from ppm_tf.data.manifest import Manifest, Shard, paths, whole_shards
 from ppm_tf.data.schema import Schema
 
+_PASS = 1_000_003  # between the seeds of two passes
+
 
 def find_shards(folder: str | Path, splits: Sequence[str], verify: str = "sha256", max_bad_share: float = 0.0) -> SampleFiles:
     """The whole shards of some splits of a prepared data set.
@@ -71,7 +73,7 @@ def read(
     batch_size: int,
     *,
     history_length: int | None = None,
-    epochs: int = 1,
+    epochs: int | None = 1,
     shuffle_buffer: int = 0,
     seed: int = 0,
     cycle_length: int = 4,
@@ -88,7 +90,8 @@ def read(
         schema: schema of the data set.
         batch_size: requests a batch; the last one may be smaller.
         history_length: most recent behaviors kept; `None` = as many as were prepared.
-        epochs: passes over the data, each in its own order when shuffled.
+        epochs: passes over the data, each in its own order when shuffled; `None` = without end, for a training that counts its steps: what reads
+            ahead then never meets an end, which a saved iterator would keep, and a longer training could not go on from.
         shuffle_buffer: records shuffled in memory; 0 = the order of the files, the same every time.
         seed: of the order.
         cycle_length: shards read at once when shuffled.
@@ -103,24 +106,33 @@ def read(
     """
     options = tf.data.Options()
     options.deterministic = True
-    names = tf.data.Dataset.from_tensor_slices(files.files)
-    if shuffle_buffer:
-        names = names.shuffle(len(files.files), seed=seed)
-        records = names.interleave(
-            lambda name: tf.data.TFRecordDataset(name, compression_type=files.compression),
-            cycle_length=cycle_length,
-            block_length=16,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-    else:
-        records = tf.data.TFRecordDataset(files.files, compression_type=files.compression)
-    if since is not None:
-        records = records.filter(lambda record: tf.io.parse_single_example(record, {"time": tf.io.FixedLenFeature([], tf.int64)})["time"] >= since)
-    if shuffle_buffer:
-        records = records.shuffle(shuffle_buffer, seed=seed + 1)
+    # The state outside of the iterator is the seeds of the passes, which their numbers give.
+    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
+
+    def one_pass(number):
+        """The records of a pass, in an order that its number and the seed fix, whichever passes were read before."""
+        if not shuffle_buffer:
+            records = tf.data.TFRecordDataset(files.files, compression_type=files.compression)
+        else:
+            names = tf.data.Dataset.from_tensor_slices(files.files)
+            names = names.shuffle(len(files.files), seed=2 * (seed + _PASS * number), reshuffle_each_iteration=False)
+            records = names.interleave(
+                lambda name: tf.data.TFRecordDataset(name, compression_type=files.compression),
+                cycle_length=cycle_length,
+                block_length=16,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+        if since is not None:
+            time = {"time": tf.io.FixedLenFeature([], tf.int64)}
+            records = records.filter(lambda record: tf.io.parse_single_example(record, time)["time"] >= since)
+        if shuffle_buffer:
+            records = records.shuffle(shuffle_buffer, seed=2 * (seed + _PASS * number) + 1, reshuffle_each_iteration=False)
+        return records
+
+    passes = tf.data.Dataset.range(epochs if epochs is not None else tf.int64.max)
     parse = Parser(schema, history_length, with_truth)
-    batches = records.repeat(epochs).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = passes.flat_map(one_pass).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.with_options(options).prefetch(2)
 
 

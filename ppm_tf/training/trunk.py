@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from ppm_tf.config import FitSettings
+from ppm_tf.config import TrainSettings
 from ppm_tf.training.log import LOG
 
 BEST_WEIGHTS = "best.weights.h5"
@@ -50,7 +50,7 @@ def step_of_trunk(artifact: Path) -> int | None:
     return int(latest.rpartition("-")[2]) if latest else None
 
 
-def keep_trunk(work: Path, artifact: Path, settings: FitSettings) -> None:
+def keep_trunk(work: Path, artifact: Path, settings: TrainSettings) -> None:
     """Copies the trunk of a training into its artifact, if it has one and the settings want it kept."""
     if settings.continuable and (work / TRUNK).is_dir():
         shutil.copytree(work / TRUNK, artifact / TRUNK)

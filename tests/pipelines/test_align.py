@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipelines import align, alternate, evaluate
+from pipelines import align, alternate, evaluate, export
 from pipelines.stage import main
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.tables import read_table
@@ -173,3 +173,11 @@ def test_rounds_set_their_own_start_and_names(shop, capsys):
         with pytest.raises(SystemExit) as stopped:
             alternate.main(arguments(shop, *more))
         assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_ranker_of_aligned_texts_is_exported_and_scores_as_the_trainer(shop, tmp_path):
+    """`export` publishes nothing whose answers differ from the trainer's by more than 1e-5; what it found is in export.json."""
+    cela = ["model.ppm=none", "model.tables=[aligned]", "model.fusion=mlp", "model.similarity_bins=8"]
+    export.main(arguments(shop, *cela, f"serve.base={tmp_path / 'served'}"))
+    about = next((tmp_path / "served").glob("*/1/assets.extra/export.json"))
+    assert json.loads(about.read_text())["verified"]["difference"] <= 1e-5

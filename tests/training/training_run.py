@@ -58,7 +58,7 @@ def run(data: Path, work: Path, settings=SETTINGS, validate=None, seed=1, **more
 
     model = build(seed, settings)
     files = samples.find_shards(data, ["train"])
-    dataset = samples.read(files, SCHEMA, settings.batch_size, epochs=settings.epochs, shuffle_buffer=settings.shuffle_buffer, seed=seed)
+    dataset = samples.read(files, SCHEMA, settings.batch_size, epochs=None, shuffle_buffer=settings.shuffle_buffer, seed=seed)
     result = training.fit(
         model,
         click_loss,
