@@ -26,7 +26,7 @@ def test_nothing_before_the_fall_depends_on_the_length():
 def test_settings_count_the_rise_in_passes_and_the_fall_in_steps():
     schedule = RiseHoldFall.of(TrainSettings(batch_size=10, epochs=4, learning_rate=1.0, final_learning_rate=0.1, warmup=0.5, cooldown=0.25), 100)
     assert (schedule.rise, schedule.falls_from, schedule.steps, schedule.holds) == (5, 30, 40, True)
-    assert not RiseHoldFall.of(TrainSettings(batch_size=10), 100).holds
+    assert not RiseHoldFall.of(TrainSettings(batch_size=10, cooldown=1.0), 100).holds
 
 
 def test_an_early_fall_takes_the_same_share_and_never_more_steps_than_there_are():

@@ -21,6 +21,8 @@ SETTINGS = TrainSettings(
     checkpoint_every=5,
     shuffle_buffer=64,
     patience=100,
+    warmup=0.0,
+    cooldown=1.0,
 )
 
 
