@@ -127,6 +127,7 @@ def changed_neighbors(before: ArrayLike, after: ArrayLike, k: int = 10) -> float
     >>> changed_neighbors([[1, 0], [1, 0.1], [0, 1]], [[1, 0], [0, 1], [1, 0.1]], k=1)
     1.0
     """
+    before, after = np.asarray(before), np.asarray(after)
     if len(before) != len(after):
         raise ValueError(f"Both sets must be of the same items. Received: {len(before)} and {len(after)} vectors.")
     if len(before) < 2:
