@@ -114,6 +114,8 @@ def read(
         if not shuffle_buffer:
             records = tf.data.TFRecordDataset(files.files, compression_type=files.compression)
         else:
+            # The seed of this function's own graph: the order is that of `seed`, whatever the process was seeded with, 0 included.
+            tf.compat.v1.set_random_seed(1)
             names = tf.data.Dataset.from_tensor_slices(files.files)
             names = names.shuffle(len(files.files), seed=2 * (seed + _PASS * number), reshuffle_each_iteration=False)
             records = names.interleave(

@@ -83,6 +83,30 @@ def test_shuffling_loses_nothing_and_depends_on_the_seed_alone(tmp_path):
     assert one[:100] != one[100:], "each epoch has its own order"
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_order_does_not_depend_on_what_the_process_was_seeded_with(tmp_path, seed):
+    write_split(tmp_path / "train", random_requests(100), shards=5)
+    tf.random.set_seed(7)
+    found = [requests_of(read_all(tmp_path, seed=seed, shuffle_buffer=20, batch_size=7))]
+    tf.random.set_seed(0)
+    found.append(requests_of(read_all(tmp_path, seed=seed, shuffle_buffer=20, batch_size=7)))
+    assert found[0] == found[1] != sorted(found[0])
+
+
+def test_a_saved_iterator_that_read_ahead_goes_on_into_a_further_pass(tmp_path):
+    """With a buffer larger than a pass, and far enough that a reader with an end would have met it."""
+    write_split(tmp_path / "train", random_requests(100), shards=5)
+    files = samples.find_shards(tmp_path, ["train"])
+    make = lambda: iter(samples.read(files, SCHEMA, 10, epochs=None, shuffle_buffer=300, seed=3))
+    whole, first, second = make(), make(), make()
+    begin = [next(first) for _ in range(19)]  # of two passes of ten batches
+    path = tf.train.Checkpoint(iterator=first).save(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(iterator=second).restore(path)
+    expected = requests_of([next(whole) for _ in range(30)])
+    assert requests_of(begin) + requests_of([next(second) for _ in range(11)]) == expected
+    assert sorted(expected[200:]) == list(range(100)) and expected[:100] != expected[200:]
+
+
 def test_without_shuffling_the_order_is_that_of_the_files(tmp_path):
     write_split(tmp_path / "train", random_requests(10))
     assert requests_of(read_all(tmp_path, batch_size=3)) == list(range(10))

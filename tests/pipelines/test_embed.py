@@ -174,4 +174,4 @@ def test_a_wrong_table_is_refused_with_the_choices(capsys):
     with pytest.raises(SystemExit) as stopped:
         run([], "titel")
     assert stopped.value.code == 2
-    assert "must be one of: title, image, bow, title_image. Received: titel" in capsys.readouterr().err
+    assert "must be one of: title, image, bow, aligned, title_image. Received: titel" in capsys.readouterr().err
