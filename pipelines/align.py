@@ -48,12 +48,10 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.objectives.domain_adaptation import text_batches
     from ppm_tf.objectives.modal_alignment import ModalAlignment, most_popular
 
-    settings = config.text.align
-    if settings.learning_rate is None:
-        settings = settings.model_copy(update={"learning_rate": 1e-3 if config.text.encoder == "small_bert" else 5e-5})
+    settings = training.starting_rate(config.text.align, pretrained=config.text.encoder != "small_bert")
     strategy = training.prepare_backend(settings, config.seed)
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-    ranker = Path(settings.ranker) if settings.ranker else workspace.path(f"models/{of_ids('', config).model.folder}")
+    ranker = Path(settings.ranker) if settings.ranker else workspace.path(f"models/{of_ids(config).model.folder}")
     targets, counts, own = id_vectors(ranker, catalog)
     texts = [text or "" for text in catalog.text]
     possible = np.flatnonzero(own & np.array([bool(text) for text in texts]))
@@ -98,9 +96,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
 
     def figures(part: int) -> dict[str, float]:
         order, loss = model.ranking(batches(part), max(_KS))
-        padded = np.full((len(order), max(_KS)), -1)
-        padded[:, : order.shape[1]] = order
-        found = metrics_of_ranking(padded, [[place] for place in range(len(order))], _KS)
+        found = metrics_of_ranking(order, [[place] for place in range(len(order))], _KS)
         return {name: float(found[name]) for name in _SHOWN} | {"loss": loss}
 
     before = figures(TEST)
@@ -196,10 +192,8 @@ def show(config: Config, workspace: Workspace) -> None:
     print(figures_table(read_metrics(workspace.path(NAME) / "metrics.jsonl")))
 
 
-def of_ids(name: str, config: Config) -> Config:
+def of_ids(config: Config) -> Config:
     """The settings of the ranking model whose ids are aligned with: the run's, without tables and without PPM."""
-    if name and not name.startswith("models/"):
-        return config
     model = config.model.model_copy(update={"ppm": "none", "tables": (), "similarity_bins": 0, "name": None, "warm_start": None})
     return config.model_copy(update={"model": model})
 
@@ -214,10 +208,9 @@ def needs(config: Config) -> Iterator[str]:
     """The data, the text encoder and, unless one is named, a ranking model of ids.
 
     Raises:
-        ValueError: no item has a text, the encoder is a bag of words, or the ranking model would have no ID side.
+        ValueError: no item has a text, or there is no log to learn ids from.
+        FileNotFoundError: text.align.ranker holds no ranking model.
     """
-    if config.text.encoder == "bag_of_words":
-        raise ValueError("text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset.")
     if not config.has_log and not config.text.align.ranker:
         raise ValueError("Texts are aligned with the ids of a ranking model, which needs an interaction log. Received: data.log=null.")
     ranker = config.text.align.ranker
@@ -231,7 +224,7 @@ def needs(config: Config) -> Iterator[str]:
     check_contents(config, ["aligned"], Workspace(config.run).path("data"))
     yield "encoders/text"
     if not config.text.align.ranker:
-        yield f"models/{of_ids('', config).model.folder}"
+        yield f"models/{of_ids(config).model.folder}"
 
 
 def ranker_files(config: Config) -> dict[str, str]:
@@ -249,7 +242,7 @@ STAGE = Stage(
     show=show,
     settings=settings,
     inputs=ranker_files,
-    under=of_ids,
+    under=lambda name, config: of_ids(config) if name.startswith("models/") else config,
     sticky=True,
 )
 

@@ -19,11 +19,11 @@ import contextlib
 import io
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from pipelines.align import of_ids
 from pipelines.given import remember
 from pipelines.stage import check_first, configure_logging, explained, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
@@ -39,9 +39,7 @@ _NEIGHBORS = 10
 def config_of(config: Config, number: int) -> Config:
     """The settings of a round; 0 is the backbone of ids alone, in the run folder itself."""
     if not number:
-        from pipelines.align import of_ids
-
-        return of_ids("", config)
+        return of_ids(config)
     before = config_of(config, number - 1)
     ranker = Path(before.run) / "models" / before.model.folder
     text = config.text.model_copy(update={"align": config.text.align.model_copy(update={"ranker": str(ranker)})})
@@ -55,40 +53,31 @@ def shared_by(config: Config) -> list[str]:
     return list(dict.fromkeys(["data", "encoders/text", "tables/title", *tables, *plug_in]))
 
 
-def link(names: list[str], main: Workspace, workspace: Workspace) -> None:
-    """Lets a round read artifacts of the run folder."""
-    for name in names:
-        path = workspace.path(name)
-        if not path.is_symlink() and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(os.path.relpath(main.path(name), path.parent), target_is_directory=True)
-
-
-def run(config: Config) -> list[dict[str, Any]]:
-    """Makes the rounds, and the report after each. Returns what they gave, round 0 first."""
+def run(config: Config) -> None:
+    """Makes the rounds, and the report after each."""
     main, found = Workspace(config.run), []
+    for name in shared_by(config):
+        make(stage_of(name), config, main, asked=False)
     for number in range(config.rounds + 1):
         its = config_of(config, number)
         workspace = Workspace(its.run)
-        if number:
-            for name in shared_by(config):
-                make(stage_of(name), config, main, asked=False)
-            link(shared_by(config), main, workspace)
+        for name in shared_by(config) if number else []:
+            workspace.link(name, main)
         with contextlib.redirect_stdout(io.StringIO()):  # the stages' own words on each round
             for artifact in (["encoders/aligned", "tables/aligned"] if number else []) + ["models", "reports"]:
                 make(stage_of(artifact), its, workspace)
-        found.append(outcome(number, its, workspace, found, main))
+        before = main.path("tables/title") if number < 2 else Workspace(config_of(config, number - 1).run).path("tables/aligned")
+        found.append(outcome(number, its, workspace, before))
         write_report(config, main, found)
         one = found[-1]
         logger.info("round %d: validation AUC %.4f, test AUC %.4f, log loss %.4f", number, one["valid_auc"], one["auc"], one["log_loss"])
         if number > 1 and found[-1]["valid_auc"] <= found[-2]["valid_auc"]:
             logger.info("round %d brought no better validation than the one before: the alternation stops", number)
             break
-    return found
 
 
-def outcome(number: int, config: Config, workspace: Workspace, earlier: list[dict[str, Any]], main: Workspace) -> dict[str, Any]:
-    """The figures of a round."""
+def outcome(number: int, config: Config, workspace: Workspace, before: Path) -> dict[str, Any]:
+    """The figures of a round; `before` is the table of texts as they were before its alignment."""
     import math
 
     from ppm_tf.evaluation import ALL, MEAN, MEASURES, load_measures, read_metrics
@@ -105,14 +94,8 @@ def outcome(number: int, config: Config, workspace: Workspace, earlier: list[dic
     if number:
         aligned = {one.metric: one.value for one in read_metrics(workspace.path("encoders/aligned") / "metrics.jsonl") if one.model == "after"}
         found |= {name: aligned[name] for name in ("recall_at_1", "recall_at_10")}
-        before = main.path("tables/title") if number == 1 else Workspace(config_of_run(main, number - 1)).path("tables/aligned")
         found["neighbors_changed"] = neighbors_changed(before, workspace.path("tables/aligned"), workspace)
     return found
-
-
-def config_of_run(main: Workspace, number: int) -> Path:
-    """The run folder of a round."""
-    return main.folder / "rounds" / str(number)
 
 
 def neighbors_changed(before: Path, after: Path, workspace: Workspace) -> float:
@@ -127,17 +110,15 @@ def neighbors_changed(before: Path, after: Path, workspace: Workspace) -> float:
     return changed_neighbors(old.vectors[both], new.vectors[both], _NEIGHBORS)
 
 
-def write_report(config: Config, main: Workspace, found: list[dict[str, Any]]) -> str:
-    """Writes `<run>/reports/alternate`; returns the table."""
+def write_report(config: Config, main: Workspace, found: list[dict[str, Any]]) -> None:
+    """Writes `<run>/reports/alternate`."""
     from ppm_tf.reports.alternation import plot_rounds, rounds_table
 
-    table = rounds_table(found)
     recipe = Recipe(settings={"model": config.model.model_dump(mode="json"), "align": config.text.align.model_dump(mode="json"), "found": found})
     with main.commit(REPORT, recipe) as folder:
         (folder / "rounds.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
-        (folder / "table.md").write_text(table + "\n", encoding="utf-8")
+        (folder / "table.md").write_text(rounds_table(found) + "\n", encoding="utf-8")
         plot_rounds(found, folder / "rounds.png", f"alternation on {config.data.source} data")
-    return table
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -156,9 +137,9 @@ def main(arguments: list[str] | None = None) -> None:
         remember(arguments)
         with explained("pipelines.alternate", config.run):
             check_first([stage_of("encoders/aligned"), stage_of("models"), stage_of("reports")], config)
-            found = run(config)
-            print(write_report(config, Workspace(config.run), found))
-            print(f"\nrounds, plot: {Workspace(config.run).path(REPORT)}")
+            run(config)
+            report = Workspace(config.run).path(REPORT)
+            print(f"{(report / 'table.md').read_text(encoding='utf-8')}\nrounds, plot: {report}")
 
 
 def of_cela(config: Config) -> Config:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
 
 from ppm_tf.config import TrainSettings
 from ppm_tf.workspace import Recipe, Workspace
@@ -32,21 +30,12 @@ def work_of(artifact: str, section: str, settings: TrainSettings, records: int, 
     work = workspace.work(artifact, recipe)
     if (work / training.TRUNK).exists() or (work / "checkpoints").exists() or not workspace.exists(artifact):
         return work
-    made, step = workspace.made_by(artifact), training.step_of_trunk(workspace.path(artifact))
+    step = training.step_of_trunk(workspace.path(artifact))
     if step is None or step > training.RiseHoldFall.of(settings, records).falls_from:
         return work
-    wanted = {"settings": recipe.settings, "inputs": recipe.inputs, "parents": recipe.parents}
-    if _but_for_length({name: made[name] for name in wanted}, section) == _but_for_length(wanted, section):
+    made, length = workspace.made_by(artifact), {f"{section}.{name}" for name in _LENGTH}
+    alike = made["inputs"] == recipe.inputs and made["parents"] == recipe.parents
+    if alike and {key for key, _, _ in workspace.other_settings(artifact, recipe)} <= length:
         logger.info("%s was trained for less with the same settings: going on from its step %d, where the rate began to fall", artifact, step)
         training.take_up(workspace.path(artifact), work)
     return work
-
-
-def _but_for_length(made: dict[str, Any], section: str) -> dict[str, Any]:
-    plain = json.loads(json.dumps(made, default=str))
-    settings = plain["settings"]
-    for name in section.split("."):
-        settings = settings[name]
-    for name in _LENGTH:
-        settings.pop(name, None)
-    return plain

@@ -81,14 +81,13 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
 def show(config: Config, workspace: Workspace) -> None:
     """Prints the table of the report."""
     from ppm_tf.evaluation import read_metrics
-    from ppm_tf.metrics.standing import standing_of
     from ppm_tf.reports import metrics_table
-    from ppm_tf.training import LOG, read_log
+    from ppm_tf.training import standing_line
 
     folder = workspace.path(STAGE.artifact(config))
     print(metrics_table(read_metrics(folder / "metrics.jsonl"), config.evaluate.confidence))
-    standing = standing_of(read_log(workspace.path(f"models/{config.model.folder}") / LOG))
-    print(f"\nThe training of {config.model.folder} is {standing.line('auc', 'model.train')}.")
+    model = config.model.folder
+    print(f"\nThe training of {model} is {standing_line(workspace.path(f'models/{model}'), config.model.train, 'model.train')}.")
     print(f"\nmetrics, scores, plots: {folder}")
 
 

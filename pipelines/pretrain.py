@@ -83,7 +83,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             weight=training.known_labels(1),
             title="pretrain",
             criterion=settings.criterion,
-            minimize=settings.criterion == "log_loss",
+            minimize=settings.minimizes,
         )
     logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     with workspace.commit("ppm", recipe) as made:
@@ -98,9 +98,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
 def show(config: Config, workspace: Workspace) -> None:
     """Makes the report, if it is not there for these weights and settings, and prints its table."""
     from ppm_tf.evaluation import read_metrics
-    from ppm_tf.metrics.standing import standing_of
     from ppm_tf.reports import metrics_table
-    from ppm_tf.training import LOG, read_log
+    from ppm_tf.training import standing_line
 
     recipe = Recipe(settings={"evaluate": config.evaluate.model_dump(mode="json")}, parents={"ppm": workspace.id("ppm")})
     if not workspace.is_current(REPORT, recipe):
@@ -108,8 +107,7 @@ def show(config: Config, workspace: Workspace) -> None:
             _evaluate(config, workspace, folder)
     path = workspace.path(REPORT)
     print(metrics_table(read_metrics(path / "metrics.jsonl"), config.evaluate.confidence))
-    standing = standing_of(read_log(workspace.path("ppm") / LOG), config.train.criterion, config.train.criterion == "log_loss")
-    print(f"\nThe training of PPM is {standing.line(config.train.criterion, 'train')}.")
+    print(f"\nThe training of PPM is {standing_line(workspace.path('ppm'), config.train, 'train')}.")
     print(f"\nmetrics, plots: {path}")
 
 

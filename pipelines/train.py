@@ -115,7 +115,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             title=f"train {config.model.folder}",
             section="model.train",
             criterion=settings.criterion,
-            minimize=settings.criterion == "log_loss",
+            minimize=settings.minimizes,
         )
     logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     valid_auc = result.figures["auc"]

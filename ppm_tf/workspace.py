@@ -105,13 +105,14 @@ class Workspace:
     def differences(self, name: str, recipe: Recipe) -> list[str]:
         """How an existing artifact's settings and inputs differ from `recipe`, in words; parents are not compared."""
         made = self.made_by(name)
-        found = [
-            f"{key} was {_show(old)}, and {_show(new)} is asked for now"
-            for key, old, new in _compare(_flatten(made["settings"]), _flatten(recipe.settings))
-        ]
+        found = [f"{key} was {_show(old)}, and {_show(new)} is asked for now" for key, old, new in self.other_settings(name, recipe)]
         # A raw file that was archived after preparation is no difference; one that changed is.
         found += [f"the file {key} has changed" for key, old, new in _compare(made["inputs"], recipe.inputs) if old is not None and new is not None]
         return found
+
+    def other_settings(self, name: str, recipe: Recipe) -> list[tuple[str, Any, Any]]:
+        """The settings in which an existing artifact differs from `recipe`: dotted key, what it was, what it is in `recipe`."""
+        return _compare(_flatten(self.made_by(name)["settings"]), _flatten(recipe.settings))
 
     def is_current(self, name: str, recipe: Recipe) -> bool:
         """Whether the artifact exists and was made by this recipe."""
@@ -183,6 +184,15 @@ class Workspace:
         for path in sorted(kept.glob("*"), key=lambda path: path.stat().st_mtime_ns)[: -count or None] if name in self.keeps else []:
             shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(self._hidden("old", name), ignore_errors=True)
+
+    def link(self, name: str, other: Workspace) -> bool:
+        """Lets this run read another's artifact, unless it has one of that name; whether it was linked now."""
+        path = self.path(name)
+        if path.is_symlink() or path.exists():
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(os.path.relpath(other.path(name), path.parent), target_is_directory=True)
+        return True
 
     def work(self, name: str, recipe: Recipe) -> Path:
         """A folder that survives a kill, for the checkpoints of a run under way. Emptied when the recipe changes.

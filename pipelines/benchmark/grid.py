@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +60,7 @@ def share_data(cell: Cell, workspace: Workspace) -> None:
     if cell.shares and not workspace.path("data").exists():
         main = Workspace(cell.shares)
         make(stage_of("data"), cell.config, main, asked=False)
-        workspace.folder.mkdir(parents=True, exist_ok=True)
-        target = os.path.relpath(main.path("data"), workspace.folder)
-        workspace.path("data").symlink_to(target, target_is_directory=True)
+        workspace.link("data", main)
         logger.info("%s reads %s", workspace.path("data"), main.path("data"))
 
 

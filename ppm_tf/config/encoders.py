@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ppm_tf.config.fits import EncoderFitSettings
+from ppm_tf.config.fits import WARMUP, EncoderFitSettings
 from ppm_tf.config.section import Once, PositiveInt, Section, Share
 
 
@@ -15,7 +15,7 @@ class AdaptSettings(EncoderFitSettings):
 
     batch_size: PositiveInt = Field(64, description="item texts a step")
     epochs: PositiveInt = Field(5, description="passes over the item texts at most")
-    warmup: Annotated[float, Field(ge=0)] = Field(0.5, description="passes in which the learning rate rises from zero, such as 0.1")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.5, description=WARMUP)
     mlm_weight: Annotated[float, Field(ge=0)] = Field(
         1.0, description="weight of the masked (for decoder models: causal) language model loss; 0 = SimCSE alone"
     )
@@ -91,7 +91,7 @@ class EntityPredictionSettings(EncoderFitSettings):
 
     batch_size: PositiveInt = Field(64, description="images a step")
     epochs: PositiveInt = Field(8, description="passes over the images at most")
-    warmup: Annotated[float, Field(ge=0)] = Field(0.8, description="passes in which the learning rate rises from zero, such as 0.1")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.8, description=WARMUP)
     entity: str = Field("category", description="item field that the image is to tell")
     min_count: PositiveInt = Field(20, description="values of the field seen on fewer images are left out")
     label_smoothing: Share = Field(0.1, description="share of the target that is spread over all classes")

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from ppm_tf.config.section import PositiveInt, Section, Share
 
+WARMUP = "passes in which the learning rate rises from zero, such as 0.1"
 COOLDOWN = (
-    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant, so that a training with more"
-    " epochs goes on from there. 1: it falls from the start"
+    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant. 1: it falls from the start. PPM and"
+    " ranking models with more epochs go on from where it began to fall"
 )
 
 
@@ -21,7 +22,7 @@ class FitSettings(Section):
     epochs: PositiveInt = Field(1, description="passes over the training examples at most")
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(1e-3, description="Adam's highest learning rate")
     final_learning_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Adam's last learning rate")
-    warmup: Annotated[float, Field(ge=0)] = Field(0.0, description="passes in which the learning rate rises from zero, such as 0.1")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.0, description=WARMUP)
     cooldown: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description=COOLDOWN)
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
@@ -44,7 +45,7 @@ class TrainSettings(FitSettings):
 
     batch_size: PositiveInt = Field(64, description="requests a step, over all replicas")
     learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's highest learning rate; PPM has 0.0004 at batches of 20,000")
-    warmup: Annotated[float, Field(ge=0)] = Field(0.02, description="passes in which the learning rate rises from zero, such as 0.1")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.02, description=WARMUP)
     cooldown: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description=COOLDOWN)
     final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate")
     criterion: Literal["auc", "log_loss"] = Field("auc", description="validation figure that chooses the weights and stops the training")
@@ -57,6 +58,11 @@ class TrainSettings(FitSettings):
     )
     max_bad_share: Share = Field(0.05, description="share of the records in damaged shards that may be set aside before the run is refused")
 
+    @property
+    def minimizes(self) -> bool:
+        """Whether a smaller value of the criterion is the better one."""
+        return self.criterion == "log_loss"
+
 
 class EncoderFitSettings(FitSettings):
     """What the trainings of encoders share."""
@@ -64,7 +70,7 @@ class EncoderFitSettings(FitSettings):
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="AdamW's highest learning rate; null: 1e-3 for an encoder that starts from nothing, 5e-5 for a pretrained one"
     )
-    warmup: Annotated[float, Field(ge=0)] = Field(0.1, description="passes in which the learning rate rises from zero, such as 0.1")
+    warmup: Annotated[float, Field(ge=0)] = Field(0.1, description=WARMUP)
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled weight decay, not on biases, norms and embeddings")
     valid: Share = Field(0.1, description="share held out to stop and to choose")
     test: Share = Field(0.1, description="share held out to be scored before and after")

@@ -157,7 +157,6 @@ def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
         ("encoders/text", "text.path", config.text.path, True),
         ("encoders/image", "image.path", config.image.path, True),
         ("encoders/image", "image.weights", config.image.weights, False),
-        ("encoders/aligned", "text.align.ranker", config.text.align.ranker, True),
         (f"models/{config.model.folder}", "model.warm_start", config.model.warm_start, True),
     ):
         if artifact in missing and path is not None and not (Path(path).is_dir() if is_folder else Path(path).is_file()):

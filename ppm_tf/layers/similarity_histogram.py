@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from ppm_tf.layers.cosines import unit
+
 
 class SimilarityHistogram(keras.layers.Layer):
     """The share of the behaviors whose cosine to the candidate falls into each of B equal bins of [-1, 1].
@@ -40,7 +42,7 @@ class SimilarityHistogram(keras.layers.Layer):
         self.num_bins = num_bins
 
     def call(self, history, candidates, mask):
-        cosines = ops.einsum("rnd,rtd->rnt", _unit(candidates), _unit(history))
+        cosines = ops.einsum("rnd,rtd->rnt", unit(candidates), unit(history))
         bins = ops.clip(ops.floor((cosines + 1.0) * (0.5 * self.num_bins)), 0, self.num_bins - 1)
         weights = ops.cast(mask, "float32")
         weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
@@ -52,8 +54,3 @@ class SimilarityHistogram(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_bins": self.num_bins}
-
-
-def _unit(vectors):
-    vectors = ops.cast(vectors, "float32")
-    return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)

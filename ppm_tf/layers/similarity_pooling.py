@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ppm_tf.layers.cosines import unit
+
 FIRST, LAST = -0.8, 1.0  # centres of the outermost kernels
 FLOOR = 0.01  # least mass in a kernel, so that the logarithm of nothing is finite
 SCALE = 0.3  # brings logarithms of masses between the floor and 1 to the size of other inputs
@@ -101,12 +103,12 @@ class SimilarityPooling(keras.layers.Layer):
         """In float32, `[R, H, N, T]`: of each part, then of each learnt projection."""
         found, start = [], 0
         for dim in self.parts:
-            mine, theirs = (_unit(vectors[..., start : start + dim]) for vectors in (candidates, history))
+            mine, theirs = (unit(vectors[..., start : start + dim]) for vectors in (candidates, history))
             found.append(ops.expand_dims(ops.einsum("rnd,rtd->rnt", mine, theirs), 1))
             start += dim
         if self.num_heads:
             mine, theirs = (
-                _unit(ops.reshape(self.heads(vectors), (*ops.shape(vectors)[:2], self.num_heads, self.head_dim))) for vectors in (candidates, history)
+                unit(ops.reshape(self.heads(vectors), (*ops.shape(vectors)[:2], self.num_heads, self.head_dim))) for vectors in (candidates, history)
             )
             found.append(ops.einsum("rnhd,rthd->rhnt", mine, theirs))
         return ops.concatenate(found, axis=1)
@@ -136,9 +138,3 @@ class SimilarityPooling(keras.layers.Layer):
             num_recency_buckets=self.num_recency_buckets,
         )
         return config
-
-
-def _unit(vectors):
-    """Vectors of length 1, in float32; a zero vector stays one."""
-    vectors = ops.cast(vectors, "float32")
-    return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)

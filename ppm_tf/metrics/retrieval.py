@@ -47,6 +47,25 @@ def nearest(query_vectors: ArrayLike, item_vectors: ArrayLike, k: int) -> np.nda
     return top
 
 
+def nearest_others(vectors: np.ndarray, rows: np.ndarray, searched: np.ndarray, k: int) -> np.ndarray:
+    """The k items of `searched` with the highest cosine to each of `rows`, but itself.
+
+    Args:
+        vectors: `[V, D]`.
+        rows: `[S]`, places in `vectors`.
+        searched: `[N]`, the same.
+        k: int.
+
+    Returns:
+        int64 `[S, k]`, places in `vectors`, best first; -1 where there is none.
+    """
+    top = nearest(vectors[rows], vectors[searched], k + 1)
+    found = np.where(top == NOTHING, NOTHING, searched[top])
+    # The item itself comes first or, among equal vectors, anywhere; where it is not there the last one goes.
+    place = np.where((found == rows[:, None]).any(axis=1), (found == rows[:, None]).argmax(axis=1), k)
+    return found[np.arange(k + 1)[None, :] != place[:, None]].reshape(len(rows), k)
+
+
 def metrics_of_ranking(top_rows: ArrayLike, relevant: Sequence[ArrayLike], ks: Sequence[int] = KS, mrr_at: int = 100) -> dict[str, Value]:
     """Recall, hit rate and mean reciprocal rank, means over the queries that have a relevant item.
 
@@ -132,11 +151,6 @@ def changed_neighbors(before: ArrayLike, after: ArrayLike, k: int = 10) -> float
         raise ValueError(f"Both sets must be of the same items. Received: {len(before)} and {len(after)} vectors.")
     if len(before) < 2:
         return float("nan")
-    k, shared = min(k, len(before) - 1), 0
-    for mine, theirs in zip(*(_without_itself(nearest(vectors, vectors, k + 1), k) for vectors in (before, after)), strict=True):
-        shared += len(np.intersect1d(mine, theirs))
-    return 1.0 - shared / (k * len(before))
-
-
-def _without_itself(found: np.ndarray, k: int) -> list[np.ndarray]:
-    return [row[row != place][:k] for place, row in enumerate(found)]
+    k, items = min(k, len(before) - 1), np.arange(len(before))
+    mine, theirs = (nearest_others(vectors, items, items, k) for vectors in (before, after))
+    return 1.0 - sum(len(np.intersect1d(*pair)) for pair in zip(mine, theirs, strict=True)) / mine.size

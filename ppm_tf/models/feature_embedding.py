@@ -126,7 +126,7 @@ class FeatureEmbedding(keras.layers.Layer):
             other=(
                 None,
                 num_candidates,
-                2 * self.attributes.num_numbers + len(self.compared) * (self.histogram.num_bins if self.histogram is not None else 0),
+                2 * self.attributes.num_numbers + sum(self.histogram.num_bins for _ in self.compared),
             ),
             first_order=(None, num_candidates, 1),
         )

@@ -11,11 +11,12 @@ from keras import ops
 
 from ppm_tf.data.shuffling import shuffled_indices
 from ppm_tf.losses import info_nce, masked_language_model
+from ppm_tf.objectives.by_item import ItemObjective
 from ppm_tf.objectives.gather import over_replicas
 from ppm_tf.objectives.masking import mask_tokens
 
 
-class DomainAdaptation(keras.Model):
+class DomainAdaptation(ItemObjective):
     """`L_DAP = mlm_weight L_MLM + simcse_weight L_SimCSE`, both of each item's own text (CELA, eq. 4-6; the second weight is alpha).
 
     MLM predicts tokens that were masked; for a decoder model it is the causal loss, each token from those before it. SimCSE
@@ -94,16 +95,6 @@ class DomainAdaptation(keras.Model):
             left, right = over_replicas(outputs["left"]), over_replicas(outputs["right"])
             loss += self.simcse_weight * info_nce(left, right, self.temperature)
         return ops.convert_to_tensor(loss)
-
-    @staticmethod
-    def weight(batch):
-        """Items of a batch."""
-        return tf.shape(batch["row"])[0]
-
-    @staticmethod
-    def identify(batch, outputs):
-        """Catalog rows of the batch."""
-        return batch["row"]
 
 
 def text_batches(encoder, texts: Sequence[str], rows, batch_size: int, epochs: int | None, seed: int) -> tf.data.Dataset:

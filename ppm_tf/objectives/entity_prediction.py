@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ppm_tf.objectives.by_item import ItemObjective
 
-class EntityPrediction(keras.Model):
+
+class EntityPrediction(ItemObjective):
     """A classification head on the encoder's vector (PPM, eq. 2).
 
     `L_EP = -1/B sum_i sum_E y_iE log P(E | I_i)`, `P(E | I) = softmax(H encoder(I) + c)_E`. The target y of an item is spread
@@ -57,16 +59,6 @@ class EntityPrediction(keras.Model):
             hits.append(top_k_hits(np.asarray(batch["labels"]), logits.numpy()))
             losses.append(float(self.loss_of(batch, logits)) * len(logits))
         return np.concatenate(hits), sum(losses) / sum(map(len, hits))
-
-    @staticmethod
-    def weight(batch):
-        """Images of a batch."""
-        return tf.shape(batch["labels"])[0]
-
-    @staticmethod
-    def identify(batch, logits):
-        """Catalog rows of the batch's items."""
-        return batch["row"]
 
 
 def entity_cross_entropy(labels, logits, label_smoothing=0.0):

@@ -10,10 +10,12 @@ import tensorflow as tf
 from keras import ops
 
 from ppm_tf.losses import symmetric_info_nce
+from ppm_tf.metrics.retrieval import NOTHING
+from ppm_tf.objectives.by_item import ItemObjective
 from ppm_tf.objectives.gather import over_replicas
 
 
-class ModalAlignment(keras.Model):
+class ModalAlignment(ItemObjective):
     """Contrastive learning between an item's text and its frozen ID-side embeddings.
 
     The text side is the encoder and a head, `e_t = head(PLM(text))` (eq. 9); the ID side is fixed, `e_n` (eq. 8). The other items of the
@@ -69,7 +71,7 @@ class ModalAlignment(keras.Model):
         """The k nearest items of each text among the items of `batches`, by the similarity that is trained; and the mean loss.
 
         Returns:
-            int64 `[I, min(k, I)]`, places in the order of `batches`, best first; the loss, a mean over batches by their items.
+            int64 `[I, k]`, places in the order of `batches`, best first, -1 beyond the last; the loss, a mean over batches by their items.
         """
         texts, ids, losses, sizes = [], [], [], []
         for batch in batches:
@@ -82,22 +84,13 @@ class ModalAlignment(keras.Model):
         if self.cosine:
             mine, theirs = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12) for vectors in (mine, theirs))
         order = np.argsort(-(mine @ theirs.T), axis=1, kind="stable")[:, :k]
+        order = np.pad(order, ((0, 0), (0, k - order.shape[1])), constant_values=NOTHING)
         return order, float(np.average(losses, weights=sizes))
 
     @tf.function(reduce_retracing=True)
     def _judged(self, batch):
         texts, ids = self(batch, training=False)
         return texts, ids, symmetric_info_nce(texts, ids, self.temperature, batch["row"], self.cosine)
-
-    @staticmethod
-    def weight(batch):
-        """Items of a batch."""
-        return tf.shape(batch["row"])[0]
-
-    @staticmethod
-    def identify(batch, outputs):
-        """Catalog rows of the batch's items."""
-        return batch["row"]
 
 
 def most_popular(counts: np.ndarray, ids: Sequence[object], share: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,25 +99,22 @@ def plot_learning_curves(results: Results, path: Path, title: str = "") -> None:
     figure, panels = _panels(len(results.axes[first]), (5.0, 3.8))
     labels = list(dict.fromkeys(" · ".join(one.cell.place[axis] for axis in others) for one in results.outcomes))
     colors = dict(zip(labels, (f"C{number}" for number in range(len(labels))), strict=True))
+    drawn: dict[str, Any] = {}  # a line of each place, for the legend
     for panel, name in zip(panels, results.axes[first], strict=True):
-        named = set()
         for one in results.outcomes:
             if one.cell.place[first] == name and one.curve:
                 label = " · ".join(one.cell.place[axis] for axis in others)
-                steps, figures = zip(*one.curve, strict=True)
-                panel.plot(
-                    steps, figures, color=colors[label], marker="o", markersize=3, linewidth=1.2, alpha=0.8,
-                    label=None if label in named or not label else label,
+                (drawn[label],) = panel.plot(
+                    *zip(*one.curve, strict=True), color=colors[label], marker="o", markersize=3, linewidth=1.2, alpha=0.8
                 )  # fmt: skip
-                named.add(label)
         panel.set_title(name, loc="left")
         panel.set_xlabel("training step")
         panel.grid(axis="y", color="0.9")
         panel.margins(y=0.1)
     panels[0].set_ylabel("validation AUC, mean over tasks")
-    handles, names = next((found for found in (panel.get_legend_handles_labels() for panel in panels) if found[0]), ([], []))
-    if handles:
-        panels[-1].legend(handles, names, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if others and drawn:
+        known = [label for label in labels if label in drawn]
+        panels[-1].legend([drawn[label] for label in known], known, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle(f"{title}: learning curves" if title else "Learning curves", x=0.01, ha="left")
     _save(figure, path)
 

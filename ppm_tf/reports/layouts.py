@@ -42,7 +42,8 @@ def write_report(results: Results, layout: Layout, folder: Path, title: str, abo
     text = "\n\n".join(part for part in parts if part) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.md").write_text(text, encoding="utf-8")
-    for name, draw in {**layout.plots, **({"learning_curves": plots.plot_learning_curves} if layout.plots else {})}.items():
+    drawn = {**layout.plots, "learning_curves": plots.plot_learning_curves} if layout.plots else {}
+    for name, draw in drawn.items():
         if any(one.measures for one in results.outcomes):
             draw(results, folder / "plots" / f"{name}.png", title)
     return text

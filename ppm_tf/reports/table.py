@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ppm_tf.data.tables import EmbeddingTable
-from ppm_tf.metrics.retrieval import NOTHING, nearest
+from ppm_tf.metrics.retrieval import nearest_others
 from ppm_tf.reports.ranking import _figure, _save
 from ppm_tf.rows import FIRST_ROW
 
@@ -93,11 +93,7 @@ def look_at_table(table: EmbeddingTable, sample: int, neighbours: int, seed: int
 
 def _neighbours(vectors: np.ndarray, norms: np.ndarray, rows: np.ndarray, searched: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of `searched` to each row but itself, and their cosines."""
-    top = nearest(vectors[rows], vectors[searched], k + 1)
-    found = np.where(top == NOTHING, NOTHING, searched[top])
-    # The item itself comes first or, among equal vectors, anywhere; where it is not there the last one goes.
-    place = np.where((found == rows[:, None]).any(axis=1), (found == rows[:, None]).argmax(axis=1), k)
-    others = found[np.arange(k + 1)[None, :] != place[:, None]].reshape(len(rows), k)
+    others = nearest_others(vectors, rows, searched, k)
     cosine = np.einsum("sd,skd->sk", vectors[rows], vectors[others]) / (norms[rows][:, None] * norms[others])
     return others, cosine
 

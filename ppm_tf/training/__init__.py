@@ -1,6 +1,6 @@
 """Training: the loop, one step over replicas, the optimisers, the log."""
 
-from ppm_tf.training.log import LOG, keep_logs, read_log
+from ppm_tf.training.log import LOG, keep_logs, read_log, standing_line
 from ppm_tf.training.loop import NonFiniteLossError, TrainingResult, UndefinedCriterionError, fit
 from ppm_tf.training.rates import RiseHoldFall, total_steps
 from ppm_tf.training.start import prepare_backend, starting_rate, state_variables
@@ -22,6 +22,7 @@ __all__ = [
     "known_labels",
     "prepare_backend",
     "read_log",
+    "standing_line",
     "starting_rate",
     "state_variables",
     "step_of_trunk",

@@ -11,6 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ppm_tf.config import TrainSettings
+from ppm_tf.metrics.standing import standing_of
+
 LOG = "train.jsonl"
 
 
@@ -18,10 +21,19 @@ class TrainingLog:
     """Metrics as one JSON object a line. On a restart, lines after the restored step are dropped."""
 
     def __init__(self, path: Path, step: int):
-        lines = [json.dumps(line) for line in read_log(path) if line["step"] <= step]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        self.file = path.open("a", encoding="utf-8")
+        self.path = path
+        self._open(step)
+
+    def _open(self, step: int) -> None:
+        lines = [json.dumps(line) for line in read_log(self.path) if line["step"] <= step]
+        self.path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        self.file = self.path.open("a", encoding="utf-8")
+
+    def go_back(self, step: int) -> None:
+        """Drops the lines after a step that the training goes back to."""
+        self.close()
+        self._open(step)
 
     def write(self, **values: Any) -> None:
         self.file.write(
@@ -49,6 +61,11 @@ def keep_logs(work: Path, folder: Path) -> None:
     shutil.copy(work / LOG, folder / LOG)
     if (work / "tensorboard").is_dir():
         shutil.copytree(work / "tensorboard", folder / "tensorboard")
+
+
+def standing_line(folder: Path, settings: TrainSettings, section: str) -> str:
+    """Where the training of the click model in `folder` stands, in a sentence; `section` holds its settings."""
+    return standing_of(read_log(folder / LOG), settings.criterion, settings.minimizes).line(settings.criterion, section)
 
 
 class ProgressBar:

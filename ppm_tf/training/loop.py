@@ -122,8 +122,9 @@ def fit(
     """
     strategy = strategy or tf.distribute.get_strategy()
     schedule = RiseHoldFall.of(settings, records)
-    loop = min(settings.steps_per_loop, steps_between_looks(settings, records))
-    every = _whole_loops(steps_between_looks(settings, records), loop)
+    between = steps_between_looks(settings, records)
+    loop = min(settings.steps_per_loop, between)
+    every = _whole_loops(between, loop)
     checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
     with strategy.scope():
         made = optimizer(schedule) if optimizer else dense_optimizer(schedule, settings.weight_decay)
@@ -157,7 +158,7 @@ def fit(
         closing.enter_context(writing(folder, need))
         closing.callback(_clear_half_written, folder / "checkpoints")
         log = TrainingLog(folder / LOG, int(trainer.global_step))
-        closing.callback(lambda: log.close())
+        closing.callback(log.close)
         bar = ProgressBar(schedule.ends, int(trainer.global_step), title, unit)
         closing.callback(bar.bar.close)
 
@@ -203,8 +204,7 @@ def fit(
                 restore(trunk.latest)  # the best look; what came after it brought nothing
                 back = int(trainer.global_step)
                 schedule.fall_now(back)
-                log.close()
-                log = TrainingLog(folder / LOG, back)
+                log.go_back(back)
                 log.write(step=back, falls="patience", left=[look for look in looks if look[0] > back])
                 logger.info(
                     "step %d: %d looks brought nothing better than %s %.4f; back to step %d, from where the learning rate falls to step %d",
