@@ -10,8 +10,9 @@ def unit(vectors):
 
     Example:
 
-    >>> unit([[3.0, 4.0], [0.0, 0.0]]).numpy().round(2).tolist()
-    [[0.6, 0.8], [0.0, 0.0]]
+    >>> print(unit([[3.0, 4.0], [0.0, 0.0]]).numpy().round(2))
+    [[0.6 0.8]
+     [0.  0. ]]
     """
     vectors = ops.cast(vectors, "float32")
     return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-12)
