@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.align import of_ids
+from pipelines.align.encoder import of_ids
 from pipelines.given import remember
 from pipelines.stage import check_first, configure_logging, explained, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
@@ -80,7 +80,7 @@ def outcome(number: int, config: Config, workspace: Workspace, before: Path) -> 
     """The figures of a round; `before` is the table of texts as they were before its alignment."""
     import math
 
-    from ppm_tf.evaluation import ALL, MEAN, MEASURES, load_measures, read_metrics
+    from ppm_tf.evaluation import ALL, MEAN, MEASURES, NEVER_SEEN, load_measures, read_metrics
 
     model, report = (stage_of(artifact).artifact(config) for artifact in ("models", "reports"))
     summary = json.loads((workspace.path(model) / "summary.json").read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def outcome(number: int, config: Config, workspace: Workspace, before: Path) -> 
     mean = lambda metric, name=ALL: sum(measures.get((task, name, metric), math.nan) for task in tasks) / max(len(tasks), 1)
     found = {
         "round": number, "model": str(workspace.path(model)), "valid_auc": summary["valid_auc"], "standing": summary["standing"],
-        "auc": mean("auc"), "log_loss": mean("log_loss"), "auc_never_seen": mean("auc", "train_frequency=0"),
+        "auc": mean("auc"), "log_loss": mean("log_loss"), "auc_never_seen": mean("auc", NEVER_SEEN),
     }  # fmt: skip
     if number:
         aligned = {one.metric: one.value for one in read_metrics(workspace.path("encoders/aligned") / "metrics.jsonl") if one.model == "after"}

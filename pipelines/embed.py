@@ -4,6 +4,7 @@ title        texts by the encoder that `pipelines.finetune text` makes
 image        images by the encoder that `pipelines.finetune image` makes
 bow          texts by the bag of words that `pipelines.finetune bow` fits; with text.encoder=bag_of_words that is the encoder of `title`
 title_image  title and image vectors side by side
+aligned      texts by the encoder that `pipelines.align` makes (CELA's ROMA)
 
 Without a name all tables that PPM reads (ppm.tables) are written. A Beam job encodes only what is new or changed since the
 table before: a vector is kept where the item's content and the encoder are the same. Items without text or image get a zero
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from pipelines.stage import Stage, main_of
+from pipelines.stage import Stage, main_of, stage_of
 from ppm_tf.config import Config
 from ppm_tf.data.contents import TABLES, check_contents, lacking
 from ppm_tf.workspace import Recipe, Workspace
@@ -61,7 +62,7 @@ def encoder_of(table: str, config: Config, workspace: Workspace, joined: Path) -
 
 
 def version_of(table: str, config: Config, workspace: Workspace) -> str | None:
-    """The version of the encoder behind a table once it is up to date; `None` where an encoder is yet to be made.
+    """The version of the encoder behind a table once it is up to date; `None` where what it is made of is yet to be made.
 
     A table that is up to date stays; another one is written by the encoders that are there.
     """
@@ -69,11 +70,13 @@ def version_of(table: str, config: Config, workspace: Workspace) -> str | None:
     from ppm_tf.encoders.saved import describe_encoder
     from ppm_tf.encoders.title_image import joined_version
 
-    names, stage = encoders_of(table, config), STAGES[table]
-    if not all(workspace.exists(name) for name in ("data", *names)):
+    names, stage, is_there = encoders_of(table, config), stage_of(f"tables/{table}"), workspace.exists(f"tables/{table}")
+    if not all(workspace.exists(name) for name in (stage.parents(config) if not names else ("data", *names))):
         return None
-    if workspace.exists(f"tables/{table}") and workspace.is_current(f"tables/{table}", stage.recipe(config, workspace)):
+    if is_there and workspace.is_current(f"tables/{table}", stage.recipe(config, workspace)):
         return Manifest.read(workspace.path(f"tables/{table}")).about["encoder_version"]
+    if not names:
+        return f"{table} yet to be made" if is_there else None
     versions = [describe_encoder(workspace.path(name))["version"] for name in names]
     return versions[0] if len(versions) == 1 else joined_version(*versions)
 
@@ -104,7 +107,7 @@ def _stage(table: str) -> Stage:
     )
 
 
-STAGES = {table: _stage(table) for table in TABLES}
+STAGES = {table: _stage(table) for table, made in TABLES.items() if made.encoders}
 
 
 def stage_of_table(artifact: str) -> Stage:

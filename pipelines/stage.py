@@ -30,7 +30,9 @@ STAGES = {
     "encoders/text": "pipelines.finetune.text:TEXT",
     "encoders/bow": "pipelines.finetune.text:BOW",
     "encoders/image": "pipelines.finetune.image:STAGE",
-    "encoders/aligned": "pipelines.align:STAGE",
+    "encoders/aligned": "pipelines.align.encoder:STAGE",
+    "tables/ids": "pipelines.align.tables:IDS",
+    "tables/aligned_vectors": "pipelines.align.tables:ALIGNED_VECTORS",
     "tables/*": "pipelines.embed:stage_of_table",
     "ppm": "pipelines.pretrain:STAGE",
     "models": "pipelines.train:STAGE",
@@ -265,16 +267,16 @@ def check_first(stages: Iterable[Stage], config: Config) -> None:
     """
     workspace, artifacts = Workspace(config.run), {}
     for stage in stages:
-        artifacts |= _made_for(stage, config)
+        artifacts |= made_for(stage, config)
     check_relations(config, artifacts, [name for name in artifacts if not workspace.exists(name)])
 
 
-def _made_for(stage: Stage, config: Config) -> dict[str, None]:
-    """The artifacts that a stage needs, directly or not, and its own, in the order in which they are made."""
-    found: dict[str, None] = {}
+def made_for(stage: Stage, config: Config) -> dict[str, tuple[Stage, Config]]:
+    """What a stage needs, directly or not, and what it makes, in the order in which they are made: artifact -> its stage, and its settings."""
+    found: dict[str, tuple[Stage, Config]] = {}
     for name in stage.parents(config):
-        found |= _made_for(stage_of(name), stage.under(name, config))
-    return found | {stage.artifact(config): None}
+        found |= made_for(stage_of(name), stage.under(name, config))
+    return found | {stage.artifact(config): (stage, config)}
 
 
 @contextmanager

@@ -99,6 +99,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         return ranking_optimizer(
             schedule, training.id_tables(model), settings.table_optimizer, settings.table_learning_rate,
             {id(variable): settings.ppm_learning_rate for variable in (model.ppm.trainable_variables if model.ppm else [])}, settings.weight_decay,
+            settings.table_weight_decay,
         )  # fmt: skip
 
     with samples.reading(train, valid):
@@ -193,7 +194,11 @@ def settings(config: Config) -> dict[str, Any]:
     model = {**found["model"], "seed": config.ranking_seed}
     del model["name"]
     if not model["tables"]:  # they say how tables enter
-        del model["fusion"], model["similarity_bins"]
+        del model["similarity_bins"]
+        if not model["trainable_width"]:
+            del model["fusion"]
+    if not model["trainable_width"]:
+        del model["trainable_width"]
     return {
         "model": model,
         **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {}),

@@ -112,7 +112,6 @@ def test_a_resnet_without_weights_is_trained(arguments, trained):
     [
         ("text.encoder=preset", "encoder: preset and preset belong together"),
         ("text.path=x", "encoder: saved and path belong together"),
-        ("text.training=[]", "small_bert knows nothing before it is trained"),
         ("text.num_heads=3", "num_heads must divide width"),
         ("text.cleaning=language_model", "cleaning: language_model and cleaner belong together"),
         ("text.adapt={mlm_weight: 0, simcse_weight: 0}", "mlm_weight or simcse_weight must be above 0"),

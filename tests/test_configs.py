@@ -58,6 +58,11 @@ def test_files_of_one_run_folder_share_their_models():
     table3, figure2 = (cells_of(read_benchmark(ROOT / "configs" / "benchmark" / f"{name}.yaml")) for name in ("ppm_table3", "ppm_figure2"))
     folders = [{(cell.config.run, cell.config.model.folder) for cell in cells} for cells in (table3, figure2)]
     assert len(folders[1]) == 6 and folders[1] < folders[0]
+    cela = [
+        {(cell.config.run, cell.config.model.folder) for cell in cells_of(read_benchmark(ROOT / "configs" / "benchmark" / f"cela_{name}.yaml"))}
+        for name in ("table3", "figure3", "figure4", "figure5", "ppm")
+    ]
+    assert cela[1] < cela[0] and all(len(one & cela[0]) == 6 for one in cela[1:])
 
 
 def test_there_are_files():

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import make, stage_of
+from pipelines.stage import made_for, make, stage_of
 from ppm_tf.evaluation import MEAN, MEASURES, load_measures
 from ppm_tf.experiments import BenchmarkSettings, Cell, Outcome, Results, write_gains, write_results
 from ppm_tf.experiments.loop import each
@@ -43,7 +43,7 @@ def run(benchmark: BenchmarkSettings, cells: list[Cell], folder: Path, title: st
 def outcome_of(cell: Cell) -> Outcome:
     """Trains and evaluates a cell, unless both are there already, and measures its scores."""
     config, workspace = cell.config, Workspace(cell.config.run)
-    share_data(cell, workspace)
+    share(cell, workspace)
     with contextlib.redirect_stdout(io.StringIO()):  # the stages' own words on each model
         for artifact in ("models", "reports"):
             make(stage_of(artifact), config, workspace)
@@ -55,13 +55,24 @@ def outcome_of(cell: Cell) -> Outcome:
     return Outcome(cell, load_measures(workspace.path(report) / MEASURES), summary, curve=sorted(curve.items()))
 
 
-def share_data(cell: Cell, workspace: Workspace) -> None:
-    """Lets a cell in a run folder of its own read the data of the benchmark's: the same requests, prepared once."""
-    if cell.shares and not workspace.path("data").exists():
-        main = Workspace(cell.shares)
-        make(stage_of("data"), cell.config, main, asked=False)
-        workspace.link("data", main)
-        logger.info("%s reads %s", workspace.path("data"), main.path("data"))
+def share(cell: Cell, workspace: Workspace) -> None:
+    """Lets a cell in a run folder of its own read another's data, and what else was made there by the same settings and seed."""
+    if not cell.shares:
+        return
+    main, alike = Workspace(cell.shares), set()
+    make(stage_of("data"), cell.config, main, asked=False)
+    needed = made_for(stage_of("models"), cell.config)
+    del needed[stage_of("models").artifact(cell.config)]
+    for name, (stage, config) in needed.items():
+        if not main.exists(name) or not alike.issuperset(stage.parents(config)) or stage.unlike(config, main):
+            continue
+        settings = stage.recipe(config, main).settings
+        if main.made_by(name)["settings"].get("seed") != settings.get("seed"):
+            continue  # an encoder would serve another seed too, where it is the run's own
+        if workspace.link(name, main):
+            logger.info("%s reads %s", workspace.path(name), main.path(name))
+        if workspace.path(name).resolve() == main.path(name).resolve():
+            alike.add(name)
 
 
 def _figure(outcome: Outcome) -> float:

@@ -13,15 +13,19 @@ from ppm_tf.workspace import Workspace
 _WARM_UP = 20  # steps that trace the graph and fill the caches, left out of the timing
 _STEPS = 100
 _ROUNDS = 5
+_TABLE, _TABLE_WIDTH = "aligned", 384  # a table of texts as wide as a small sentence encoder's vectors
 _HISTORY, _REQUESTS, _CANDIDATES = 50, 64, 32
 
 
 def efficiency(config: Config, workspace: Workspace) -> None:
-    """Weights, training speed and inference time of every backbone, alone and with PPM, on the train split.
+    """Weights, training speed and inference time of every backbone, alone, with PPM and with an item table as a field (CELA's MF2).
 
-    PPM starts at random here: its network costs what the pre-trained one does, and nothing has to be trained first. The models
-    take turns, round by round, so that other work on the machine slows each alike; the median round counts.
+    PPM starts at random and the table, of width 384, holds random vectors: they cost what trained ones do, and nothing has to be trained
+    first. Inference is as `export` leaves the model, its tables folded. The models take turns, round by round, so that other work on the
+    machine slows each alike; the median round counts.
     """
+    from dataclasses import replace
+
     import numpy as np
     import tensorflow as tf
 
@@ -30,14 +34,18 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     from ppm_tf.data import samples
     from ppm_tf.reports.efficiency import efficiency_table
 
-    cells = {(name, ppm): with_model(config, name, ppm) for name in BACKBONES for ppm in ("none", "random")}
-    for name in dict.fromkeys(parent for cell in cells.values() for parent in stage_of("models").parents(cell)):
+    alone = {(name, ""): with_model(config, name, "none") for name in BACKBONES}
+    plugged = {(name, "PPM"): with_model(config, name, "random") for name in BACKBONES}
+    tabled = {(name, "table"): with_table(cell) for (name, _), cell in alone.items()}
+    cells = {key: found[key] for name in BACKBONES for found, key in ((alone, (name, "")), (plugged, (name, "PPM")), (tabled, (name, "table")))}
+    for name in dict.fromkeys(parent for cell in (alone | plugged).values() for parent in stage_of("models").parents(cell)):
         make(stage_of(name), config, workspace, asked=False)
     settings = config.model.train
     strategy = harness.prepare_backend(settings, config.seed)
     inputs, files, counts = training_inputs(
-        config, workspace, tuple(dict.fromkeys(table for cell in cells.values() for table in cell.ranking_tables))
+        config, workspace, tuple(dict.fromkeys(table for cell in (alone | plugged).values() for table in cell.ranking_tables))
     )
+    inputs = replace(inputs, tables={**inputs.tables, _TABLE: random_table(inputs.catalog.num_rows, config.seed)})
     dataset = samples.read(files, inputs.schema, settings.batch_size, epochs=1000, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     some = next(iter(dataset.unbatch().batch(_STEPS)))
     one_by_one = [{name: value[number : number + 1] for name, value in some.items()} for number in range(_STEPS)]
@@ -46,7 +54,9 @@ def efficiency(config: Config, workspace: Workspace) -> None:
         models[cell] = built(its, inputs, counts)
         trainers[cell] = _trainer(models[cell], its, dataset, strategy)
         trainers[cell].train(tf.constant(_WARM_UP))
-        predicts[cell] = tf.function(lambda batch, model=models[cell]: tf.sigmoid(model(batch, training=False)), reduce_retracing=True)
+        served = built(its, inputs, counts)
+        served.embedding.fold_tables()
+        predicts[cell] = tf.function(lambda batch, model=served: tf.sigmoid(model(batch, training=False)), reduce_retracing=True)
         for batch in one_by_one[:3]:
             predicts[cell](batch)
     rounds: dict[tuple[str, str], list[tuple[float, float]]] = {cell: [] for cell in cells}
@@ -61,7 +71,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
         tables = sum(table.shape.num_elements() for table in harness.id_tables(model))
         weights = sum(variable.shape.num_elements() for variable in model.trainable_variables)
         lines.append({
-            "benchmark": "efficiency", "model": cell[0], "ppm": cell[1] != "none", "weights": weights, "id_table_weights": tables,
+            "benchmark": "efficiency", "model": cell[0], "with": cell[1], "weights": weights, "id_table_weights": tables,
             "dense_weights": weights - tables,
             "train_candidates_per_second": float(rate), "inference_ms_per_request": 1000 * float(wait), "batch_size": settings.batch_size,
             "candidates": inputs.schema.num_candidates, "history": inputs.schema.history_length,
@@ -132,6 +142,22 @@ def with_model(config: Config, backbone: str, ppm: str) -> Config:
         values["model"]["backbone"] = {"name": backbone}
     values["model"]["ppm"] = ppm
     return from_dict(values)
+
+
+def with_table(config: Config) -> Config:
+    """The settings with a table of texts as an item field."""
+    return config.model_copy(update={"model": config.model.model_copy(update={"tables": (_TABLE,)})})
+
+
+def random_table(num_rows: int, seed: int):
+    """An item table of random vectors, one for each item."""
+    import numpy as np
+
+    from ppm_tf.data.tables import EmbeddingTable
+    from ppm_tf.rows import FIRST_ROW
+
+    vectors = np.random.default_rng(seed).normal(size=(num_rows, _TABLE_WIDTH)).astype("float16")
+    return EmbeddingTable(_TABLE, vectors, np.arange(num_rows) >= FIRST_ROW, "random")
 
 
 def random_requests(schema, num_rows: int, users, seed: int) -> dict[str, Any]:

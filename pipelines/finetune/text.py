@@ -72,7 +72,8 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe, catalog) -> Non
     filled = [text for text in texts if text]
     encoder.fit_projection([filled[place] for place in np.sort(rng.permutation(len(filled))[:_FITTED_ON])])
     if pairs is None:
-        logger.info("text encoder %s: %s, not trained on queries", encoder.version, "adapted" if wanted else f"{settings.preset} as it is")
+        made = "adapted" if wanted else f"{settings.preset or 'small BERT'} as it is"
+        logger.info("text encoder %s: %s, not trained on queries", encoder.version, made)
         _commit(workspace, "encoders/text", recipe, encoder)
     else:
         _match_queries(config, workspace, recipe, encoder, pairs, texts, fit, strategy)

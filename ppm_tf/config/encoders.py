@@ -130,7 +130,7 @@ class TextSettings(Section):
         None,
         description=(
             "adapt: on item texts (DAP); finetune: on queries (QM); null: small_bert is fine-tuned where there are queries and else adapted, a preset"
-            " stays as it is"
+            " stays as it is; []: nothing, before the table aligned for instance"
         ),
     )
     num_layers: PositiveInt = Field(2, description="small_bert: blocks")
@@ -166,8 +166,6 @@ class TextSettings(Section):
             raise ValueError(f"cleaning: language_model and cleaner belong together. Received: cleaning: {self.cleaning}, cleaner: {self.cleaner}")
         if self.encoder in ("bag_of_words", "saved") and self.training:
             raise ValueError(f"encoder: {self.encoder} is not trained. Received: training: {list(self.training)}")
-        if self.encoder == "small_bert" and self.training == ():
-            raise ValueError("encoder: small_bert knows nothing before it is trained. Received: training: []. Use adapt, finetune or both")
         if self.width % self.num_heads:
             raise ValueError(f"num_heads must divide width. Received: num_heads: {self.num_heads}, width: {self.width}")
         if self.encoder == "small_bert" and self.dim and self.dim > self.width:
@@ -222,7 +220,7 @@ class ImageSettings(Section):
         return self.starts_from_nothing if self.training is None else bool(self.training)
 
 
-TableName = Literal["title", "image", "bow", "title_image", "aligned"]
+TableName = Literal["title", "image", "bow", "title_image", "aligned", "aligned_vectors", "ids"]
 TABLES: tuple[str, ...] = get_args(TableName)
 
 

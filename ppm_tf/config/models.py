@@ -30,7 +30,10 @@ class PPMSettings(TransformerSettings):
     tables: Annotated[tuple[TableName, ...], Once] = Field(
         ("title", "image"),
         min_length=1,
-        description="item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table), aligned (by ROMA)",
+        description=(
+            "item tables that enter, concatenated: title, image, bow (bag of words), title_image (both in one table), aligned (by ROMA),"
+            " aligned_vectors and ids (CELA's table 3)"
+        ),
     )
     splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(
         ("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on"
@@ -139,6 +142,7 @@ class RankerFitSettings(TrainSettings):
     table_learning_rate: Annotated[float, Field(gt=0)] = Field(
         5.0, description="learning rate of the id tables, in multiples of learning_rate: a row moves only when its id comes by"
     )
+    table_weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay of the id tables' rows of a batch")
     ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(
         1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate"
     )
@@ -162,6 +166,10 @@ class ModelSettings(Section):
     )
     similarity_bins: Annotated[int, Field(ge=0)] = Field(
         0, description="bins of the histogram of cosines between candidate and history that enters for each of model.tables; 0: none (SimTier)"
+    )
+    trainable_width: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="width of a trainable table by item id that enters as model.tables do: CELA's Scaled, weights without texts; 0: none",
     )
     item_id: bool = Field(True, description="the item id as an item field")
     user_id: bool = Field(True, description="the user id as a user field")
@@ -191,6 +199,8 @@ class ModelSettings(Section):
             raise ValueError(
                 f"similarity_bins needs 2 bins or more, and a table in model.tables. Received: {self.similarity_bins}, tables {list(self.tables)}"
             )
+        if self.trainable_width and not self.item_id:
+            raise ValueError(f"trainable_width needs item_id: true, whose rows it has. Received: {self.trainable_width}, item_id: false")
         if self.tasks and not any(self.tasks.values()):
             raise ValueError(f"tasks must give a task a weight. Received: {self.tasks}")
         return self
@@ -198,4 +208,5 @@ class ModelSettings(Section):
     @property
     def folder(self) -> str:
         """Name of the model's folder."""
-        return self.name or "-".join([self.backbone.name, *self.tables, *([self.ppm] if self.ppm != "none" else [])])
+        scaled = ["scaled"] if self.trainable_width else []
+        return self.name or "-".join([self.backbone.name, *self.tables, *scaled, *([self.ppm] if self.ppm != "none" else [])])

@@ -81,6 +81,12 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         )
     if "encoders/aligned" in artifacts and text.encoder == "bag_of_words":
         yield "text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset."
+    untrained = text.encoder == "small_bert" and "encoders/text" in artifacts and not config.text_training
+    if untrained and "tables/title" in artifacts:
+        yield (
+            "A small_bert knows nothing before it is trained. Received: text.training=[], and the table title. Remedy: text.training=[adapt] or"
+            " [finetune], or both; the table aligned may do without them."
+        )
     if "encoders/adapted" in artifacts and text.encoder not in ("small_bert", "preset"):
         yield f"text.encoder must be small_bert or preset to be adapted. Received: {text.encoder}."
 
@@ -139,7 +145,7 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     fields = item_fields(config)
     if fields is None:
         return
-    count = model.item_id + len(fields) + len(model.tables)
+    count = model.item_id + len(fields) + len(model.tables) + bool(model.trainable_width)
     if not count:
         yield "A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[]."
     num_heads, own = getattr(model.backbone, "num_heads", 1), getattr(model.backbone, "width", None)
@@ -196,7 +202,6 @@ def _width_of_tables(config: Config) -> int | None:
         "image": image,
         "bow": config.text.dim or 64,
         "title_image": title + image if title and image else None,
-        "aligned": None,
     }
     found = [widths.get(name) for name in config.ppm.tables]
     return None if None in found else sum(width for width in found if width)

@@ -11,7 +11,11 @@ from ppm_tf.config import Config, named_contents
 
 
 class Making(NamedTuple):
-    """What an embedding table is made of: the columns of the catalog that are a content, and the artifacts `encoders/<name>` that encode it."""
+    """What an embedding table is made of.
+
+    The columns of the catalog that are a content, and the artifacts `encoders/<name>` that encode it; a table without an encoder is
+    written from a ranking model's ids.
+    """
 
     contents: tuple[str, ...]
     encoders: tuple[str, ...]
@@ -22,6 +26,8 @@ TABLES = {
     "image": Making(("image",), ("image",)),
     "bow": Making(("text",), ("bow",)),
     "aligned": Making(("text",), ("aligned",)),
+    "aligned_vectors": Making(("text",), ()),
+    "ids": Making((), ()),
     "title_image": Making(("text", "image"), ("text", "image")),
 }
 

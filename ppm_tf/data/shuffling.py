@@ -25,3 +25,10 @@ def shuffled_indices(count: int, epochs: int, seed: int):
     # Tokenizers and decoders in later steps hold tables that never change; without this an iterator over them cannot be saved.
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
     return tf.data.Dataset.range(count * epochs).map(place).with_options(options)
+
+
+def examples_in_order(count: int, epochs: int | None, seed: int):
+    """`shuffled_indices`, or where `epochs` is `None` every example once, in its order; elements as there."""
+    import tensorflow as tf
+
+    return shuffled_indices(count, epochs, seed) if epochs else tf.data.Dataset.range(count).map(lambda place: (place, place))

@@ -115,6 +115,32 @@ def _serialize(records: TableRecords, encoder_version: bytes) -> Iterator[bytes]
         yield example.SerializeToString(deterministic=True)  # the order of a map's entries is free otherwise
 
 
+def write_table(folder: Path, name: str, ids, vectors: np.ndarray, present: np.ndarray, version: str, dtype: str, shards: int = 1) -> Manifest:
+    """Writes a table whose vectors no encoder job wrote; what has none is zero.
+
+    Args:
+        folder: where it is written.
+        name: name of the table.
+        ids: ids of the items `[I]`, a pyarrow array of integers or strings.
+        vectors: float `[I, D]`.
+        present: bool `[I]`.
+        version: what the vectors were made by.
+        dtype: type of the stored vectors.
+        shards: files.
+    """
+    import pyarrow as pa
+
+    integers = pa.types.is_integer(ids.type)
+    keys = ids.to_numpy(zero_copy_only=False) if integers else np.array(ids.to_pylist(), object)
+    records = TableRecords(keys, np.where(present[:, None], vectors, 0).astype(dtype), present, np.zeros((len(keys), HASH_BYTES), np.uint8))
+    parts = np.array_split(np.arange(len(keys)), shards)
+    written = [write_shard(folder, number, shards, records.take(part), version) for number, part in enumerate(parts)]
+    counts = {"items": len(keys), "encoded": int(present.sum()), "empty": int((~present).sum())}
+    found = table_manifest(written, name, vectors.shape[1], dtype, "int" if integers else "string", version, counts)
+    found.write(folder)
+    return found
+
+
 def table_manifest(
     shards: Sequence[Shard], name: str, dim: int, dtype: str, item_id_type: str, encoder_version: str, counts: dict[str, int] | None = None
 ) -> Manifest:

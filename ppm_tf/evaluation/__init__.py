@@ -21,7 +21,7 @@ from ppm_tf.evaluation.measures import (
 )
 from ppm_tf.evaluation.records import Record, read_metrics, write_metrics
 from ppm_tf.evaluation.scores import Scores, collect, load_scores, save_scores
-from ppm_tf.evaluation.slices import ALL, BUCKET, HISTORY, USER, bucket_names, first_of, slices
+from ppm_tf.evaluation.slices import ALL, BUCKET, HISTORY, NEVER_SEEN, USER, bucket_names, first_of, slices
 
 __all__ = [
     "ALL",
@@ -30,6 +30,7 @@ __all__ = [
     "MEAN",
     "MEASURES",
     "MIN_USERS",
+    "NEVER_SEEN",
     "USER",
     "ContentBaseline",
     "Measure",

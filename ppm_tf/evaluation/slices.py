@@ -13,6 +13,7 @@ from ppm_tf.evaluation.scores import Scores
 
 ALL = "all"
 BUCKET = "train_frequency="
+NEVER_SEEN = f"{BUCKET}0"  # items that the training data does not hold
 HISTORY = "history="
 USER = "user_frequency="
 

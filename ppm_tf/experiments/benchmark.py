@@ -29,11 +29,12 @@ class BenchmarkSettings(Section):
             " each seed one, so that encoders and PPM vary with it"
         ),
     )
-    layout: Literal["plain", "ppm_table2", "ppm_table3", "ppm_figure2"] = Field(
+    layout: Literal["plain", "ppm_table2", "ppm_table3", "ppm_figure2", "cela_table3", "cela_figure3"] = Field(
         "plain",
         description=(
             "plain: any axes, a row a cell, beside the row that `over` names; ppm_table2: axes data, model and ppm (without, with); ppm_table3: axis"
-            " model, each beside the first and the one before; ppm_figure2: axis model, by train frequency"
+            " model, each beside the first and the one before; ppm_figure2, cela_figure3: axis model, by train frequency; cela_table3: axis model,"
+            " the backbone first and CELA last"
         ),
     )
     metrics: tuple[str, ...] = Field(
@@ -69,7 +70,8 @@ class Cell:
         place: axis -> name.
         seed: seed of the model.
         config: all its settings; `config.model.folder` is its name inside the run folder.
-        shares: another run folder whose data this cell reads, since it is made by the same settings; `""` = none.
+        shares: another run folder with the same data settings, of the same seed where there is one; this cell reads its data and what else
+            was made alike; `""` = none.
     """
 
     place: dict[str, str]
@@ -119,6 +121,9 @@ def cells_of(benchmark: BenchmarkSettings, where: str = "benchmark") -> list[Cel
                 f" of {', '.join(differing)} than in the cell {', '.join(other.place.values())} of {cell.config.run}. Remedy: give one of them a"
                 " folder of its own, run: '{run}-other'."
             )
-    main = first.get(benchmark.run)
-    alike = {run for run, cell in first.items() if main and cell is not main and cell.config.data == main.config.data}
-    return [replace(cell, shares=benchmark.run) if cell.config.run in alike else cell for cell in found]
+    shares = {}
+    runs = sorted(first, key=lambda run: run != benchmark.run)
+    for number, run in enumerate(runs):
+        alike = [other for other in runs[:number] if first[other].config.data == first[run].config.data]
+        shares[run] = next((other for other in alike if first[other].config.seed == first[run].config.seed), alike[0] if alike else "")
+    return [replace(cell, shares=shares[cell.config.run]) for cell in found]

@@ -83,6 +83,18 @@ def claims_of_table3(results: Results) -> list[Claim]:
     return [Claim("Each row beats the one before", steps)]
 
 
+def claims_of_cela_table3(results: Results) -> list[Claim]:
+    """CELA beats its backbone and every variant, not by weights alone, and most of all on items that training never met (CELA, 5.4 and 5.5)."""
+    first, *variants, last = results.axes["model"]
+    over = {name: results.figure(results.gain({"model": last}, {"model": name})) for name in (first, *variants)}
+    pair: tuple[Place, Place] = ({"model": last}, {"model": first})
+    return [
+        Claim(f"{last} beats {first}", {last: over[first]}),
+        Claim(f"{last} beats every variant of it", {name: over[name] for name in variants}),
+        _colder(results, f"The gain over {first} is larger on the coldest items than on the warmest", {last: pair}),
+    ]
+
+
 def claims_of_figure2(results: Results) -> list[Claim]:
     """The gain over the base is there in every bucket and grows as items get colder (PPM, 4.5)."""
     base, *others = results.axes["model"]

@@ -123,6 +123,7 @@ def build_ranking_model(
         dim=settings.dim,
         fusion=settings.fusion,
         similarity_bins=settings.similarity_bins,
+        trainable_width=settings.trainable_width,
         first_order=getattr(BACKBONES[backbone.name], "reads_first_order", False),
         initializer_stddev=settings.initializer_stddev,
         unknown_items=vocabularies.items.unknown_rows if vocabularies.items is not None else 0,

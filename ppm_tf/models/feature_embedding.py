@@ -22,6 +22,7 @@ from ppm_tf.rows import FIRST_ROW, FIRST_UNKNOWN_ROW, UNKNOWN_ROW
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"
+TRAINABLE = "trainable"  # beside the names of item tables: the one that is learnt
 FIRST_ORDER = ".linear"  # behind a field's name: its table of first-order weights
 
 
@@ -42,6 +43,7 @@ class FeatureEmbedding(keras.layers.Layer):
         dim: int. Width of an embedding. Defaults to `16`.
         fusion: `"dense"` or `"mlp"` (`FusionMLP`), the projection of table vectors. Defaults to `"dense"`.
         similarity_bins: int. Bins of each table's `SimilarityHistogram` in `other`; 0 leaves them out. Defaults to `0`.
+        trainable_width: int. Width of a trainable table by item id that enters as `tables` do (CELA's Scaled); 0 leaves it out. Defaults to `0`.
         first_order: bool. Whether the backbone reads `first_order`; else it is zeros. Defaults to `False`.
         initializer_stddev: float. Of the Gaussian initial embeddings. Defaults to `0.01`.
         unknown_items: int. Rows of the field `item_id` that ids without a row of their own are hashed into. Defaults to `1`.
@@ -65,6 +67,7 @@ class FeatureEmbedding(keras.layers.Layer):
         dim: int = 16,
         fusion: str = "dense",
         similarity_bins: int = 0,
+        trainable_width: int = 0,
         first_order: bool = False,
         initializer_stddev: float = 0.01,
         unknown_items: int = 1,
@@ -99,11 +102,13 @@ class FeatureEmbedding(keras.layers.Layer):
                 f"{side}.{name}": IdEmbedding(count, 1, initializer_stddev, dtype="float32", name=f"{side}_{name}_first_order")
                 for (side, name), count in rows.items()
             }
+        # The vectors themselves, which serving needs beside the folded tables.
+        self.compared = dict(self.frozen) if similarity_bins else {}
+        if trainable_width:
+            self.frozen[TRAINABLE] = IdEmbedding(item_rows[ITEM_ID], trainable_width, initializer_stddev, name=TRAINABLE)
         projection = {"dense": keras.layers.Dense, "mlp": FusionMLP}[fusion]
         self.projections = {name: projection(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
         self.folded = False
-        # The vectors themselves, which serving needs beside the folded tables.
-        self.compared = dict(self.frozen) if similarity_bins else {}
         self.histogram = SimilarityHistogram(similarity_bins, name="histogram") if similarity_bins else None
 
     def build(self, batch_shape=None):
@@ -195,7 +200,7 @@ class FeatureEmbedding(keras.layers.Layer):
             strange[:some] = (values[:some] == before[name]).all(axis=1)
             strange[:UNKNOWN_ROW] = False  # padding has no value
             learnt = ~strange
-            learnt[: UNKNOWN_ROW if name.removesuffix(FIRST_ORDER) in self.unknown_rows else FIRST_ROW] = False
+            learnt[: UNKNOWN_ROW if _field(name) in self.unknown_rows else FIRST_ROW] = False
             if strange.any() and learnt.any():
                 values[strange] = values[learnt].mean(axis=0)
                 layer.table.assign(values)
@@ -203,11 +208,12 @@ class FeatureEmbedding(keras.layers.Layer):
         return settled
 
     def _tables(self):
-        return self.embeddings | {f"{name}{FIRST_ORDER}": layer for name, layer in self.linear.items()}
+        tables = self.embeddings | {f"{name}{FIRST_ORDER}": layer for name, layer in self.linear.items()}
+        return tables | ({f"item.{ITEM_ID}.{TRAINABLE}": self.frozen[TRAINABLE]} if TRAINABLE in self.frozen and not self.folded else {})
 
     def _may_be_strange(self, name, layer):
         """How many rows of a table, from the first, training may have passed by; an id has a row of its own only where it was met."""
-        unknown = self.unknown_rows.get(name.removesuffix(FIRST_ORDER))
+        unknown = self.unknown_rows.get(_field(name))
         return layer.table.shape[0] if unknown is None else FIRST_UNKNOWN_ROW + unknown
 
     def fold_tables(self):
@@ -216,10 +222,10 @@ class FeatureEmbedding(keras.layers.Layer):
         For serving. The dense layers are gone afterwards, so the model must not be trained on, nor saved as weights.
         """
         with layers_may_change(self):
-            for name, table in self.frozen.items():
-                rows = ops.arange(table.num_rows)
-                folded = FrozenEmbedding(table.num_rows, self.dim, standardize=False, table_dtype="float32", name=f"{name}_folded")
-                folded.load_table(ops.convert_to_numpy(self.projections[name](table(rows))), [True] * table.num_rows)
+            rows = ops.arange(self.attributes.num_rows)
+            for name in self.frozen:
+                folded = FrozenEmbedding(len(rows), self.dim, standardize=False, table_dtype="float32", name=f"{name}_folded")
+                folded.load_table(ops.convert_to_numpy(self.projections[name](self._vectors(name, rows))), [True] * len(rows))
                 self.frozen[name] = folded
                 self.projections[name] = keras.layers.Identity()
         self.folded = True
@@ -259,10 +265,20 @@ class FeatureEmbedding(keras.layers.Layer):
         return found
 
     def _projected(self, name, rows, training=False):
-        layer, vectors = self.projections[name], self.frozen[name](rows)
+        layer, vectors = self.projections[name], self._vectors(name, rows)
         vectors = layer(vectors, training=training) if isinstance(layer, FusionMLP) else layer(vectors)
         # What the projection adds must not speak for padding.
         return vectors * ops.expand_dims(ops.cast(ops.not_equal(rows, 0), vectors.dtype), -1)
 
+    def _vectors(self, name, rows):
+        """What a table, cached or trainable, holds of items, by their catalog rows."""
+        table = self.frozen[name]
+        return table.pooled(self.attributes(rows)[ITEM_ID]) if isinstance(table, IdEmbedding) else table(rows)
+
     def _first_order(self, side, values):
         return sum(self.linear[f"{side}.{name}"].pooled(values[name]) for name in self.names[side])
+
+
+def _field(name):
+    """The field of a table, whose name may go on with what the table holds of it."""
+    return name.removesuffix(FIRST_ORDER).removesuffix(f".{TRAINABLE}")

@@ -9,7 +9,7 @@ import keras_nlp
 import tensorflow as tf
 from keras import ops
 
-from ppm_tf.data.shuffling import shuffled_indices
+from ppm_tf.data.shuffling import examples_in_order
 from ppm_tf.losses import info_nce, masked_language_model
 from ppm_tf.objectives.by_item import ItemObjective
 from ppm_tf.objectives.gather import over_replicas
@@ -104,6 +104,5 @@ def text_batches(encoder, texts: Sequence[str], rows, batch_size: int, epochs: i
     def batch(places, _):
         return {"tokens": encoder.tokenize(tf.gather(texts, places)), "row": tf.gather(rows, places)}
 
-    count = int(rows.shape[0])
-    order = shuffled_indices(count, epochs, seed) if epochs else tf.data.Dataset.range(count).map(lambda place: (place, place))
-    return order.batch(batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    order = examples_in_order(int(rows.shape[0]), epochs, seed).batch(batch_size)
+    return order.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ppm_tf.data.shuffling import examples_in_order
+from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.losses import symmetric_info_nce
 from ppm_tf.metrics.retrieval import NOTHING
 from ppm_tf.objectives.by_item import ItemObjective
@@ -22,14 +24,14 @@ class ModalAlignment(ItemObjective):
     batch, over all replicas, are the negatives, in both directions (eq. 10-12). Two texts of one item are none of each other.
 
     Args:
-        encoder: `TextEncoder`.
+        encoder: `TextEncoder`, or `VectorsOfTexts`, which has no language model.
         targets: float array `[V, D]`, the ID-side vectors by catalog row.
         head: `"linear"` (the paper's `W, b`) or `"relu_layernorm"` (its code: linear, ReLU, LayerNorm). Defaults to `"linear"`.
         similarity: `"dot"` or `"cosine"`. Defaults to `"dot"`.
         temperature: float. The paper's tau_2. Defaults to `1.0`.
 
     Call arguments:
-        batch: dict of `"tokens"`, as the encoder takes them, and `"row"` `[B]`, catalog rows.
+        batch: dict of `"tokens"`, as the encoder takes them (catalog rows for `VectorsOfTexts`), and `"row"` `[B]`, catalog rows.
 
     Returns:
         (text vectors `[B, D]`, ID vectors `[B, D]`).
@@ -91,6 +93,35 @@ class ModalAlignment(ItemObjective):
     def _judged(self, batch):
         texts, ids = self(batch, training=False)
         return texts, ids, symmetric_info_nce(texts, ids, self.temperature, batch["row"], self.cosine)
+
+
+class VectorsOfTexts(IdEmbedding):
+    """Encoded texts as weights of their own, in the place of the language model that encoded them (CELA, table 3: ROMA w/o PLM).
+
+    Args:
+        vectors: float array `[V, D]` by catalog row, where they start.
+
+    Call arguments:
+        rows: integer tensor `[...]`, catalog rows.
+    """
+
+    def __init__(self, vectors, **kwargs):
+        super().__init__(*vectors.shape, **kwargs)
+        self.table.assign(vectors)
+
+    def call(self, rows, training=False):
+        return super().call(rows)
+
+
+def row_batches(rows: np.ndarray, batch_size: int, epochs: int | None, seed: int) -> tf.data.Dataset:
+    """Batches of catalog rows `[P]` for `VectorsOfTexts`; shuffled, or in order once where `epochs` is `None`."""
+    rows = tf.constant(rows, tf.int32)
+
+    def batch(places, _):
+        found = tf.gather(rows, places)
+        return {"tokens": found, "row": found}
+
+    return examples_in_order(int(rows.shape[0]), epochs, seed).batch(batch_size).map(batch)
 
 
 def most_popular(counts: np.ndarray, ids: Sequence[object], share: float) -> np.ndarray:

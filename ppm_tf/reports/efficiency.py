@@ -9,21 +9,21 @@ from ppm_tf.reports.markdown import markdown_table
 
 
 def efficiency_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row a model, alone and with PPM; a row with PPM also tells its cost beside the model alone.
+    """Markdown: a row a model, alone, with PPM and with a table; the latter also tell their cost beside the model alone.
 
     Args:
         lines: of the benchmark `efficiency`.
     """
     lines = list(lines)
-    alone = {line["model"]: line for line in lines if not line["ppm"]}
+    alone = {line["model"]: line for line in lines if not line["with"]}
     rows = []
     for line in lines:
-        base = alone.get(line["model"]) if line["ppm"] else None
+        base = alone.get(line["model"]) if line["with"] else None
         factor = ["", ""]
         if base:
             factor = [f" ({line[name] / base[name]:.2f} x)" for name in ("train_candidates_per_second", "inference_ms_per_request")]
         rows.append([
-            line["model"] + (" + PPM" if line["ppm"] else ""), f"{line['id_table_weights']:,}", f"{line['dense_weights']:,}",
+            line["model"] + (f" + {line['with']}" if line["with"] else ""), f"{line['id_table_weights']:,}", f"{line['dense_weights']:,}",
             f"{line['train_candidates_per_second']:,.0f}{factor[0]}", f"{line['inference_ms_per_request']:.2f}{factor[1]}",
         ])  # fmt: skip
     about = (

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ppm_tf.evaluation import ALL, Measure
-from ppm_tf.experiments.claims import Claim, claims_of_figure2, claims_of_table2, claims_of_table3
+from ppm_tf.evaluation import ALL, NEVER_SEEN, Measure
+from ppm_tf.experiments.claims import Claim, claims_of_cela_table3, claims_of_figure2, claims_of_table2, claims_of_table3
 from ppm_tf.experiments.results import Place, Results
 from ppm_tf.metrics.standing import MARKS
 from ppm_tf.reports import experiment_plots as plots
@@ -168,6 +168,32 @@ def pairs3(results: Results) -> Iterator[tuple[Place, Place]]:
             yield {"model": name}, {"model": names[number - 1]}
 
 
+# === CELA's table 3 ===
+
+
+def cela_table3(results: Results) -> str:
+    """A row a variant: average AUC, log loss and group AUC, AUC on never-seen items, AUC over the first row, and that of the last row over it."""
+    first, *_, last = results.axes["model"]
+    rows = []
+    for name in results.axes["model"]:
+        found, place = results.at(model=name), {"model": name}
+        figures = [figure_text(results.figure(found, metric=metric)) for metric in ("auc", "log_loss", "group_auc")]
+        figures.append(figure_text(results.figure(found, slice_name=NEVER_SEEN)))
+        over = [
+            "-" if one == other else gain_text(results.figure(results.gain({"model": one}, {"model": other})), results)
+            for one, other in ((name, first), (last, name))
+        ]
+        rows.append([place["model"], *figures, *over])
+    return markdown_table(["model", "AUC", "log loss", "group AUC", "AUC, items never seen", f"AUC over {first}", f"AUC of {last} over it"], rows)
+
+
+def cela_pairs3(results: Results) -> Iterator[tuple[Place, Place]]:
+    """Each row over the first, and the last over each."""
+    first, *others = results.axes["model"]
+    yield from (({"model": name}, {"model": first}) for name in others)
+    yield from (({"model": others[-1]}, {"model": name}) for name in others[:-1])
+
+
 # === Figure 2 ===
 
 
@@ -208,6 +234,12 @@ def _depth(results: Results) -> str:
     return f"P@{results.precision.rpartition('_')[2]}"
 
 
+_BY_FREQUENCY = Layout(
+    table_of_figure2,
+    claims_of_figure2,
+    lambda results: (pair for pair in pairs3(results) if pair[1]["model"] == results.axes["model"][0]),
+    {"figure2": plots.plot_figure2},
+)
 LAYOUTS = {
     "plain": Layout(plain_table, lambda results: [], plain_pairs, {"rows": plots.plot_rows}),
     "ppm_table2": Layout(
@@ -217,10 +249,7 @@ LAYOUTS = {
         {"table2": plots.plot_table2, "data_efficiency": plots.plot_data_efficiency, "gain_by_bucket": plots.plot_gain_by_bucket},
     ),
     "ppm_table3": Layout(table3, claims_of_table3, pairs3, {"table3": plots.plot_rows}),
-    "ppm_figure2": Layout(
-        table_of_figure2,
-        claims_of_figure2,
-        lambda results: (pair for pair in pairs3(results) if pair[1]["model"] == results.axes["model"][0]),
-        {"figure2": plots.plot_figure2},
-    ),
+    "cela_table3": Layout(cela_table3, claims_of_cela_table3, cela_pairs3, {"table3": plots.plot_rows, "by_frequency": plots.plot_figure2}),
+    "cela_figure3": _BY_FREQUENCY,
+    "ppm_figure2": _BY_FREQUENCY,
 }

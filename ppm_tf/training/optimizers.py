@@ -27,6 +27,7 @@ def ranking_optimizer(
     table_rate: float = 1.0,
     rates: Mapping[int, float] | None = None,
     weight_decay: float = 0.0,
+    table_decay: float = 0.0,
 ) -> TableAdam:
     """The dense optimiser for most weights, and its lazy form for id tables, under one schedule.
 
@@ -37,6 +38,7 @@ def ranking_optimizer(
         table_rate: learning rate of the tables, in multiples of `learning_rate`.
         rates: `id(variable)` -> its learning rate in multiples of `learning_rate`; without an entry 1.
         weight_decay: AdamW's, of kernels alone: no bias, scale, slope, embedding or table.
+        table_decay: that of the tables' rows in the batch.
     """
     tables = list(tables)
     optimizer = TableAdam(
@@ -44,6 +46,7 @@ def ranking_optimizer(
         tables,
         table_optimizer,
         {**{id(table): table_rate for table in tables}, **(rates or {})},
+        table_decay=table_decay,
         weight_decay=weight_decay or None,
     )
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
@@ -71,8 +74,9 @@ class TableAdam(keras.optimizers.Adam):
         Adam:     m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  w <- w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
         Adagrad:  a <- a + g^2,            w <- w - rate g / sqrt(a + eps)
 
-    with `t` the steps of the whole run. Rows that are not in the batch, and their slots, stay as they are ("lazy"), where
-    dense Adam would go on moving them. A row in every batch moves as under dense Adam. A step costs O(rows in the batch).
+    and, with `table_decay`, either also less `rate table_decay w`; `t` counts the steps of the whole run. Rows that are not in the batch,
+    and their slots, stay as they are ("lazy"), where dense Adam would go on moving them. A row in every batch moves as under dense Adam.
+    A step costs O(rows in the batch).
 
     Args:
         learning_rate: float or schedule.
@@ -80,18 +84,20 @@ class TableAdam(keras.optimizers.Adam):
         table_optimizer: string. `"adam"` or `"adagrad"`. Defaults to `"adam"`.
         rates: dict of `id(variable)` -> learning rate in multiples of `learning_rate`; without an entry 1.
         initial_accumulator: float. Adagrad's accumulators before the first step. Defaults to `0.1`.
+        table_decay: float. Decoupled weight decay of the rows in the batch, as AdamW's. Defaults to `0.0`.
 
     References:
 
     - Kingma and Ba, "Adam: a method for stochastic optimization", 2015; Duchi et al., "Adaptive subgradient methods", 2011.
     """
 
-    def __init__(self, learning_rate, tables, table_optimizer="adam", rates=None, initial_accumulator=0.1, **kwargs):
+    def __init__(self, learning_rate, tables, table_optimizer="adam", rates=None, initial_accumulator=0.1, table_decay=0.0, **kwargs):
         super().__init__(learning_rate, **kwargs)
         if table_optimizer not in ("adam", "adagrad"):
             raise ValueError(f'table_optimizer must be "adam" or "adagrad". Received: {table_optimizer!r}.')
         self.table_optimizer = table_optimizer
         self.initial_accumulator = initial_accumulator
+        self.table_decay = table_decay
         # Functions, not containers: Keras would take what they hold for its own state.
         self._is_table = frozenset(id(table) for table in tables).__contains__
         self._rate_of = dict(rates or {}).get
@@ -129,6 +135,7 @@ class TableAdam(keras.optimizers.Adam):
 
     def _update_rows(self, gradient, table, rate, place):
         rows, values = gradient.indices, gradient.values
+        decay = rate * self.table_decay * tf.gather(table, rows) if self.table_decay else 0.0
         if self.table_optimizer == "adagrad":
             accumulators = self._accumulators[place].value
             accumulator = tf.gather(accumulators, rows) + tf.square(values)
@@ -144,7 +151,7 @@ class TableAdam(keras.optimizers.Adam):
             momentums.scatter_update(tf.IndexedSlices(momentum, rows))
             velocities.scatter_update(tf.IndexedSlices(velocity, rows))
             change = rate * momentum / (tf.sqrt(velocity) + self.epsilon)
-        table.scatter_sub(tf.IndexedSlices(change, rows))
+        table.scatter_sub(tf.IndexedSlices(change + decay, rows))
 
 
 def sum_duplicates(gradient: tf.Tensor | tf.IndexedSlices) -> tf.IndexedSlices:

@@ -14,7 +14,9 @@ def test_by_the_settings():
     every = list(TABLES)
     assert lacking(load([]), every) == {}
     assert lacking(load([*COLUMNAR, "data.items.text=[title]"]), every) == {"image": ["image"], "title_image": ["image"]}
-    assert lacking(load([*COLUMNAR, "data.items.image=photo"]), every) == {name: ["text"] for name in ("title", "bow", "aligned", "title_image")}
+    assert lacking(load([*COLUMNAR, "data.items.image=photo"]), every) == {
+        name: ["text"] for name in ("title", "bow", "aligned", "aligned_vectors", "title_image")
+    }
     assert list(lacking(load(["data.source=amazon", "data.path=shop", "data.reviews=r", "data.metadata=m"]), every)) == ["image", "title_image"]
 
 

@@ -75,6 +75,13 @@ def test_a_cell_may_have_a_run_folder_of_its_own_and_reads_the_same_data(write):
     assert (urm.config.run, urm.shares) == ("runs/b", "")
 
 
+def test_a_run_folder_shares_with_one_of_its_seed_where_there_is_one(write):
+    run = "run: '{run}-{seed}"
+    file = write(f"seeds: [1, 2]\nsettings: {{{run}'}}\n" + TABLE3 + f"    A: {{model.ppm: none}}\n    B: {{{run}-b', text.training: [adapt]}}\n")
+    found = [(cell.config.run, cell.shares) for cell in cells_of(read_benchmark(file, ["run=r"]))]
+    assert found == [("r-1", ""), ("r-1-b", "r-1"), ("r-2", "r-1"), ("r-2-b", "r-2")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -90,7 +97,7 @@ def test_a_cell_may_have_a_run_folder_of_its_own_and_reads_the_same_data(write):
         ),
         (TABLE3 + "    Base:\nseedz: [1]\n", "table.yaml: seedz is not known. Allowed here: run, settings, seeds, axes, layout"),
         ("layout: ppm_table3\n", "table.yaml: axes must be given"),
-        ("layout: table9\naxes: {model: {A: }}\n", "table.yaml: layout: Input should be 'plain', 'ppm_table2', 'ppm_table3' or 'ppm_figure2'"),
+        ("layout: table9\naxes: {model: {A: }}\n", "table.yaml: layout: Input should be 'plain', 'ppm_table2', 'ppm_table3',"),
         ("layout: ppm_table3\naxes: {models: {A: }}\n", "layout ppm_table3 must have the axes model. Received: models"),
         ("layout: ppm_table2\naxes: {data: {A: }, model: {A: }, ppm: {A: }}\n", "the axis ppm must have two names, without and with. Received: A"),
         ("axes: {model: {A: }}\nover: {model: B}\n", "over must give names of the axes model. Received: model: B"),

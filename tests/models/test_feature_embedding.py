@@ -133,3 +133,32 @@ def test_tables_are_projected_once_for_each_different_item_and_histograms_enter(
     assert not histograms[2].any()
     trained = [np.asarray(both(requests, training=True).item)[..., -2:, :] for _ in range(2)]
     assert not np.array_equal(*trained)  # dropout
+
+
+def test_a_trainable_table_enters_as_tables_do_and_has_the_rows_of_item_ids():
+    """CELA's Scaled: row 5 is item 40, whose id shares a hashed row; row 2 is item 10, in row 3."""
+    from ppm_tf.training.trainer import id_tables
+
+    keras.utils.set_random_seed(0)
+    scaled = model(*DIN, "model.ppm=none", "model.trainable_width=6")
+    embedding, requests = scaled.embedding, batch()
+    found, wide = embedding(requests), embedding.frozen["trainable"]
+    assert wide.table.shape == (5, 6) and any(table is wide.table for table in id_tables(scaled))
+    kernel, bias = embedding.projections["trainable"].get_weights()
+    np.testing.assert_allclose(found.history[0, 0, -1], np.array(wide.table)[3] @ kernel + bias, rtol=1e-5)
+    assert not np.asarray(found.item)[1, 2].any()  # padding
+    assert embedding.id_vectors(np.array([2])).shape == (1, 3 * 4)  # nothing of it
+    before = embedding.initial_values()
+    learnt = np.array(wide.table)
+    learnt[2:] += 1.0
+    wide.table.assign(learnt)
+    embedding.settle_strangers(before)
+    np.testing.assert_allclose(np.array(wide.table)[1], learnt[2:].mean(axis=0), rtol=1e-6)
+    trained = np.asarray(embedding(requests).item)
+    embedding.fold_tables()
+    np.testing.assert_allclose(embedding(requests).item, trained, atol=1e-6)
+
+
+def test_a_trainable_table_needs_item_ids():
+    with pytest.raises(ValueError, match="trainable_width needs item_id: true"):
+        model(*DIN, "model.ppm=none", "model.trainable_width=6", "model.item_id=false")

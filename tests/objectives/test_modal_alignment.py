@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ppm_tf.objectives.modal_alignment import ModalAlignment, most_popular
+from ppm_tf.objectives.modal_alignment import ModalAlignment, VectorsOfTexts, most_popular, row_batches
 from tests import tiny_encoders
 from tests.battery import check_objective
 
@@ -86,3 +86,18 @@ def test_the_most_popular_share_with_ties_by_id():
 def test_unknown_heads_and_similarities_are_refused(encoder, wrong):
     with pytest.raises(ValueError, match="head must be linear or relu_layernorm, and similarity dot or cosine"):
         ModalAlignment(encoder, TARGETS, **wrong)
+
+
+def test_vectors_of_texts_stand_in_for_the_language_model_and_only_those_of_the_batch_move():
+    start = np.random.default_rng(1).normal(size=(9, 5)).astype("float32")
+    model = ModalAlignment(VectorsOfTexts(start), TARGETS)
+    check_objective(model, {"tokens": tf.constant([2, 5, 3, 8]), "row": tf.constant([2, 5, 3, 8])})
+    model = ModalAlignment(VectorsOfTexts(start), TARGETS)
+    (seen,) = row_batches(np.array([2, 5, 3, 8]), 4, 1, seed=0)
+    assert sorted(seen["row"].numpy().tolist()) == [2, 3, 5, 8] and seen["tokens"].numpy().tolist() == seen["row"].numpy().tolist()
+    with tf.GradientTape() as tape:
+        loss = model.loss_of(seen, model(seen, training=True))
+    gradient = tape.gradient(loss, model.encoder.table.value)
+    assert set(gradient.indices.numpy().tolist()) == {2, 3, 5, 8}
+    texts, ids = start[[2, 5, 3, 8]] @ model.head.kernel.numpy() + model.head.bias.numpy(), TARGETS[[2, 5, 3, 8]]
+    assert float(loss) == pytest.approx(cross_entropy(texts @ ids.T) + cross_entropy(ids @ texts.T), rel=1e-4)

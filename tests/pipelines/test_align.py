@@ -6,9 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from pipelines import align, alternate, evaluate, export
+from pipelines import alternate, evaluate, export
+from pipelines.align import encoder as align
 from pipelines.stage import main
+from ppm_tf.config import load
 from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.holdout import TRAIN
 from ppm_tf.data.tables import read_table
 from ppm_tf.encoders.saved import describe_encoder, load_encoder
 from ppm_tf.evaluation import read_metrics
@@ -181,3 +184,28 @@ def test_a_ranker_of_aligned_texts_is_exported_and_scores_as_the_trainer(shop, t
     export.main(arguments(shop, *cela, f"serve.base={tmp_path / 'served'}"))
     about = next((tmp_path / "served").glob("*/1/assets.extra/export.json"))
     assert json.loads(about.read_text())["verified"]["difference"] <= 1e-5
+
+
+def test_the_tables_of_the_ablation_hold_the_ids_and_the_vectors_trained_towards_them(shop):
+    from pipelines import embed
+    from pipelines.align.tables import STAGES
+
+    arguments_ = arguments(shop)
+    for stage in STAGES.values():
+        main(stage, arguments_)
+    catalog = ItemCatalog.read(shop.path("data") / "catalog")
+    vectors, _, own = align.id_vectors(shop.path("models/din"), catalog)
+    ids, title, moved = (read_table(shop.path(f"tables/{name}"), catalog) for name in ("ids", "title", "aligned_vectors"))
+    assert ids.present[FIRST_ROW:].tolist() == own.tolist()
+    np.testing.assert_allclose(ids.vectors[ids.present], vectors[FIRST_ROW:][own], atol=1e-3)
+    assert not ids.vectors[~ids.present].any()
+    changed = (moved.vectors != title.vectors).any(axis=1)
+    trained = align.aligned_items(load(arguments_), shop).parts[TRAIN] + FIRST_ROW
+    assert 0 < changed.sum() and set(np.flatnonzero(changed)) <= set(trained)  # none that was held out
+    assert moved.encoder_version.startswith("aligned_vectors-") and moved.present.tolist() == title.present.tolist()
+    wanted = arguments(shop, "model.ppm=none", "model.tables=[ids,aligned_vectors]", "model.trainable_width=16")
+    main(evaluate.STAGE, wanted)
+    made_of = json.loads((shop.path("models/din-ids-aligned_vectors-scaled") / "made_of.json").read_text())
+    assert made_of["tables"] == {"ids": ids.encoder_version, "aligned_vectors": moved.encoder_version}
+    assert embed.version_of("ids", load(wanted), shop) == ids.encoder_version
+    assert embed.version_of("aligned_vectors", load([*wanted, "text.align.epochs=1"]), shop) == "aligned_vectors yet to be made"

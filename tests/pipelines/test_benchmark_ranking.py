@@ -42,9 +42,12 @@ def test_efficiency_of_each_backbone(quick, small_shop, capsys, monkeypatch):
     monkeypatch.setattr(backbones, "BACKBONES", {name: backbones.BACKBONES[name] for name in ("deepfm", "din")})  # the battery builds them all
     benchmark.main(["efficiency", f"run={small_shop.folder}", *SETTINGS])
     lines = [line for line in lines_of(capsys) if "model" in line]
-    assert [(line["model"], line["ppm"]) for line in lines] == [(name, ppm) for name in ("deepfm", "din") for ppm in (False, True)]
-    for alone, plugged in zip(lines[::2], lines[1::2], strict=True):
-        assert alone["id_table_weights"] == plugged["id_table_weights"] > 0 and alone["dense_weights"] < plugged["dense_weights"]
-        assert alone["train_candidates_per_second"] > 0 and plugged["inference_ms_per_request"] > 0
+    assert [(line["model"], line["with"]) for line in lines] == [(name, more) for name in ("deepfm", "din") for more in ("", "PPM", "table")]
+    for alone, *others in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        for one in others:
+            assert alone["id_table_weights"] == one["id_table_weights"] > 0 and alone["dense_weights"] < one["dense_weights"]
+            assert alone["train_candidates_per_second"] > 0 and one["inference_ms_per_request"] > 0
+        assert others[1]["dense_weights"] > alone["dense_weights"] + 384 * 16  # its projection, and wider layers behind it
     folder = small_shop.folder / "benchmark" / "efficiency"
-    assert "| din + PPM" in (folder / "table.md").read_text() and len((folder / "results.jsonl").read_text().splitlines()) == 4
+    text = (folder / "table.md").read_text()
+    assert "| din + PPM" in text and "| din + table" in text and len((folder / "results.jsonl").read_text().splitlines()) == 6

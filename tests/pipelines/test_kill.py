@@ -1,5 +1,6 @@
 """SIGKILL at any moment of a stage: nothing half made, and a new start ends well."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,10 +21,26 @@ SMALL = [
 ]  # fmt: skip
 
 
-def start(folder):
+def start(folder, module="pipelines.evaluate", more=()):
     """The evaluation of a ranking model and all before it, in a process of its own; its output goes into a file beside the run."""
     with folder.with_suffix(".log").open("a") as log:
-        return subprocess.Popen([sys.executable, "-m", "pipelines.evaluate", f"run={folder}", *SMALL], stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen([sys.executable, "-m", module, f"run={folder}", *SMALL, *more], stdout=log, stderr=subprocess.STDOUT)
+
+
+def killed_at(moments, folder, *command):
+    """How often a command could be killed, so many seconds after each new start; looks at what is left each time."""
+    killed = 0
+    for seconds in moments:
+        process = start(folder, *command)
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+        whole(Workspace(folder))
+        time.sleep(0.1)
+    return killed
 
 
 def whole(workspace):
@@ -33,11 +50,16 @@ def whole(workspace):
         "data",
         "encoders/text",
         "encoders/image",
+        "encoders/aligned",
         "tables/title",
+        "tables/aligned",
         "tables/image",
         "ppm",
         "models/urm-finetune",
+        "models/din",
+        "models/din-aligned",
         "reports/urm-finetune",
+        "reports/alternate",
     ):
         if workspace.path(name).exists():
             assert workspace.exists(name), name
@@ -51,19 +73,30 @@ def whole(workspace):
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_an_unbroken_run(tmp_path):
     assert start(tmp_path / "unbroken").wait() == 0, (tmp_path / "unbroken.log").read_text()
-    killed = 0
-    for seconds in (2, 4, 6, 8, 10, 12, 14, 17, 20, 24, 28, 32):
-        process = start(tmp_path / "killed")
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-        whole(Workspace(tmp_path / "killed"))
-        time.sleep(0.1)
-    assert killed >= 4
+    assert killed_at((2, 4, 6, 8, 10, 12, 14, 17, 20, 24, 28, 32), tmp_path / "killed") >= 4
     assert start(tmp_path / "killed").wait() == 0, (tmp_path / "killed.log").read_text()
     metrics = [(tmp_path / name / "reports" / "urm-finetune" / "metrics.jsonl").read_text() for name in ("unbroken", "killed")]
     assert metrics[0] == metrics[1]
     assert os.listdir(tmp_path / "killed" / ".state") == os.listdir(tmp_path / "unbroken" / ".state")
+
+
+ROUNDS = [
+    "rounds=2", "text.training=[adapt]", "text.adapt.epochs=1", "text.align.batch_size=16", "text.align.epochs=2", "text.align.valid=0.1",
+    "text.align.test=0.1", "text.align.steps_per_loop=2",
+    "model.backbone={name: din, mlp_units: [16], attention_units: [8]}",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_alternation_killed_again_and_again_ends_as_an_unbroken_one(tmp_path):
+    command = ("pipelines.alternate", ROUNDS)
+    assert start(tmp_path / "unbroken", *command).wait() == 0, (tmp_path / "unbroken.log").read_text()
+    assert killed_at((3, 6, 9, 12, 15, 18, 22, 26, 30), tmp_path / "killed", *command) >= 4
+    assert start(tmp_path / "killed", *command).wait() == 0, (tmp_path / "killed.log").read_text()
+    found = []
+    for name in ("unbroken", "killed"):
+        lines = [json.loads(line) for line in (tmp_path / name / "reports/alternate/rounds.jsonl").read_text().splitlines()]
+        found.append([{key: value for key, value in line.items() if key != "model"} for line in lines])
+        for number in range(1, len(lines)):
+            whole(Workspace(tmp_path / name / "rounds" / str(number)))
+    assert len(found[0]) >= 2 and found[0] == found[1]

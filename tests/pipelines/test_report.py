@@ -151,7 +151,7 @@ def test_wrong_arguments(tmp_path, capsys):
         (["encoders"], 2, "Arguments must be `table [name]"),
         ([], 2, "Received: none"),
         (["tables"], 2, "Received: tables"),
-        (["table", "titel"], 2, "The first argument must be one of: title, image, bow, title_image, aligned. Received: titel"),
+        (["table", "titel"], 2, "The first argument must be one of: title, image, bow, title_image, aligned, aligned_vectors, ids. Received: titel"),
     ):
         with pytest.raises(SystemExit) as exit:
             report.main(arguments)

@@ -217,14 +217,14 @@ def test_plots_of_a_table_that_is_not_complete(tmp_path):
 def test_efficiency_table():
     line = {
         "model": "din",
-        "ppm": False,
+        "with": "",
         "id_table_weights": 1000,
         "dense_weights": 50,
         "train_candidates_per_second": 2000.0,
         "inference_ms_per_request": 1.5,
     }
     line |= {"batch_size": 32, "candidates": 10, "history": 30}
-    text = efficiency_table([line, {**line, "ppm": True, "train_candidates_per_second": 500.0, "inference_ms_per_request": 3.0}])
+    text = efficiency_table([line, {**line, "with": "PPM", "train_candidates_per_second": 500.0, "inference_ms_per_request": 3.0}])
     assert cells(text)[2:] == [["din", "1,000", "50", "2,000", "1.50"], ["din + PPM", "1,000", "50", "500 (0.25 x)", "3.00 (2.00 x)"]]
     assert text.endswith("Steps of 32 requests; a request has up to 10 candidates and 30 behaviors.")
 
@@ -246,3 +246,23 @@ def test_trials_table_has_the_best_first_and_failures_last():
         ["2", "16", "0.6000", "50 of 100", "61"],
         ["-", "8", "failed", "ValueError: no", "-"],
     ]
+
+
+def of_variants(place, seed):
+    auc = {"DIN": 0.70, "w/o ROMA": 0.71, "CELA": 0.73}[place["model"]] + 0.002 * (seed - 1)
+    found = measures(auc, (auc - 0.1, auc - 0.05, auc), error=0.01)
+    return found | {(task, "all", metric): Measure(value, 1000, None, "", np.full(200, value))
+                    for task in ("click", "order", "mean") for metric, value in (("log_loss", 1 - auc), ("group_auc", auc - 0.02))}  # fmt: skip
+
+
+def test_the_ablation_of_cela_compares_with_the_backbone_and_with_cela(tmp_path):
+    found = results({"model": ["DIN", "w/o ROMA", "CELA"]}, of_variants)
+    lines = cells(LAYOUTS["cela_table3"].table(found))
+    assert lines[0] == ["model", "AUC", "log loss", "group AUC", "AUC, items never seen", "AUC over DIN", "AUC of CELA over it"]
+    assert lines[2][:5] == ["DIN", "0.7010 ± 0.0014", "0.2990 ± 0.0014", "0.6810 ± 0.0014", "0.6010 ± 0.0014"] and lines[2][5] == "-"
+    assert lines[3][5].startswith("+0.0100") and lines[3][6].startswith("+0.0200") and lines[4][5].startswith("+0.0300") and lines[4][6] == "-"
+    pairs = [(one["model"], over["model"]) for one, over in LAYOUTS["cela_table3"].pairs(found)]
+    assert pairs == [("w/o ROMA", "DIN"), ("CELA", "DIN"), ("CELA", "w/o ROMA")]
+    text = write_report(found, LAYOUTS["cela_table3"], tmp_path, "table 3")
+    assert "- CELA beats DIN: yes" in text and "- CELA beats every variant of it: yes (1 of 1;" in text
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"table3", "by_frequency", "learning_curves"}

@@ -169,3 +169,15 @@ def test_weight_decay_reaches_matrices_alone(made):
     optimizer.apply([tf.zeros(one.shape) for one in variables], variables)
     moved = {one.name for one, old in zip(variables, before, strict=True) if not np.array_equal(np.array(one), old)}
     assert moved == {"kernel"}
+
+
+@pytest.mark.parametrize(("kind", "keras_optimizer"), [("adam", keras.optimizers.Adam), ("adagrad", keras.optimizers.Adagrad)])
+def test_decay_of_tables_is_keras_decoupled_decay_of_the_rows_in_the_batch(kind, keras_optimizer):
+    mine, theirs = variable(), variable()
+    optimizer = keras_optimizer(schedule(), weight_decay=0.05)
+    optimizer.build([theirs])
+    for rows, values in batches():
+        optimizer.apply([tf.constant(dense(rows, values))], [theirs])
+    found = stepped(ranking_optimizer(schedule(), [mine], kind, table_decay=0.05), mine)
+    np.testing.assert_allclose(found[EVERY], np.array(theirs)[EVERY], atol=2e-6)
+    np.testing.assert_array_equal(found[20:], np.array(variable())[20:])  # never in a batch

@@ -1,27 +1,13 @@
-"""Aligns item texts with what a ranking model has learnt of the items' ids (ROMA; CELA, section 4.2, eq. 7-12).
-
-Reads the text encoder of the run and a trained ranking model: text.align.ranker, or the run's own of model.backbone without tables
-and without PPM, which is trained first where it is missing. The target of an item is the concatenation of its id's and its fields'
-embeddings, which stay as they are; the encoder and a head in front of it learn, by contrast within the batch, in both directions.
-Aligned are the text.align.top_items most popular items that have a text and an embedding row of their own; a part of them is
-held out, to stop the training and to be scored: how often an item's text finds its own ids among those of the others.
-
-Writes <run>/encoders/aligned: the encoder without the head (or with it, text.align.keep_head), its training log and metrics.jsonl.
-`python -m pipelines.embed aligned` writes the table that `model.tables=[aligned]` reads. A training that was killed goes on.
-
-  python -m pipelines.align model.backbone.name=din
-  python -m pipelines.align text.align.similarity=cosine text.align.temperature=0.1 text.align.head=relu_layernorm
-  python -m pipelines.align text.align.ranker=<earlier run>/models/din-aligned   # a further round
-"""
+"""The encoder aligned with a ranking model's ids."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipelines.stage import Stage, encoder_settings, main, peak_memory
+from pipelines.stage import Stage, encoder_settings, peak_memory
 from ppm_tf.config import Config, load
 from ppm_tf.data.contents import check_contents
 from ppm_tf.workspace import SETTINGS, Recipe, Workspace, fingerprint
@@ -33,28 +19,88 @@ _KS = (1, 10, 100)
 _SHOWN = ("recall_at_1", "recall_at_10", "mrr_at_100")
 
 
+class Aligned(NamedTuple):
+    """The items that are aligned.
+
+    Attributes:
+        catalog: `ItemCatalog`.
+        targets: the ID-side vectors, float32 `[V, D]` by catalog row.
+        parts: part of the hold-out -> places in the catalog, ascending.
+    """
+
+    catalog: Any
+    targets: Any
+    parts: dict[int, Any]
+
+
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Aligns the encoder and commits `encoders/aligned`."""
     import numpy as np
 
     from ppm_tf import training
-    from ppm_tf.data.catalog import ItemCatalog
-    from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
+    from ppm_tf.data.holdout import TEST
     from ppm_tf.encoders.saved import load_encoder
     from ppm_tf.encoders.text_backbone import backbone_width
     from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.evaluation import Record, write_metrics
-    from ppm_tf.metrics.retrieval import metrics_of_ranking
     from ppm_tf.objectives.domain_adaptation import text_batches
-    from ppm_tf.objectives.modal_alignment import ModalAlignment, most_popular
+    from ppm_tf.objectives.modal_alignment import ModalAlignment
+    from ppm_tf.rows import FIRST_ROW
 
     settings = training.starting_rate(config.text.align, pretrained=config.text.encoder != "small_bert")
     strategy = training.prepare_backend(settings, config.seed)
+    items = aligned_items(config, workspace)
+    with strategy.scope():
+        encoder = load_encoder(workspace.path("encoders/text"))
+        if encoder.kind != "text":
+            raise ValueError(f"The encoder to be aligned must be a language model. Received: {encoder.kind} in {workspace.path('encoders/text')}.")
+        width = backbone_width(encoder.backbone)
+        if settings.keep_head and items.targets.shape[1] > width:
+            raise ValueError(
+                f"A head that is kept must not be wider than the language model, {width}. Received: {items.targets.shape[1]}, all ids' fields."
+                " Remedy: text.align.keep_head=false, or a smaller model.dim."
+            )
+        if settings.lora_rank:
+            encoder.enable_lora(settings.lora_rank)
+        model = ModalAlignment(encoder, items.targets, settings.head, settings.similarity, settings.temperature)
+    places = np.concatenate(list(items.parts.values())).tolist()
+    cleaned = dict(zip(places, clean_texts(encoder.cleaner, [items.catalog.text[place] for place in places]), strict=True))
+
+    def batches(part: int, epochs: int | None = None):
+        chosen = items.parts[part]
+        return text_batches(encoder, [cleaned[place] for place in chosen.tolist()], chosen + FIRST_ROW, settings.batch_size, epochs, config.seed)
+
+    work = workspace.work(NAME, recipe)
+    found = taught(model, batches, items, settings, work, strategy)
+    if settings.keep_head:
+        encoder = with_head(encoder, model.head)
+    with workspace.commit(NAME, recipe) as folder:
+        encoder.save(folder)
+        for title, figures in found.items():
+            records = [Record("alignment", "test", name, value, count=len(items.parts[TEST])) for name, value in figures.items()]
+            write_metrics(records, folder / "metrics.jsonl", title, config.seed)
+        training.keep_logs(work, folder)
+    workspace.clear_work(NAME)
+
+
+def aligned_items(config: Config, workspace: Workspace) -> Aligned:
+    """The items that take part, and what the ranking model knows of them.
+
+    Raises:
+        ValueError: they fill no batch, or there is none to validate or to test on.
+    """
+    import numpy as np
+
+    from ppm_tf.data.catalog import ItemCatalog
+    from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
+    from ppm_tf.objectives.modal_alignment import most_popular
+
+    settings = config.text.align
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
-    ranker = Path(settings.ranker) if settings.ranker else workspace.path(f"models/{of_ids(config).model.folder}")
+    ranker = ranker_of(config, workspace)
     targets, counts, own = id_vectors(ranker, catalog)
-    texts = [text or "" for text in catalog.text]
-    possible = np.flatnonzero(own & np.array([bool(text) for text in texts]))
+    has_text = np.array([bool(text) for text in catalog.text])
+    possible = np.flatnonzero(own & has_text)
     ids = [catalog.ids[int(place)].as_py() for place in possible]
     aligned = possible[most_popular(counts[possible], ids, settings.top_items)]
     keys = (catalog.ids[int(place)].as_py() for place in aligned)
@@ -64,7 +110,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     logger.info(
         "aligning texts with the ids of %s: %s items have a text and a row of their own, the %s most popular take part (%s to train on, %s to"
         " validate on, %s to test on); %s without a text and %s without a row of their own do not",
-        ranker, f"{len(possible):,}", f"{len(aligned):,}", *(f"{size:,}" for size in sizes), f"{sum(not text for text in texts):,}",
+        ranker, f"{len(possible):,}", f"{len(aligned):,}", *(f"{size:,}" for size in sizes), f"{int((~has_text).sum()):,}",
         f"{int((~own).sum()):,}",
     )  # fmt: skip
     if sizes[0] < settings.batch_size or min(sizes[1:]) < 2:
@@ -73,26 +119,25 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             f" to train, validate and test on, text.align.batch_size={settings.batch_size}. Remedy: lower text.align.batch_size, or raise"
             " text.align.top_items, text.align.valid or text.align.test."
         )
-    with strategy.scope():
-        encoder = load_encoder(workspace.path("encoders/text"))
-        if encoder.kind != "text":
-            raise ValueError(f"The encoder to be aligned must be a language model. Received: {encoder.kind} in {workspace.path('encoders/text')}.")
-        width = backbone_width(encoder.backbone)
-        if settings.keep_head and targets.shape[1] > width:
-            raise ValueError(
-                f"A head that is kept must not be wider than the language model, {width}. Received: {targets.shape[1]}, all ids' fields."
-                " Remedy: text.align.keep_head=false, or a smaller model.dim."
-            )
-        if settings.lora_rank:
-            encoder.enable_lora(settings.lora_rank)
-        model = ModalAlignment(encoder, targets, settings.head, settings.similarity, settings.temperature)
-    cleaned = dict(zip(aligned.tolist(), clean_texts(encoder.cleaner, [texts[place] for place in aligned]), strict=True))
+    return Aligned(catalog, targets, chosen)
 
-    def batches(part: int, epochs: int | None = None):
-        from ppm_tf.rows import FIRST_ROW
 
-        places = chosen[part]
-        return text_batches(encoder, [cleaned[place] for place in places.tolist()], places + FIRST_ROW, settings.batch_size, epochs, config.seed)
+def taught(model, batches: Callable[..., Any], items: Aligned, settings, work: Path, strategy) -> dict[str, dict[str, float]]:
+    """Trains a `ModalAlignment`; the figures of the test items by `chance`, `before` and `after` it.
+
+    Args:
+        model: the objective, at its start.
+        batches: `batches(part, epochs)`, those of a part of the hold-out; without epochs in order, once.
+        items: what is aligned.
+        settings: `text.align`, with a learning rate.
+        work: folder of checkpoints and logs.
+        strategy: where it runs.
+    """
+    import numpy as np
+
+    from ppm_tf import training
+    from ppm_tf.data.holdout import TEST, TRAIN, VALID
+    from ppm_tf.metrics.retrieval import metrics_of_ranking
 
     def figures(part: int) -> dict[str, float]:
         order, loss = model.ranking(batches(part), max(_KS))
@@ -100,25 +145,16 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         return {name: float(found[name]) for name in _SHOWN} | {"loss": loss}
 
     before = figures(TEST)
-    work = workspace.work(NAME, recipe)
     result = training.fit(
-        model, model.loss_of, batches(TRAIN, settings.epochs), sizes[0], lambda _: figures(VALID), settings, work,
+        model, model.loss_of, batches(TRAIN, settings.epochs), len(items.parts[TRAIN]), lambda _: figures(VALID), settings, work,
         strategy=strategy, weight=model.weight, title="align", section="text.align", criterion="loss", minimize=True,
         identify=model.identify, unit="items",
     )  # fmt: skip
-    after = figures(TEST)
     logger.info("%s; %s", result.line("loss"), peak_memory())
-    ranks = np.arange(1, min(100, sizes[2]) + 1)
-    chance = {f"recall_at_{k}": min(1.0, k / sizes[2]) for k in (1, 10)} | {"mrr_at_100": float((1 / ranks).sum() / sizes[2])}
-    if settings.keep_head:
-        encoder = with_head(encoder, model.head)
-    with workspace.commit(NAME, recipe) as folder:
-        encoder.save(folder)
-        for title, found in (("chance", chance), ("before", before), ("after", after)):
-            records = [Record("alignment", "test", name, value, count=sizes[2]) for name, value in found.items()]
-            write_metrics(records, folder / "metrics.jsonl", title, config.seed)
-        training.keep_logs(work, folder)
-    workspace.clear_work(NAME)
+    tested = len(items.parts[TEST])
+    ranks = np.arange(1, min(100, tested) + 1)
+    chance = {f"recall_at_{k}": min(1.0, k / tested) for k in (1, 10)} | {"mrr_at_100": float((1 / ranks).sum() / tested)}
+    return {"chance": chance, "before": before, "after": figures(TEST)}
 
 
 def id_vectors(ranker: Path, catalog) -> tuple[Any, Any, Any]:
@@ -194,7 +230,8 @@ def show(config: Config, workspace: Workspace) -> None:
 
 def of_ids(config: Config) -> Config:
     """The settings of the ranking model whose ids are aligned with: the run's, without tables and without PPM."""
-    model = config.model.model_copy(update={"ppm": "none", "tables": (), "similarity_bins": 0, "name": None, "warm_start": None})
+    without = {"ppm": "none", "tables": (), "similarity_bins": 0, "trainable_width": 0, "name": None, "warm_start": None}
+    model = config.model.model_copy(update=without)
     return config.model_copy(update={"model": model})
 
 
@@ -211,25 +248,50 @@ def needs(config: Config) -> Iterator[str]:
         ValueError: no item has a text, or there is no log to learn ids from.
         FileNotFoundError: text.align.ranker holds no ranking model.
     """
-    if not config.has_log and not config.text.align.ranker:
-        raise ValueError("Texts are aligned with the ids of a ranking model, which needs an interaction log. Received: data.log=null.")
+    require_ranker(config)
+    check_contents(config, ["aligned"])
+    yield "data"
+    check_contents(config, ["aligned"], Workspace(config.run).path("data"))
+    yield "encoders/text"
+    yield from ranker_made(config)
+
+
+def require_ranker(config: Config) -> None:
+    """Refuses settings under which there is no ranking model whose ids can be read.
+
+    Raises:
+        ValueError: there is no log to learn ids from.
+        FileNotFoundError: text.align.ranker holds no ranking model.
+    """
     ranker = config.text.align.ranker
+    if not config.has_log and not ranker:
+        raise ValueError("Texts are aligned with the ids of a ranking model, which needs an interaction log. Received: data.log=null.")
     if ranker and not (Path(ranker) / SETTINGS).is_file():
         raise FileNotFoundError(
             f"text.align.ranker must be the folder of a trained ranking model. Received: {ranker}, which holds no {SETTINGS}. Remedy:"
             " `python -m pipelines.train model.ppm=none`, or leave it out."
         )
-    check_contents(config, ["aligned"])
-    yield "data"
-    check_contents(config, ["aligned"], Workspace(config.run).path("data"))
-    yield "encoders/text"
+
+
+def ranker_made(config: Config) -> Iterator[str]:
+    """The artifact of the run that is the ranking model of ids, unless another one is named."""
     if not config.text.align.ranker:
         yield f"models/{of_ids(config).model.folder}"
+
+
+def ranker_of(config: Config, workspace: Workspace) -> Path:
+    """The folder of the ranking model of ids."""
+    return Path(config.text.align.ranker) if config.text.align.ranker else workspace.path(f"models/{of_ids(config).model.folder}")
 
 
 def ranker_files(config: Config) -> dict[str, str]:
     """Fingerprints of the ranking model that is named."""
     return fingerprint(sorted(Path(config.text.align.ranker).glob("*.*"))) if config.text.align.ranker else {}
+
+
+def under(name: str, config: Config) -> Config:
+    """The settings under which a parent is made: those of ids alone for the ranking model."""
+    return of_ids(config) if name.startswith("models/") else config
 
 
 STAGE = Stage(
@@ -242,9 +304,6 @@ STAGE = Stage(
     show=show,
     settings=settings,
     inputs=ranker_files,
-    under=lambda name, config: of_ids(config) if name.startswith("models/") else config,
+    under=under,
     sticky=True,
 )
-
-if __name__ == "__main__":
-    main(STAGE)
