@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,16 @@ FILES = sorted((ROOT / "configs").rglob("*.yaml"))
 PLACES = {"benchmark": (read_benchmark, cells_of), "sweep": (read_sweep, trials_of)}  # files of another form
 
 
+def folders_of(path):
+    """The settings that the file's command leaves to the reader: `<setting>=<folder>`."""
+    return re.findall(r"([\w.]+)=<folder>", path.read_text())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_each_file_loads_and_says_what_it_reproduces(path):
     if path.parent.name in PLACES:
         read, spread = PLACES[path.parent.name]
-        overrides = ["data.path=folder"] if "data.path=" in path.read_text() else []
+        overrides = [f"{key}=folder" for key in folders_of(path)]
         configs = [one.config for one in spread(read(path, overrides))]
     else:
         configs = [load([str(path)])]
@@ -44,8 +50,7 @@ def test_each_file_holds_only_what_differs_from_the_defaults(path):
     values = yaml.safe_load(path.read_text())
     if path.parent.name in PLACES:
         values = merged(values.get("settings", {}))
-        if "data.path=" in path.read_text():
-            values = merged(values, {"data.path": "folder"})
+        values = merged(values, dict.fromkeys(folders_of(path), "folder"))
     for place in leaves(values):
         try:
             other = from_dict(without(values, place))

@@ -169,7 +169,7 @@ def id_vectors(ranker: Path, catalog) -> tuple[Any, Any, Any]:
         id has an embedding row of its own, bool `[I]`; all items where the model knows no item ids.
 
     Raises:
-        ValueError: the model has no ID side, or is of another catalog.
+        ValueError: the model has no ID side, is of another catalog, or does not lie in its run folder.
     """
     import numpy as np
 
@@ -180,8 +180,14 @@ def id_vectors(ranker: Path, catalog) -> tuple[Any, Any, Any]:
     from ppm_tf.models.vocabularies import Vocabularies
     from ppm_tf.rows import FIRST_ROW, FIRST_UNKNOWN_ROW
 
-    config = load([str(ranker / SETTINGS)])
-    inputs = Inputs.read(Workspace(ranker.parent.parent), config.ranking_tables)
+    config, its_run = load([str(ranker / SETTINGS)]), Workspace(ranker.parent.parent)
+    missing = [name for name in ("data", *(f"tables/{name}" for name in config.ranking_tables)) if not its_run.exists(name)]
+    if missing:
+        raise ValueError(
+            f"The ranking model must lie in its run folder, beside what it was trained on. Received: {ranker}, and no {', '.join(missing)} in"
+            f" {its_run.folder}. Remedy: name the model where it was trained, <run>/models/<name>, in text.align.ranker."
+        )
+    inputs = Inputs.read(its_run, config.ranking_tables)
     if not inputs.catalog.ids.equals(catalog.ids):
         raise ValueError(
             f"The ranking model must be of the catalog whose texts are aligned. Received: {ranker}, of {len(inputs.catalog.ids):,} items, and"

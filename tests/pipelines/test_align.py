@@ -115,6 +115,10 @@ def test_a_ranker_of_another_catalog_or_without_ids_is_refused(shop, tmp_path, c
 
     with pytest.raises(ValueError, match=r"of the catalog whose texts are aligned. Received: .*models/din, of 300 items, and 299 items here"):
         align.id_vectors(shop.path("models/din"), Fewer)
+    away = tmp_path / "models" / "din"
+    shutil.copytree(shop.path("models/din"), away)
+    with pytest.raises(ValueError, match=r"must lie in its run folder, beside what it was trained on. Received: .*, and no data in"):
+        align.id_vectors(away, catalog)
 
 
 @pytest.fixture(scope="module")
