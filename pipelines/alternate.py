@@ -1,8 +1,9 @@
 """Aligns texts with a ranking model's ids, trains the ranking model on the aligned texts, and begins again (CELA, section 4.4).
 
 Round 0 is the backbone of ids alone. Each further round aligns the text encoder of the run with the ids of the round before
-(`pipelines.align`), writes the table `aligned`, trains a ranking model from nothing that reads it, and scores the test split. The rounds
-stop where validation no longer rises, and at rounds=<number> at the latest. By default model.tables=[aligned] and model.ppm=none.
+(`pipelines.align`), writes the table `aligned`, trains a ranking model that reads it, from nothing or with model.warm_start_part=ids from the
+id tables of the round before, and scores the test split. The rounds stop where validation no longer rises, and at rounds=<number> at the
+latest. By default model.tables=[aligned] and model.ppm=none.
 
 Writes <run>/rounds/<number>: encoders/aligned, tables/aligned, models and reports of each round, beside links to what all rounds share; and
 <run>/reports/alternate: rounds.jsonl, table.md and rounds.png. What was killed goes on, and ends as if it had not been.
@@ -43,7 +44,9 @@ def config_of(config: Config, number: int) -> Config:
     before = config_of(config, number - 1)
     ranker = Path(before.run) / "models" / before.model.folder
     text = config.text.model_copy(update={"align": config.text.align.model_copy(update={"ranker": str(ranker)})})
-    return config.model_copy(update={"run": str(Path(config.run) / "rounds" / str(number)), "text": text})
+    start = str(ranker) if config.model.warm_start_part == "ids" else None
+    model = config.model.model_copy(update={"warm_start": start})
+    return config.model_copy(update={"run": str(Path(config.run) / "rounds" / str(number)), "text": text, "model": model})
 
 
 def shared_by(config: Config) -> list[str]:

@@ -193,6 +193,8 @@ def settings(config: Config) -> dict[str, Any]:
     found = config.model_dump(mode="json")
     model = {**found["model"], "seed": config.ranking_seed}
     del model["name"]
+    if not config.model.warm_start:
+        del model["warm_start_part"]
     if not model["tables"]:  # they say how tables enter
         del model["similarity_bins"]
         if not model["trainable_width"]:
@@ -219,7 +221,7 @@ def needs(config: Config) -> Iterator[str]:
     check_contents(config, config.ranking_tables)
     if reads_ppm(config):
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
-    if config.model.warm_start:
+    if config.model.warm_start and config.model.warm_start_part == "all":
         kept = config.ranking_tables if not reads_ppm(config) else config.model.tables
         check_encoders(Path(config.model.warm_start), kept, config, START_ANEW)
     yield "data"
@@ -231,7 +233,8 @@ def needs(config: Config) -> Iterator[str]:
 
 def reads_ppm(config: Config) -> bool:
     """Whether the training starts from the run's pre-trained PPM: where it is plugged in, and not taken over from an earlier model."""
-    return config.model.ppm in ("frozen", "finetune") and not (config.model.warm_start and config.model.warm_start_ppm == "keep")
+    takes_over = config.model.warm_start and config.model.warm_start_part == "all" and config.model.warm_start_ppm == "keep"
+    return config.model.ppm in ("frozen", "finetune") and not takes_over
 
 
 def start_files(config: Config) -> dict[str, str]:

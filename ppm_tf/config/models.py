@@ -188,6 +188,13 @@ class ModelSettings(Section):
             "with model.warm_start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model"
         ),
     )
+    warm_start_part: Literal["all", "ids"] = Field(
+        "all",
+        description=(
+            "with model.warm_start, what is taken over: all, or the id tables alone, into a network that starts anew; in pipelines.alternate ids"
+            " lets each round go on from the ids of the one before"
+        ),
+    )
     seed: int | None = Field(None, description="seed of the ranking model; null: the run's seed")
     train: RankerFitSettings = Field(RankerFitSettings(), description="its training")
 

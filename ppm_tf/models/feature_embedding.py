@@ -177,7 +177,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
         All rows of a field's table, of an id's those that strangers are hashed into.
         """
-        return {name: np.array(layer.table[: self._may_be_strange(name, layer)]) for name, layer in self._tables().items()}
+        return {name: np.array(layer.table[: self._may_be_strange(name, layer)]) for name, layer in self.id_tables().items()}
 
     def settle_strangers(self, before):
         """Gives the rows that never trained a meaning.
@@ -194,26 +194,27 @@ class FeatureEmbedding(keras.layers.Layer):
             How many rows were settled, by table.
         """
         settled = {}
-        for name, layer in self._tables().items():
+        for name, layer in self.id_tables().items():
             values, some = np.array(layer.table), self._may_be_strange(name, layer)
             strange = np.zeros(len(values), bool)
             strange[:some] = (values[:some] == before[name]).all(axis=1)
             strange[:UNKNOWN_ROW] = False  # padding has no value
             learnt = ~strange
-            learnt[: UNKNOWN_ROW if _field(name) in self.unknown_rows else FIRST_ROW] = False
+            learnt[: UNKNOWN_ROW if field_of(name) in self.unknown_rows else FIRST_ROW] = False
             if strange.any() and learnt.any():
                 values[strange] = values[learnt].mean(axis=0)
                 layer.table.assign(values)
                 settled[name] = int(strange.sum())
         return settled
 
-    def _tables(self):
+    def id_tables(self):
+        """Every trained table by id or value: dict of name -> `IdEmbedding`; `field_of(name)` is the field that its rows are of."""
         tables = self.embeddings | {f"{name}{FIRST_ORDER}": layer for name, layer in self.linear.items()}
         return tables | ({f"item.{ITEM_ID}.{TRAINABLE}": self.frozen[TRAINABLE]} if TRAINABLE in self.frozen and not self.folded else {})
 
     def _may_be_strange(self, name, layer):
         """How many rows of a table, from the first, training may have passed by; an id has a row of its own only where it was met."""
-        unknown = self.unknown_rows.get(_field(name))
+        unknown = self.unknown_rows.get(field_of(name))
         return layer.table.shape[0] if unknown is None else FIRST_UNKNOWN_ROW + unknown
 
     def fold_tables(self):
@@ -279,6 +280,6 @@ class FeatureEmbedding(keras.layers.Layer):
         return sum(self.linear[f"{side}.{name}"].pooled(values[name]) for name in self.names[side])
 
 
-def _field(name):
-    """The field of a table, whose name may go on with what the table holds of it."""
+def field_of(name):
+    """The field of a table, `<side>.<field>`; the table's name may go on with what it holds of the field."""
     return name.removesuffix(FIRST_ORDER).removesuffix(f".{TRAINABLE}")

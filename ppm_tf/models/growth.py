@@ -7,7 +7,7 @@ import numpy as np
 
 from ppm_tf.data.schema import Schema
 from ppm_tf.layers.id_embedding import IdEmbedding
-from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID
+from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID, field_of
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.private_apis import all_layers, cached_variables
@@ -15,7 +15,14 @@ from ppm_tf.rows import FIRST_ROW
 
 
 def carry_over(
-    old: RankingModel, new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies, keep_ppm: bool = True
+    old: RankingModel,
+    new: RankingModel,
+    old_schema: Schema,
+    new_schema: Schema,
+    old_ids: Vocabularies,
+    new_ids: Vocabularies,
+    keep_ppm: bool = True,
+    ids_alone: bool = False,
 ) -> int:
     """Gives `new` all that `old` has learnt; the rows of values that `old` did not know keep their initial values.
 
@@ -27,6 +34,7 @@ def carry_over(
         old_ids: id vocabularies of `old`.
         new_ids: those of `new`, grown from `old_ids`.
         keep_ppm: whether the plug-in's weights are carried over, too; else `new` keeps its own.
+        ids_alone: whether the id tables are all that is carried over; the models may differ in all else, and in which tables they have.
 
     Returns:
         How many embedding rows are new.
@@ -35,18 +43,20 @@ def carry_over(
         ValueError: a weight has another shape in the earlier model, so its settings were others.
     """
     maps = _row_maps(old_schema, new_schema, old_ids, new_ids)
-    old_tables, new_tables = (
-        {**model.embedding.embeddings, **{f"{name}.linear": layer for name, layer in model.embedding.linear.items()}} for model in (old, new)
-    )
-    if set(old_tables) != set(new_tables):
+    old_tables, new_tables = old.embedding.id_tables(), new.embedding.id_tables()
+    if ids_alone:
+        new_tables = {name: table for name, table in new_tables.items() if name in old_tables and table.dim == old_tables[name].dim}
+    if not new_tables or not ids_alone and set(old_tables) != set(new_tables):
         raise ValueError(f"model.warm_start must have the same fields. Received: {sorted(old_tables)} there, {sorted(new_tables)} here.")
     fresh = 0
     for name, table in new_tables.items():
-        old_rows, new_rows = maps[name.removesuffix(".linear")]
+        old_rows, new_rows = maps[field_of(name)]
         values = np.array(table.table)
         values[new_rows] = np.array(old_tables[name].table)[old_rows]
         table.table.assign(values)
         fresh += len(values) - len(new_rows)
+    if ids_alone:
+        return fresh
     mine, theirs = _other_variables(old, keep_ppm), _other_variables(new, keep_ppm)
     if [variable.shape for variable in mine] != [variable.shape for variable in theirs]:
         raise ValueError(

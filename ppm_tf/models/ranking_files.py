@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ppm_tf.config import Config
+from ppm_tf.config import Config, load
 from ppm_tf.data.sample_counts import SampleCounts
 from ppm_tf.data.schema import Schema, differences, other_form
 from ppm_tf.models.build import build_ranking_model
@@ -18,6 +18,7 @@ from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
 from ppm_tf.storage import save_weights
+from ppm_tf.workspace import SETTINGS
 
 WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
@@ -116,6 +117,8 @@ def check_requests(inputs: Inputs, folder: Path) -> None:
 def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies, keep_ppm: bool) -> int:
     """Gives `model` what the earlier model in `folder` has learnt; returns how many embedding rows are new.
 
+    With `model.warm_start_part=ids` that is its id tables alone, and it may be of another network and read other tables.
+
     Args:
         folder: the earlier model.
         model: one of the same settings.
@@ -125,21 +128,29 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         keep_ppm: whether the plug-in's weights come from the earlier model, too; else they stay as they are.
 
     Raises:
-        ValueError: the earlier model has other settings, or read vectors of other encoders.
+        ValueError: the earlier model has other settings, or read vectors of other encoders, or tables that are not there.
     """
+    ids_alone = config.model.warm_start_part == "ids"
     # PPM that is replaced brings vectors of its own encoders.
     kept = {name: version for name, version in inputs.versions.items() if keep_ppm or name in config.model.tables}
-    Provenance.read(folder).require(kept, folder, START_ANEW)
+    if not ids_alone:
+        Provenance.read(folder).require(kept, folder, START_ANEW)
     schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
     require_same_values(folder, schema, inputs.schema)
-    old = build_ranking_model(config, schema, _NoItems(schema), inputs.tables, earlier)
+    its = load([str(folder / SETTINGS)]) if ids_alone else config
+    if unread := [name for name in its.ranking_tables if name not in inputs.tables]:
+        raise ValueError(
+            f"The tables that model.warm_start read must be among those of the new model. Received: {folder}, which read {', '.join(unread)} too."
+            f" Remedy: name them in model.tables, or {START_ANEW}."
+        )
+    old = build_ranking_model(its, schema, _NoItems(schema), inputs.tables, earlier)
     try:
         old.load_weights(folder / WEIGHTS)
     except ValueError as error:
         raise ValueError(
             f"model.warm_start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
         ) from None
-    return carry_over(old, model, schema, inputs.schema, earlier, vocabularies, keep_ppm)
+    return carry_over(old, model, schema, inputs.schema, earlier, vocabularies, keep_ppm, ids_alone)
 
 
 class _Known:

@@ -62,3 +62,25 @@ def test_other_settings_are_refused():
     fewer = replace(LATER, fields=LATER.fields[1:])
     with pytest.raises(ValueError, match="model.warm_start must have the same fields"):
         carry_over(old, model(*DIN, "model.ppm=random", schema=fewer, ids=later), SCHEMA, fewer, vocabularies(), later)
+
+
+def test_ids_alone_go_into_another_network_that_starts_anew():
+    keras.utils.set_random_seed(0)
+    old = model(*DIN, "model.ppm=none")
+    keras.utils.set_random_seed(1)
+    new = model(*URM, "model.ppm=none", "model.tables=[title]", "model.trainable_width=6")
+    before, ids = {variable.path: np.array(variable) for variable in new.variables}, {id(layer.table) for layer in new.embedding.embeddings.values()}
+    assert carry_over(old, new, SCHEMA, SCHEMA, vocabularies(), vocabularies(), ids_alone=True) == 0
+    for name, layer in new.embedding.embeddings.items():
+        np.testing.assert_array_equal(np.array(layer.table), np.array(old.embedding.embeddings[name].table))
+    for variable in new.variables:
+        if id(variable) not in ids:
+            np.testing.assert_array_equal(np.array(variable), before[variable.path])
+
+
+def test_a_trainable_table_is_carried_over_too():
+    scaled = (*DIN, "model.ppm=none", "model.trainable_width=6")
+    old, new = model(*scaled), model(*scaled)
+    carry_over(old, new, SCHEMA, SCHEMA, vocabularies(), vocabularies())
+    np.testing.assert_array_equal(np.array(new.embedding.frozen["trainable"].table), np.array(old.embedding.frozen["trainable"].table))
+    np.testing.assert_allclose(new(batch()), old(batch()), atol=1e-6)

@@ -6,12 +6,14 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import yaml
 
 from ppm_tf.data.sample_counts import SampleCounts
 from ppm_tf.models.growth import carry_over
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import Provenance
 from ppm_tf.models.ranking_files import load_ranking_model, save_ranking_model, warm_start
+from ppm_tf.workspace import SETTINGS
 from tests.models.tiny_ranking import DIN, SCHEMA, Catalog, batch, model, settings, tables, vocabularies
 
 COUNTS = SampleCounts(1, *(np.zeros(shape, np.int64) for shape in (7, (7, 2), 7, 0, 0)))
@@ -56,6 +58,16 @@ def test_an_earlier_model_of_other_encoders_is_no_start(trained):
     with pytest.raises(ValueError, match="the table image was of encoder v1 and is of v3.*without model.warm_start"):
         warm_start(folder, later, settings(*WITH_TABLES), inputs(image="v3"), vocabularies(), keep_ppm=True)
     assert warm_start(folder, later, settings(*WITH_TABLES), inputs(), vocabularies(), keep_ppm=True) == 0
+
+
+def test_ids_alone_may_come_from_a_model_of_other_encoders_but_not_of_more_tables(trained):
+    folder, made = trained
+    (folder / SETTINGS).write_text(yaml.safe_dump(settings(*WITH_TABLES).model_dump(mode="json")))
+    later, ids = model(*WITH_TABLES), "model.warm_start_part=ids"
+    assert warm_start(folder, later, settings(*WITH_TABLES, ids), inputs(image="v3"), vocabularies(), keep_ppm=True) == 0
+    np.testing.assert_array_equal(*(np.array(one.embedding.embeddings["item.item_id"].table) for one in (later, made)))
+    with pytest.raises(ValueError, match="must be among those of the new model. Received: .*, which read .*image too. Remedy: name them"):
+        warm_start(folder, later, settings(*WITH_TABLES, ids), replace(inputs(), tables={}), vocabularies(), keep_ppm=True)
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -213,3 +213,11 @@ def test_the_tables_of_the_ablation_hold_the_ids_and_the_vectors_trained_towards
     assert made_of["tables"] == {"ids": ids.encoder_version, "aligned_vectors": moved.encoder_version}
     assert embed.version_of("ids", load(wanted), shop) == ids.encoder_version
     assert embed.version_of("aligned_vectors", load([*wanted, "text.align.epochs=1"]), shop) == "aligned_vectors yet to be made"
+
+
+def test_rounds_start_from_nothing_or_from_the_ids_of_the_round_before():
+    given = ["run=r", "model={backbone: {name: din}, ppm: none, tables: [aligned]}"]
+    anew, warm = (alternate.config_of(load([*given, f"model.warm_start_part={part}"]), 2) for part in ("all", "ids"))
+    assert anew.model.warm_start is None and warm.model.warm_start == "r/rounds/1/models/din-aligned" == anew.text.align.ranker
+    assert alternate.config_of(load([*given, "model.warm_start_part=ids"]), 1).model.warm_start == "r/models/din"
+    assert alternate.config_of(load([*given, "model.warm_start_part=ids"]), 0).model.warm_start is None
