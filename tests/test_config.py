@@ -172,4 +172,4 @@ def test_help_lists_every_backbone_with_its_own_settings():
     for name, setting in (("wide_deep", "mlp_units"), ("dsin", "num_sessions"), ("urm", "num_experts")):
         part = text.split(f"model.backbone.name={name}:")[1].split("model.backbone.name=")[0]
         assert f"model.backbone.{setting} =" in part
-    assert "model.train.table_learning_rate = 5.0" in text
+    assert "model.train.table_learning_rate = 1.0" in text

@@ -139,9 +139,7 @@ class RankerFitSettings(TrainSettings):
     """The training of the ranking model."""
 
     table_optimizer: Literal["adam", "adagrad"] = Field("adam", description="optimiser of the id tables; either touches only the rows of a batch")
-    table_learning_rate: Annotated[float, Field(gt=0)] = Field(
-        5.0, description="learning rate of the id tables, in multiples of learning_rate: a row moves only when its id comes by"
-    )
+    table_learning_rate: Annotated[float, Field(gt=0)] = Field(1.0, description="learning rate of the id tables, in multiples of learning_rate")
     table_weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay of the id tables' rows of a batch")
     ppm_learning_rate: Annotated[float, Field(gt=0)] = Field(
         1.0, description="learning rate of PPM under model.ppm=finetune, in multiples of learning_rate"
