@@ -121,12 +121,16 @@ def test_a_ranker_of_another_catalog_or_without_ids_is_refused(shop, tmp_path, c
         align.id_vectors(away, catalog)
 
 
+# Two rounds of short trainings: what they leave is looked at, not how well they rank.
+ROUNDS = ["rounds=2", "model.train.max_step=12", "text.align.max_step=12", "evaluate.bootstrap=0", "evaluate.baselines=false"]
+
+
 @pytest.fixture(scope="module")
-def rounds(shop, tmp_path_factory):
+def rounds(small_shop, tmp_path_factory):
     """Two rounds without a break."""
     workspace = Workspace(tmp_path_factory.mktemp("rounds") / "shop")
-    shutil.copytree(shop.folder, workspace.folder)
-    alternate.main([*arguments(workspace), "rounds=2"])
+    shutil.copytree(small_shop.folder, workspace.folder)
+    alternate.main([*arguments(workspace), *ROUNDS])
     return workspace
 
 
@@ -150,9 +154,9 @@ def test_every_round_has_artifacts_of_its_own_and_a_row(rounds):
     assert (rounds.path("reports/alternate") / "rounds.png").stat().st_size > 10_000
 
 
-def test_broken_off_in_a_round_the_same_command_ends_alike(shop, rounds, tmp_path, monkeypatch, capsys):
+def test_broken_off_in_a_round_the_same_command_ends_alike(small_shop, rounds, tmp_path):
     workspace = Workspace(tmp_path / "shop")
-    shutil.copytree(shop.folder, workspace.folder)
+    shutil.copytree(small_shop.folder, workspace.folder)
     real = evaluate.STAGE.run
 
     def broken(config, its, recipe):
@@ -163,11 +167,11 @@ def test_broken_off_in_a_round_the_same_command_ends_alike(shop, rounds, tmp_pat
     object.__setattr__(evaluate.STAGE, "run", broken)
     try:
         with pytest.raises(SystemExit):
-            alternate.main([*arguments(workspace), "rounds=2"])
+            alternate.main([*arguments(workspace), *ROUNDS])
     finally:
         object.__setattr__(evaluate.STAGE, "run", real)
     assert len(figures(workspace)) == 1
-    alternate.main([*arguments(workspace), "rounds=2"])
+    alternate.main([*arguments(workspace), *ROUNDS])
     assert figures(workspace) == figures(rounds)
 
 
