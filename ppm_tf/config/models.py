@@ -156,7 +156,7 @@ class ModelSettings(Section):
     backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
     ppm: Literal["none", "random", "frozen", "finetune"] = Field(
         "finetune",
-        description="PPM as plug-in: none; random: from random weights, trained here; frozen: pre-trained and fixed; finetune: pre-trained and trained on",
+        description="PPM as plug-in: none; random: not pre-trained, but trained on; frozen: pre-trained and fixed; finetune: both",
     )
     tables: Annotated[tuple[TableName, ...], Once] = Field((), description="item tables that enter as further item fields, beside the ids")
     fusion: Literal["dense", "mlp"] = Field(
