@@ -51,6 +51,7 @@ setup(
             "mypy>=2.4,<3",
             "pytest>=8.3",
             "pytest-cov>=7",
+            "pytest-xdist>=3.8",
             "ruff>=0.17,<0.18",
             "starlette>=1.0,<2",
             "types-PyYAML>=6",

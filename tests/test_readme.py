@@ -17,6 +17,7 @@ DOCUMENTS = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docker/README.md")] + list((ROOT / "docs").rglob("*.md")),
     key=str,
 )
+TESTS = "python -m pytest -n 2 --dist loadfile"
 TEXTS = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 EACH = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -39,13 +40,13 @@ def test_it_opens_with_the_two_commands():
     first, second, *_ = commands(README)
     assert first.endswith("python -m pipelines.pretrain")
     assert '-m pip install -c constraints.txt -e ".[test]"' in first
-    assert second.endswith("python -m pytest")
+    assert second.endswith(TESTS)
     assert len(README.splitlines()) <= 150
 
 
 def test_ci_installs_checks_and_tests_as_it_says():
     ci = (ROOT / ".ci" / "run").read_text()
-    order = [ci.index(step) for step in ('pip install --quiet -c constraints.txt -e ".[test]"', "\nscripts/check\n", "\npython -m pytest\n")]
+    order = [ci.index(step) for step in ('pip install --quiet -c constraints.txt -e ".[test]"', "\nscripts/check\n", f"\n{TESTS}\n")]
     assert order == sorted(order)
 
 
