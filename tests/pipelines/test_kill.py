@@ -81,7 +81,8 @@ def test_killed_again_and_again_it_ends_as_an_unbroken_run(tmp_path):
 
 
 ROUNDS = [
-    *(one for one in SMALL if not one.startswith("model.backbone=")), "rounds=2", "text.training=[adapt]", "text.adapt.epochs=1", "text.align.batch_size=16", "text.align.epochs=2", "text.align.valid=0.1",
+    *(one for one in SMALL if not one.startswith("model.backbone=")),
+    "rounds=2", "text.training=[adapt]", "text.adapt.epochs=1", "text.align.batch_size=16", "text.align.epochs=2", "text.align.valid=0.1",
     "text.align.test=0.1", "text.align.steps_per_loop=2",
     "model.backbone={name: din, mlp_units: [16], attention_units: [8]}",
 ]  # fmt: skip
