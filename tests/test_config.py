@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ppm_tf.config import Config, ConfigError, describe, from_dict, load
+from ppm_tf.config import Config, ConfigError, check_relations, describe, from_dict, load
 
 
 def test_defaults_are_the_embedded_shop():
@@ -173,3 +173,11 @@ def test_help_lists_every_backbone_with_its_own_settings():
         part = text.split(f"model.backbone.name={name}:")[1].split("model.backbone.name=")[0]
         assert f"model.backbone.{setting} =" in part
     assert "model.train.table_learning_rate = 1.0" in text
+
+
+@pytest.mark.parametrize("table", ["title", "title_image"])
+def test_a_small_bert_that_nothing_trains_writes_no_table_of_its_own(table):
+    config = load(["text.training=[]"])
+    with pytest.raises(ConfigError, match=f"small_bert knows nothing before it is trained. Received: text.training=.., and the table {table}"):
+        check_relations(config, ["data", "encoders/text", f"tables/{table}"])
+    check_relations(config, ["data", "encoders/text", "models/urm", "encoders/aligned", "tables/aligned"])

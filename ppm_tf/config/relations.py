@@ -82,11 +82,12 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     if "encoders/aligned" in artifacts and text.encoder == "bag_of_words":
         yield "text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset."
     untrained = text.encoder == "small_bert" and "encoders/text" in artifacts and not config.text_training
-    if untrained and "tables/title" in artifacts:
-        yield (
-            "A small_bert knows nothing before it is trained. Received: text.training=[], and the table title. Remedy: text.training=[adapt] or"
-            " [finetune], or both; the table aligned may do without them."
-        )
+    for table in ("title", "title_image") if untrained else ():
+        if f"tables/{table}" in artifacts:
+            yield (
+                f"A small_bert knows nothing before it is trained. Received: text.training=[], and the table {table}. Remedy: text.training=[adapt]"
+                " or [finetune], or both; the table aligned may do without them."
+            )
     if "encoders/adapted" in artifacts and text.encoder not in ("small_bert", "preset"):
         yield f"text.encoder must be small_bert or preset to be adapted. Received: {text.encoder}."
 

@@ -176,14 +176,14 @@ def cela_table3(results: Results) -> str:
     first, *_, last = results.axes["model"]
     rows = []
     for name in results.axes["model"]:
-        found, place = results.at(model=name), {"model": name}
+        found = results.at(model=name)
         figures = [figure_text(results.figure(found, metric=metric)) for metric in ("auc", "log_loss", "group_auc")]
         figures.append(figure_text(results.figure(found, slice_name=NEVER_SEEN)))
         over = [
             "-" if one == other else gain_text(results.figure(results.gain({"model": one}, {"model": other})), results)
             for one, other in ((name, first), (last, name))
         ]
-        rows.append([place["model"], *figures, *over])
+        rows.append([name, *figures, *over])
     return markdown_table(["model", "AUC", "log loss", "group AUC", "AUC, items never seen", f"AUC over {first}", f"AUC of {last} over it"], rows)
 
 
