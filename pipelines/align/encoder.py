@@ -244,6 +244,8 @@ def of_ids(config: Config) -> Config:
 def settings(config: Config) -> dict[str, Any]:
     """What shapes the aligned encoder besides the encoder and the model it starts from."""
     align = config.text.align.model_dump(mode="json", exclude={"ranker"})
+    if not config.text.align.ranker:  # one that is named counts by its files
+        align["backbone"] = config.model.backbone.name
     return {"seed": config.seed, "data": encoder_settings(config, "text")["data"], "text": {"align": align}}
 
 

@@ -219,6 +219,13 @@ def test_the_tables_of_the_ablation_hold_the_ids_and_the_vectors_trained_towards
     assert embed.version_of("aligned_vectors", load([*wanted, "text.align.epochs=1"]), shop) == "aligned_vectors yet to be made"
 
 
+def test_a_ranker_of_another_backbone_takes_no_texts_aligned_with_this_ones_ids(shop, capsys):
+    others = [f"run={shop.folder}", *SETTINGS, *ALIGN, "model.backbone={name: deepfm, mlp_units: [8]}"]
+    with pytest.raises(SystemExit):
+        main(evaluate.STAGE, [*others, "model.ppm=none", "model.tables=[aligned]"])
+    assert "encoders/aligned was made otherwise: text.align.backbone was din, and deepfm is asked for now" in capsys.readouterr().err
+
+
 def test_rounds_start_from_nothing_or_from_the_ids_of_the_round_before():
     given = ["run=r", "model={backbone: {name: din}, ppm: none, tables: [aligned]}"]
     anew, warm = (alternate.config_of(load([*given, f"model.warm_start_part={part}"]), 2) for part in ("all", "ids"))
