@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,20 @@ def replace_value(variable: Any, value: Any) -> None:
 def full_kernel(layer: Any) -> Any:
     """The kernel of a layer without its low-rank update; Keras' `kernel` has the update added."""
     return layer._kernel
+
+
+@contextmanager
+def averaged(optimizer: Any, variables: Sequence[Any]) -> Iterator[None]:
+    """Lets the variables that a Keras optimizer with `use_ema` averages have their averages for a while. Keras can only overwrite them for good."""
+    pairs = [(own, mean) for own, mean in zip(variables, optimizer._model_variables_moving_average, strict=True) if mean is not None]
+    kept = [own.numpy() for own, _ in pairs]
+    for own, mean in pairs:
+        own.assign(mean)
+    try:
+        yield
+    finally:
+        for (own, _), value in zip(pairs, kept, strict=True):
+            own.assign(value)
 
 
 @contextmanager

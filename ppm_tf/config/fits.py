@@ -25,6 +25,13 @@ class FitSettings(Section):
     warmup: Annotated[float, Field(ge=0)] = Field(0.0, description=WARMUP)
     cooldown: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description=COOLDOWN)
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
+    ema_momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description=(
+            "momentum, such as 0.999, of an exponential moving average of the weights, which is then what is validated and kept; id tables, of"
+            " which a step sees few rows, stay as they are. 0: none"
+        ),
+    )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(1.0, description="global norm the gradients are clipped to")
     steps_per_loop: PositiveInt = Field(50, description="steps run inside one graph before Python looks at them")
     validate_every: PositiveInt | None = Field(None, description="steps between two looks at the held-out part; default: a quarter of a pass")

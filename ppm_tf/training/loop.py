@@ -20,6 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ppm_tf.config import FitSettings
 from ppm_tf.metrics.standing import Standing, standing_of
+from ppm_tf.private_apis import averaged
 from ppm_tf.storage import save_weights, size_of, writing
 from ppm_tf.training.log import LOG, ProgressBar, TrainingLog, read_log
 from ppm_tf.training.optimizers import dense_optimizer
@@ -94,6 +95,8 @@ def fit(
     state from before the fall stays in `folder/trunk`, from which a longer training goes on (`ppm_tf.training.trunk`) and ends with the
     weights of one that was that long from the start.
 
+    With `settings.ema_momentum` the weights that are validated and kept are moving averages of those that are trained.
+
     Args:
         model: built model, made under `strategy.scope()`; `model(batch, training)` gives its outputs.
         loss: `loss(batch, outputs)`, a mean over `weight(batch)` labels.
@@ -128,6 +131,7 @@ def fit(
     checkpoint_every = _whole_loops(settings.checkpoint_every, loop)
     with strategy.scope():
         made = optimizer(schedule) if optimizer else dense_optimizer(schedule, settings.weight_decay)
+        made.use_ema, made.ema_momentum = settings.ema_momentum > 0, settings.ema_momentum  # the trainer builds it
     several = strategy.num_replicas_in_sync > 1
     batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
     trainer = Trainer(model, loss, weight or known_labels(), made, batches, strategy, settings.clip_norm, identify)
@@ -179,11 +183,12 @@ def fit(
         while True:
             step, falling = int(trainer.global_step), int(trainer.global_step) >= schedule.falling_from
             if step and step > stopping.validated and (step % every == 0 or step >= schedule.ends):
-                scores = validate(model)
-                log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
-                _require_number(scores, criterion, step, schedule.steps)
-                if better := stopping.look(step, scores[criterion]):
-                    save_weights(model, folder / BEST_WEIGHTS)
+                with averaged(made, model.trainable_variables) if made.use_ema else contextlib.nullcontext():
+                    scores = validate(model)
+                    log.write(step=step, **{f"valid_{name}": value for name, value in scores.items()})
+                    _require_number(scores, criterion, step, schedule.steps)
+                    if better := stopping.look(step, scores[criterion]):
+                        save_weights(model, folder / BEST_WEIGHTS)
                 logger.info(
                     "step %d of %d: validation %s%s",
                     step,

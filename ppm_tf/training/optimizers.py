@@ -120,6 +120,12 @@ class TableAdam(keras.optimizers.Adam):
             start = keras.initializers.Constant(self.initial_accumulator)
             self._accumulators.append(self.add_variable_from_reference(variable, "accumulator", start) if adagrad else None)
 
+    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
+        """One variable for each that is given, such as its average (`use_ema`); `None` for a table: a step would cost all of its rows."""
+        dense = [variable for variable in trainable_variables if not self._is_table(id(variable))]
+        made = iter(super().add_optimizer_variables(dense, name, initializer))
+        return [None if self._is_table(id(variable)) else next(made) for variable in trainable_variables]
+
     def update_step(self, gradient, variable, learning_rate):
         place = self._get_variable_index(variable)
         rate = learning_rate * self._rates[place]

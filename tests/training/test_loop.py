@@ -378,7 +378,7 @@ def test_the_norm_to_clip_is_that_of_dense_gradients():
         np.testing.assert_allclose(tf.convert_to_tensor(gradient), whole / 4, atol=1e-6)
 
 
-def fit_tables(folder, kind="adam", validate=None):
+def fit_tables(folder, kind="adam", validate=None, **more):
     training.prepare_backend(training_run.SETTINGS, 1)
     model = table_model()
     optimizers = []
@@ -388,9 +388,47 @@ def fit_tables(folder, kind="adam", validate=None):
         return optimizers[0]
 
     dataset = tf.data.Dataset.from_tensor_slices(_batch()).repeat().shuffle(8, seed=3).batch(4).take(12)
-    settings = TrainSettings(batch_size=4, epochs=12, steps_per_loop=2, validate_every=4, checkpoint_every=2, patience=100)
+    settings = TrainSettings(**{**_TABLE_FIT, **more})
     training.fit(model, table_loss, dataset, 4, validate or training_run.rising(), settings, folder, optimizer=optimizer)
     return [np.array(variable) for variable in training.state_variables(model)] + [np.array(variable) for variable in optimizers[0].variables]
+
+
+_TABLE_FIT = {"batch_size": 4, "epochs": 12, "steps_per_loop": 2, "validate_every": 4, "checkpoint_every": 2, "patience": 100}
+
+
+def test_averaged_weights_are_validated_and_kept_while_training_goes_on_as_without(tmp_path):
+    seen = {0.0: [], 0.8: []}
+    for momentum, steps in seen.items():
+
+        def validate(model, steps=steps):
+            steps.append([np.array(variable) for variable in model.trainable_variables])
+            return {"auc": len(steps) / 100}
+
+        fit_tables(tmp_path / str(momentum), validate=validate, ema_momentum=momentum, steps_per_loop=1, validate_every=1)
+    own, averaged = seen.values()
+    model = table_model()
+    model.load_weights(tmp_path / "0.8" / "best.weights.h5")
+    tables = {id(table) for table in training.id_tables(model)}
+    for place, kept in enumerate(model.trainable_variables):
+        values = [step[place] for step in own]
+        expected = values[0]
+        for value in values[1:]:
+            expected = 0.8 * expected + 0.2 * value
+        expected = values[-1] if id(kept) in tables else expected
+        np.testing.assert_allclose(averaged[-1][place], expected, atol=1e-6)
+        np.testing.assert_allclose(kept, expected, atol=1e-6)
+    assert len(own) == 12 and not np.allclose(averaged[-1][-2], own[-1][-2], atol=1e-4)
+
+
+def test_a_broken_off_run_with_averages_continues_bit_for_bit(tmp_path):
+    def broken(model):
+        raise InterruptedError
+
+    whole = fit_tables(tmp_path / "whole", ema_momentum=0.9)
+    with pytest.raises(InterruptedError):
+        fit_tables(tmp_path / "broken", validate=broken, ema_momentum=0.9)
+    for mine, theirs in zip(fit_tables(tmp_path / "broken", ema_momentum=0.9), whole, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("kind", ["adam", "adagrad"])
