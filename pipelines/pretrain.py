@@ -5,7 +5,7 @@ transformer over each user's history and the candidates' title and image vectors
 test split once, beside the trivial answers (an item's mean click rate, its popularity) and, where the data is simulated,
 beside the best that any model could do.
 
-Writes <run>/ppm (weights, training log, TensorBoard events) and <run>/reports/ppm (metrics.jsonl, learning_curve.png,
+Writes <run>/ppm (weights, summary.json, training log, TensorBoard events) and <run>/reports/ppm (metrics.jsonl, learning_curve.png,
 bucket_auc.png). A run that was killed goes on where its last checkpoint was.
 
   python -m pipelines.pretrain                                             # the embedded shop
@@ -16,6 +16,7 @@ bucket_auc.png). A run that was killed goes on where its last checkpoint was.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
 
-REPORT = "reports/ppm"
+REPORT, SUMMARY = "reports/ppm", "summary.json"
 
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -42,9 +43,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.ppm import click_loss
     from ppm_tf.models.predict import Predictor
     from ppm_tf.models.provenance import Provenance
-    from ppm_tf.storage import save_weights
+    from ppm_tf.storage import save_weights, write_json
 
-    settings = config.train
+    settings, begun = config.train, time.monotonic()
     strategy = training.prepare_backend(settings, config.seed)
     inputs = Inputs.read(workspace, config.ppm.tables)
     schema, tables = inputs.schema, inputs.tables
@@ -89,6 +90,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     with workspace.commit("ppm", recipe) as made:
         save_weights(model, made / "ppm.weights.h5")
         Provenance.of(tables).write(made)
+        summary = {
+            "valid_auc": result.figures["auc"], "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
+            "standing": result.standing.state, "gained": result.standing.gained, "risen": result.standing.risen, "requests": train.records,
+            "seconds": time.monotonic() - begun, "seed": config.seed,
+        }  # fmt: skip
+        write_json(made / SUMMARY, summary)
         schema.write(made / "schema.json")
         training.keep_logs(work, made)
         training.keep_trunk(work, made, settings)

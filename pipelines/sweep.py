@@ -1,8 +1,9 @@
-"""Searches settings of the ranking model, by grid or at random, and chooses on the valid split alone.
+"""Searches settings of the ranking model or of PPM, by grid or at random, and chooses on the valid split alone.
 
 Reads a sweep file (YAML): run, settings (of every trial, as in a config file), search (grid or random), trials, seed,
 model_seed, and space: setting -> list of values, or {low, high, log, integer}. Each trial is `pipelines.train` with its
-point's settings; data, encoders, tables and PPM are made once. The test split is never scored: for that, take the best.yaml.
+point's settings, or, where the space holds ppm.* and train.*, `pipelines.pretrain`; data, encoders and tables, for rankers
+PPM too, are made once. The test split is never scored: for that, take the best.yaml.
 
 Writes <run>/sweep/<file stem>/: trials.jsonl, table.md, and best.yaml, a config file of the best trial. A sweep that was
 killed goes on where it was; a trial whose model is there is only looked up. A trial that fails is noted and the others go on
@@ -10,6 +11,7 @@ killed goes on where it was; a trial whose model is there is only looked up. A t
 
   python -m pipelines.sweep configs/sweep/ranker.yaml
   python -m pipelines.sweep configs/sweep/ranker.yaml trials=30 data.users=4000 run=runs/small
+  python -m pipelines.sweep configs/sweep/ppm.yaml
   python -m pipelines.sweep configs/sweep/ranker.yaml [section.key=value ...]
 """
 
@@ -23,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, configure_logging, explained, make, stage_of
+from pipelines.stage import check_first, configure_logging, explained, made_for, make, stage_of
 from ppm_tf.config import ConfigError
 from ppm_tf.experiments.loop import each
 from ppm_tf.experiments.sweep import SweepSettings, Trial, best_of, read_sweep, trials_of, write_best, write_trials
@@ -53,9 +55,15 @@ def train(trial: Trial) -> dict[str, Any]:
         ValueError: its validation AUC is no number, so that it cannot be compared.
     """
     config, workspace = trial.config, Workspace(trial.config.run)
-    stage = stage_of("models")
+    stage = stage_of(trial.trains)
+    if trial.shares:
+        main = Workspace(trial.shares)
+        for name, (maker, its) in made_for(stage, config).items():
+            if name != stage.artifact(config):
+                make(maker, its, main, asked=False)
+                workspace.link(name, main)
     with contextlib.redirect_stdout(io.StringIO()):  # the stage's own words on each model
-        make(stage, config, workspace)
+        make(stage, config, workspace, asked=False) if trial.shares else make(stage, config, workspace)
     folder = workspace.path(stage.artifact(config))
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     if not math.isfinite(summary["valid_auc"]):
@@ -82,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         configure_logging()
         with explained("pipelines.sweep", sweep.run):
             for trial in trials:
-                check_first([stage_of("models")], trial.config)
+                check_first([stage_of(trial.trains)], trial.config)
             failed = run(sweep, trials, Path(sweep.run) / "sweep" / Path(arguments[0]).stem)
         if failed:
             print(
@@ -97,7 +105,7 @@ def _name(trial: Trial) -> str:
 
 
 def _is_there(trial: Trial) -> bool:
-    return Workspace(trial.config.run).exists(f"models/{trial.config.model.folder}")
+    return Workspace(trial.config.run).exists(stage_of(trial.trains).artifact(trial.config))
 
 
 if __name__ == "__main__":

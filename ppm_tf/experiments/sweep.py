@@ -1,7 +1,8 @@
-"""A sweep file: a search over settings of the ranking model, by grid or at random. Its trials are judged on validation alone."""
+"""A sweep file: a search over settings of the ranking model or of PPM, by grid or at random. Its trials are judged on validation alone."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ import numpy as np
 import yaml
 from pydantic import Field, model_validator
 
-from ppm_tf.config import Config, Section
+from ppm_tf.config import Config, ConfigError, Section, from_dict
 from ppm_tf.experiments.files import config_of, merged, read_file
 
 
@@ -39,16 +40,22 @@ class Range(Section):
 
 
 class SweepSettings(Section):
-    """A search over settings of the ranking model."""
+    """A search over settings of the ranking model, or of PPM."""
 
-    run: str = Field("runs/sweep", description="run folder: data, encoders, tables and PPM are made there once, and each trial's model beside them")
+    run: str = Field(
+        "runs/sweep",
+        description=(
+            "run folder: data, encoders, tables and PPM are made there once, and each trial's model beside them; a PPM in a run folder of its own"
+            " inside, which reads these"
+        ),
+    )
     settings: dict[str, Any] = Field({}, description="settings of every trial, as in a config file; keys may be dotted")
     search: Literal["grid", "random"] = Field(
         "grid", description="grid: every combination of listed values; random: trials drawn from values and ranges"
     )
     trials: Annotated[int, Field(gt=0)] = Field(20, description="random: how many are drawn")
     seed: int = Field(1, description="random: seed of the draw")
-    model_seed: int = Field(1, description="seed of every trial's model")
+    model_seed: int = Field(1, description="seed of every trial's model; for PPM the seed of the run")
     space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1, description="setting -> list of values, or {low, high, log, integer}")
 
     @model_validator(mode="after")
@@ -59,21 +66,43 @@ class SweepSettings(Section):
         empty = [name for name, values in self.space.items() if not isinstance(values, Range) and not values]
         if empty:
             raise ValueError(f"each setting of the space must have a value. Received: none for {', '.join(empty)}")
-        other = [name for name in self.space if not name.startswith("model.")]
-        if other:
+        if len({name.partition(".")[0] == "model" for name in self.space}) > 1 or not self._sections <= {"model", "ppm", "train"}:
             raise ValueError(
-                "the space must hold settings of the ranking model, model.*, since all trials share data, encoders and PPM. Received:"
-                f" {', '.join(other)}"
+                "the space must hold settings of the ranking model alone, model.*, or of PPM alone, ppm.* and train.*, since all trials share what"
+                f" comes before. Received: {', '.join(self.space)}"
             )
         return self
+
+    @property
+    def _sections(self) -> set[str]:
+        return {name.partition(".")[0] for name in self.space}
+
+    @property
+    def trains(self) -> str:
+        """The artifact that a trial is: `"models"` or `"ppm"`."""
+        return "models" if self._sections == {"model"} else "ppm"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A point of the space: its settings by dotted name, and all settings of its model."""
+    """A point of the space.
+
+    Attributes:
+        point: its settings by dotted name.
+        config: all settings of its model.
+        trains: the artifact that it is, `"models"` or `"ppm"`.
+        shares: run folder that holds what comes before it, where its own is another; a PPM has one of its own.
+    """
 
     point: dict[str, Any]
     config: Config
+    trains: str = "models"
+    shares: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder of the model or of the run that it has for itself."""
+        return Path(self.config.run).name if self.shares else self.config.model.folder
 
 
 def read_sweep(path: str | Path, overrides: list[str] | None = None) -> SweepSettings:
@@ -101,9 +130,20 @@ def trials_of(sweep: SweepSettings, where: str = "sweep") -> list[Trial]:
     for point in points:
         title = f"{where}, trial {', '.join(f'{name}={value}' for name, value in point.items())}"
         values = {**merged(sweep.settings, point), "run": sweep.run}
-        trial = Trial(point, config_of(values, sweep.model_seed, title))
-        trials.setdefault(trial.config.model.folder, trial)
+        trial = Trial(point, config_of(values, sweep.model_seed, title)) if sweep.trains == "models" else _ppm_trial(sweep, point, values, where, title)
+        trials.setdefault(trial.name, trial)
     return list(trials.values())
+
+
+def _ppm_trial(sweep: SweepSettings, point: dict[str, Any], values: dict[str, Any], where: str, title: str) -> Trial:
+    try:
+        config = from_dict({**values, "seed": sweep.model_seed})
+    except ConfigError as error:
+        raise ConfigError(f"{title}: {error}") from None
+    made_with = {"ppm": config.ppm.model_dump(mode="json"), "train": config.train.model_dump(mode="json")}
+    digest = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:8]
+    folder = Path(sweep.run) / "sweep" / Path(where).stem / f"ppm-s{sweep.model_seed}-{digest}"
+    return Trial(point, config.model_copy(update={"run": str(folder)}), "ppm", sweep.run)
 
 
 def best_of(found: Iterable[tuple[Trial, dict[str, Any]]]) -> tuple[Trial, dict[str, Any]] | None:
@@ -113,13 +153,14 @@ def best_of(found: Iterable[tuple[Trial, dict[str, Any]]]) -> tuple[Trial, dict[
 
 
 def write_best(sweep: SweepSettings, best: tuple[Trial, dict[str, Any]], path: Path) -> None:
-    """Writes the settings of the best trial as a config file for `pipelines.train` and `pipelines.evaluate`."""
+    """Writes the settings of the best trial as a config file for `pipelines.train` and `pipelines.evaluate`, or `pipelines.pretrain`."""
     trial, summary = best
-    values = merged(sweep.settings, trial.point, {"model.seed": sweep.model_seed, "run": sweep.run})
+    module, seed = ("pretrain", "seed") if trial.trains == "ppm" else ("train", "model.seed")
+    values = merged(sweep.settings, trial.point, {seed: sweep.model_seed, "run": trial.config.run})
     text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f"# Best of a sweep by validation AUC, {summary['valid_auc']:.4f}.\n#   python -m pipelines.train {path}\n{text}", encoding="utf-8"
+        f"# Best of a sweep by validation AUC, {summary['valid_auc']:.4f}.\n#   python -m pipelines.{module} {path}\n{text}", encoding="utf-8"
     )
 
 
@@ -128,7 +169,7 @@ def write_trials(found: Iterable[tuple[Trial, dict[str, Any]]], path: Path) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         "".join(
-            json.dumps({"point": trial.point, "model": trial.config.model.folder, **summary}, ensure_ascii=False) + "\n" for trial, summary in found
+            json.dumps({"point": trial.point, "model": trial.name, **summary}, ensure_ascii=False) + "\n" for trial, summary in found
         ),
         encoding="utf-8",
     )

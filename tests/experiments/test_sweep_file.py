@@ -74,13 +74,23 @@ def test_the_best_trial_is_chosen_on_validation_and_its_file_trains_it(write, tm
     assert best_of(found[2:]) is None
 
 
+def test_the_best_ppm_is_trained_by_its_file(write, tmp_path):
+    sweep = read_sweep(write("space: {ppm.dropout: [0.0, 0.1]}\n"), ["run=runs/b", "model_seed=4"])
+    trials = trials_of(sweep, "folder/search.yaml")
+    assert len({trial.config.run for trial in trials}) == 2 and {trial.shares for trial in trials} == {"runs/b"}
+    assert all(trial.config.run.startswith("runs/b/sweep/search/ppm-s4-") and trial.config.seed == 4 for trial in trials)
+    write_best(sweep, (trials[1], {"valid_auc": 0.7}), tmp_path / "best.yaml")
+    assert load([str(tmp_path / "best.yaml")]) == trials[1].config
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("space: {model.dimm: [8]}\n", r"trial model.dimm=8: Setting model.dimm is not known. Did you mean model.dim\?"),
         ("space: {model.dim: {low: 1, high: 8}}\n", "search: grid needs lists of values. Received: a range for model.dim"),
         ("search: random\nspace: {model.dim: {low: 8, high: 8}}\n", "low must be below high, and above 0 with log. Received: low: 8.0, high: 8.0"),
-        ("space: {data.users: [9]}\n", r"the space must hold settings of the ranking model, model.\*, .* Received: data.users"),
+        ("space: {data.users: [9]}\n", r"the space must hold settings of the ranking model alone, model.\*, or of PPM alone, .* Received: data.users"),
+        ("space: {model.dim: [9], ppm.width: [8]}\n", r"of the ranking model alone, .* Received: model.dim, ppm.width"),
         ("space: {model.dim: []}\n", "each setting of the space must have a value. Received: none for model.dim"),
         ("space: {}\n", "space: Dictionary should have at least 1 item"),
         ("spaces: {}\n", "spaces is not known. Allowed here: run, settings, search"),

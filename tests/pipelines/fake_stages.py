@@ -40,6 +40,13 @@ def train(config, workspace, recipe):
         )
 
 
+def pretrain(config, workspace, recipe):
+    MADE.append(("ppm", config.ppm.dropout, (workspace.path("data") / "requests").read_text()))
+    with workspace.commit("ppm", recipe) as folder:
+        summary = {"valid_auc": 0.6 + config.ppm.dropout / 10 + config.train.epochs / 100, "best_step": 5, "steps": 9, "seconds": 0.1}
+        (folder / "summary.json").write_text(json.dumps(summary))
+
+
 def evaluate(config, workspace, recipe):
     from ppm_tf.evaluation import Scores, measure, records_of, save_measures, save_scores, write_metrics
 
@@ -67,6 +74,7 @@ MODELS = Stage(
     module="fake.train", makes=lambda config: f"models/{config.model.folder}", needs=("data",), sections=(), run=train,
     settings=lambda config: {"model": config.model.model_dump(mode="json", exclude={"name"})},
 )  # fmt: skip
+PPM = Stage(module="fake.pretrain", makes="ppm", needs=("data",), sections=("ppm", "train"), run=pretrain)
 REPORTS = Stage(
     module="fake.evaluate", makes=lambda config: f"reports/{config.model.folder}", needs=lambda config: ("data", f"models/{config.model.folder}"),
     sections=("evaluate",), run=evaluate,
@@ -79,7 +87,8 @@ def replace_real_ones(monkeypatch):
 
     MADE.clear()
     BREAKS.clear()
-    for artifact, name in (("data", "DATA"), ("models", "MODELS"), ("models/*", "MODELS"), ("reports", "REPORTS"), ("reports/*", "REPORTS")):
+    named = {"data": "DATA", "ppm": "PPM", "models": "MODELS", "models/*": "MODELS", "reports": "REPORTS", "reports/*": "REPORTS"}
+    for artifact, name in named.items():
         monkeypatch.setitem(stage.STAGES, artifact, f"tests.pipelines.fake_stages:{name}")
     # There is no graph to let go of, and in a process full of other tests' objects it takes seconds a cell.
     monkeypatch.setattr("ppm_tf.experiments.loop._clear", lambda: None)

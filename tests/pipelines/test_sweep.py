@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import yaml
@@ -40,6 +41,22 @@ def test_a_second_run_only_looks_up(search, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run/sweep/search/trials.jsonl").read_text().splitlines()]
     assert [line["point"] for line in lines][:2] == [{"model.dim": 16, "model.newest": 0.5}, {"model.dim": 16, "model.newest": 1.0}]
     assert len({line["model"] for line in lines}) == 4 and all(math.isfinite(line["valid_auc"]) for line in lines)
+
+
+def test_trials_of_ppm_share_what_comes_before_it_and_the_best_has_its_own_file(search, tmp_path, capsys):
+    (tmp_path / "search.yaml").write_text("settings: {data.users: 90}\nspace: {ppm.dropout: [0.0, 0.2], train.epochs: [1, 3]}\n")
+    search()
+    assert [one[0] for one in MADE] == ["data"] + ["ppm"] * 4 and {one[2] for one in MADE[1:]} == {"300"}  # the data are made once, and read by each
+    folder = tmp_path / "run" / "sweep" / "search"
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert (best["ppm"], best["train"], best["data"], best["seed"]) == ({"dropout": 0.2}, {"epochs": 3}, {"users": 90}, 1)
+    assert "python -m pipelines.pretrain" in (folder / "best.yaml").read_text()
+    assert json.loads((Path(best["run"]) / "ppm" / "summary.json").read_text())["valid_auc"] == pytest.approx(0.65)
+    assert not list((tmp_path / "run").rglob("reports"))
+    assert "| 1 " in capsys.readouterr().out
+    MADE.clear()
+    search()
+    assert MADE == []
 
 
 def test_failures_are_noted(search, tmp_path, capsys):
