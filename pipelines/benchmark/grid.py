@@ -44,6 +44,7 @@ def outcome_of(cell: Cell) -> Outcome:
     """Trains and evaluates a cell, unless both are there already, and measures its scores."""
     config, workspace = cell.config, Workspace(cell.config.run)
     share(cell, workspace)
+    take_alike(cell, workspace)
     with contextlib.redirect_stdout(io.StringIO()):  # the stages' own words on each model
         for artifact in ("models", "reports"):
             make(stage_of(artifact), config, workspace)
@@ -73,6 +74,20 @@ def share(cell: Cell, workspace: Workspace) -> None:
             logger.info("%s reads %s", workspace.path(name), main.path(name))
         if workspace.path(name).resolve() == main.path(name).resolve():
             alike.add(name)
+
+
+def take_alike(cell: Cell, workspace: Workspace) -> None:
+    """Lets a cell that needs a ranking model, such as the ids that texts are aligned with, read that of another cell which is the same model."""
+    for name, (stage, config) in list(made_for(stage_of("models"), cell.config).items())[:-1]:
+        folder = workspace.path(name)
+        if not name.startswith("models/") or workspace.exists(name) or not all(workspace.exists(parent) for parent in stage.parents(config)):
+            continue
+        recipe = stage.recipe(config, workspace)
+        for other in sorted(folder.parent.glob("*")):
+            if workspace.is_current(f"models/{other.name}", recipe):
+                logger.info("%s is %s by another name", folder, other)
+                folder.symlink_to(other.name, target_is_directory=True)
+                break
 
 
 def _figure(outcome: Outcome) -> float:

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from pipelines.align.encoder import of_ids
 from pipelines.stage import Stage
 
 MADE = []
@@ -40,6 +41,12 @@ def train(config, workspace, recipe):
         )
 
 
+def align(config, workspace, recipe):
+    MADE.append(("align", json.loads((workspace.path("models/din") / "summary.json").read_text())["seed"]))
+    with workspace.commit("tables/aligned", recipe):
+        pass
+
+
 def pretrain(config, workspace, recipe):
     MADE.append(("ppm", config.ppm.dropout, (workspace.path("data") / "requests").read_text()))
     with workspace.commit("ppm", recipe) as folder:
@@ -71,8 +78,13 @@ def evaluate(config, workspace, recipe):
 
 DATA = Stage(module="fake.prepare", makes="data", needs=(), sections=("data",), run=make_data)
 MODELS = Stage(
-    module="fake.train", makes=lambda config: f"models/{config.model.folder}", needs=("data",), sections=(), run=train,
+    module="fake.train", makes=lambda config: f"models/{config.model.folder}",
+    needs=lambda config: ("data", *(f"tables/{name}" for name in config.model.tables)), sections=(), run=train,
     settings=lambda config: {"model": config.model.model_dump(mode="json", exclude={"name"})},
+)  # fmt: skip
+ALIGNED = Stage(
+    module="fake.align", makes="tables/aligned", needs=("data", "models/din"), sections=(), run=align,
+    under=lambda name, config: of_ids(config) if name.startswith("models/") else config,
 )  # fmt: skip
 PPM = Stage(module="fake.pretrain", makes="ppm", needs=("data",), sections=("ppm", "train"), run=pretrain)
 REPORTS = Stage(
@@ -87,7 +99,7 @@ def replace_real_ones(monkeypatch):
 
     MADE.clear()
     BREAKS.clear()
-    named = {"data": "DATA", "ppm": "PPM", "models": "MODELS", "models/*": "MODELS", "reports": "REPORTS", "reports/*": "REPORTS"}
+    named = {"data": "DATA", "ppm": "PPM", "tables/*": "ALIGNED", "models": "MODELS", "models/*": "MODELS", "reports": "REPORTS", "reports/*": "REPORTS"}
     for artifact, name in named.items():
         monkeypatch.setitem(stage.STAGES, artifact, f"tests.pipelines.fake_stages:{name}")
     # There is no graph to let go of, and in a process full of other tests' objects it takes seconds a cell.
