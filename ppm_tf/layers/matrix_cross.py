@@ -73,9 +73,10 @@ class MatrixCross(keras.layers.Layer):
 
     def _mix(self, y, core, gate):
         """The experts' low ranks beside each other, each after its core and weighed by its gate: `[..., E * rank]`."""
-        y = ops.tanh(ops.reshape(y, (*ops.shape(y)[:-1], self.num_experts, self.rank)))
-        y = ops.tanh(ops.einsum("...er,ers->...es", y, core)) * ops.expand_dims(gate, -1)
-        return ops.reshape(y, (*ops.shape(y)[:-2], self.num_experts * self.rank))
+        # As one matrix with the cores along its diagonal: several times as fast in training as a product an expert.
+        diagonal = ops.reshape(ops.eye(self.num_experts, dtype=y.dtype), (self.num_experts, 1, self.num_experts, 1))
+        cores = ops.reshape(ops.expand_dims(core, 2) * diagonal, (y.shape[-1], y.shape[-1]))
+        return ops.tanh(ops.matmul(ops.tanh(y), cores)) * ops.repeat(gate, self.rank, axis=-1)
 
     def compute_output_shape(self, request_shape, candidates_shape):
         return (*candidates_shape[:-1], request_shape[-1] + candidates_shape[-1])
