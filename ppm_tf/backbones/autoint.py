@@ -11,10 +11,10 @@ from ppm_tf.layers.scoring_head import ScoringHead
 
 
 class AutoInt(keras.layers.Layer):
-    """AutoInt+: `logits = first order + w^T [e_1; ...; e_F] + y_DNN`, `e_f` after L layers of attention (Song et al., 2019, eq. 9).
+    """AutoInt+: `logits = first order + w^T [e_1; ...; e_F] + y_DNN`, `e_f` after L layers of attention (Song et al., 2019).
 
     The fields are those of the user, of the context and of the item, and each field of the history as the mean over its
-    behaviors; the dense layers of AutoInt+ (section 5.4) see the same fields and the other features. The sum of the fields'
+    behaviors; the dense layers of AutoInt+ see the same fields and the other features. The sum of the fields'
     own weights is not in the paper, whose residuals carry what a field says alone; CELA and others add it. The tasks share
     the attention, and each has its own `w`, its own logit of the dense layers, and a number that weighs the first order, 1
     at the start.

@@ -11,7 +11,7 @@ from ppm_tf.layers.vector_cross import VectorCross
 
 
 class DCN(keras.layers.Layer):
-    """The Deep & Cross Network: `logits = W [x_L ; h] + b`, a cross network beside dense layers (Wang et al., 2017, eq. 5).
+    """The Deep & Cross Network: `logits = W [x_L ; h] + b`, a cross network beside dense layers (Wang et al., 2017).
 
     `x_L` is what L layers make of `x_0`, all fields beside each other: the user's, the context's, the history's by their mean
     and the candidate's (`VectorCross`). The dense layers see the same and the other features, numbers and PPM's vectors, which

@@ -13,7 +13,7 @@ from ppm_tf.layers.squeeze_excitation import SqueezeExcitation
 
 
 class FiBiNET(keras.layers.Layer):
-    """FiBiNET: `logits = first order + DNN([p ; q ; other])` (Huang et al., 2019, eq. 11 to 13).
+    """FiBiNET: `logits = first order + DNN([p ; q ; other])` (Huang et al., 2019).
 
     `p_ij = (e_i W) * e_j` are the pairs of fields, `q_ij = (v_i W') * v_j` those of the fields as SENET weighs them,
     `v_i = a_i e_i`, with matrices of their own. Since `q_ij = a_i a_j (e_i W') * e_j`, the weights, which the candidate has a

@@ -13,12 +13,12 @@ PRODUCTS = ("inner", "outer", "both")
 
 
 class PNN(keras.layers.Layer):
-    """The product-based neural network: dense layers over `[z ; p ; other]` (Qu et al., 2016, eq. 2 to 5).
+    """The product-based neural network: dense layers over `[z ; p ; other]` (Qu et al., 2016).
 
     `z` are all fields beside each other: the user's, the context's, the history's by their mean and the candidate's. `p` are,
     by `products`, the inner products of all pairs of fields (IPNN), the outer product of the sum of all fields with itself
-    (OPNN, eq. 13), or both (PNN*). The first dense layer's columns for `z` and `p` are the paper's `W_z` and `W_p`; the latter
-    is not factorised (eq. 9), which saves weights where there are hundreds of fields, and a field's product with itself is
+    (OPNN), or both (PNN*). The first dense layer's columns for `z` and `p` are the paper's `W_z` and `W_p`; the latter
+    is not factorised, which saves weights where there are hundreds of fields, and a field's product with itself is
     left out. The products of the request's fields are computed, and enter the first layer, once a request. The tasks share all
     but the last layer. There is no linear part, as in the paper.
 

@@ -11,7 +11,7 @@ from ppm_tf.layers.scoring_head import ScoringHead
 
 
 class XDeepFM(keras.layers.Layer):
-    """xDeepFM: `logits = first order + w^T p + y_DNN` (Lian et al., 2018, eq. 10), `p` of the `CompressedInteraction` of the fields.
+    """xDeepFM: `logits = first order + w^T p + y_DNN` (Lian et al., 2018), `p` of the `CompressedInteraction` of the fields.
 
     The fields are those of the user, of the context and of the item, and each field of the history as the mean over its
     behaviors. The dense layers see the same fields and the other features. The tasks share the interactions; each has its own

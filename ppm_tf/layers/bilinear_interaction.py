@@ -10,7 +10,7 @@ KINDS = ("all", "each", "interaction")
 
 
 class BilinearInteraction(keras.layers.Layer):
-    """`p_ij = (v_i W) * v_j` of every pair of fields, `i < j` (Huang et al., 2019, eq. 8 to 10).
+    """`p_ij = (v_i W) * v_j` of every pair of fields, `i < j` (Huang et al., 2019).
 
     `W` is one matrix for all pairs, one for each field on the left, or one for each pair. The pairs come in the order of
     `ppm_tf.layers.products.field_pairs`. Those of two of the request's fields are computed once, and so is `v_i W` where the
@@ -28,7 +28,7 @@ class BilinearInteraction(keras.layers.Layer):
         `[R, N, Fr Fi + Fi (Fi - 1) / 2, D]`.
 
     References:
-        [Huang et al., 2019](https://arxiv.org/abs/1905.09433), section 3.4.
+        [Huang et al., 2019](https://arxiv.org/abs/1905.09433), the bilinear-interaction layer.
     """
 
     def __init__(self, kind="interaction", **kwargs):

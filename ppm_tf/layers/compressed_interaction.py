@@ -9,7 +9,7 @@ from ppm_tf.layers.fields import join_request
 
 
 class CompressedInteraction(keras.layers.Layer):
-    """CIN: `X^k_h = sum_ij W^k_hij (X^(k-1)_i * X^0_j)`, and `p^k_h = sum_d X^k_hd` (Lian et al., 2018, eq. 6 and 8).
+    """CIN: `X^k_h = sum_ij W^k_hij (X^(k-1)_i * X^0_j)`, and `p^k_h = sum_d X^k_hd` (Lian et al., 2018).
 
     `X^0` are the fields. A layer compresses the products of its inputs with them to `units[k]` rows of width D, without an
     activation, which the paper finds best. As in the authors' code half of the rows of a layer enter the next one and the
@@ -32,7 +32,7 @@ class CompressedInteraction(keras.layers.Layer):
         Tensor `[R, N, sum of the rows that enter p]`.
 
     References:
-        [Lian et al., 2018](https://arxiv.org/abs/1803.05170), section 3.1.
+        [Lian et al., 2018](https://arxiv.org/abs/1803.05170), the compressed interaction network.
     """
 
     def __init__(self, units=(100, 100, 50), split_half=True, **kwargs):

@@ -7,7 +7,7 @@ from keras import ops
 
 
 class InteractingAttention(keras.layers.Layer):
-    """The interacting layer of AutoInt: multi-head self-attention over fields (Song et al., 2019, eq. 5 to 8).
+    """The interacting layer of AutoInt: multi-head self-attention over fields (Song et al., 2019).
 
     A head gives field m `sum_k a_mk W_V e_k` with `a_m = softmax_k(<W_Q e_m, W_K e_k>)`, without a scale and without biases as
     in the paper; the heads stand beside each other, `output_m = ReLU(heads_m + W_R e_m)`. What the request's fields are
@@ -25,7 +25,7 @@ class InteractingAttention(keras.layers.Layer):
         Tensor `[R, N, Fr + Fi, num_heads * head_dim]`, the request's fields first.
 
     References:
-        [Song et al., 2019](https://arxiv.org/abs/1810.11921), section 4.4.
+        [Song et al., 2019](https://arxiv.org/abs/1810.11921), the interacting layer.
     """
 
     def __init__(self, num_heads=2, head_dim=8, **kwargs):

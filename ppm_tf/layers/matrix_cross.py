@@ -10,10 +10,10 @@ from ppm_tf.layers.fields import join_request
 
 
 class MatrixCross(keras.layers.Layer):
-    """`x_(l+1) = x_0 * (W_l x_l + b_l) + x_l` for `l < L`, `x_0 = [request ; candidate_n]` (Wang et al., 2021, eq. 1).
+    """`x_(l+1) = x_0 * (W_l x_l + b_l) + x_l` for `l < L`, `x_0 = [request ; candidate_n]` (Wang et al., 2021).
 
-    With a `rank`, `W_l = U_l V_l^T` (eq. 2). With several experts, DCN-Mix, the low rank is where the layer is not linear, and
-    a softmax over experts e weighs what comes of it (eq. 4):
+    With a `rank`, `W_l = U_l V_l^T`. With several experts, DCN-Mix, the low rank is where the layer is not linear, and
+    a softmax over experts e weighs what comes of it:
     `x_(l+1) = x_0 * (sum_e G_le(x_l) U_le tanh(C_le tanh(V_le^T x_l)) + b_l) + x_l`, `G_l = softmax(x_l W_G,l)`. The paper's
     gate has no index of the layer, and public code shares it; here each layer has its own.
 

@@ -24,7 +24,7 @@ def field_pairs(num_request, num_item):
 
 
 def inner_products(request, candidates):
-    """`<v_i, v_j>` of every pair of fields, `i < j` (Qu et al., 2016, section III.B).
+    """`<v_i, v_j>` of every pair of fields, `i < j` (Qu et al., 2016).
 
     Args:
         request: tensor `[R, Fr, D]`, the fields that all candidates share.
@@ -40,7 +40,7 @@ def inner_products(request, candidates):
 
 
 def outer_product(request, candidates):
-    """`s s^T` of the sum of all fields, `s = sum_i v_i` (Qu et al., 2016, eq. 13), each of its different entries once.
+    """`s s^T` of the sum of all fields, `s = sum_i v_i` (Qu et al., 2016), each of its different entries once.
 
     The sum of the outer products of all pairs, in D (D + 1) / 2 numbers instead of F^2 D^2: those on and above the diagonal.
 

@@ -9,9 +9,9 @@ from ppm_tf.layers.candidate_dense import CandidateDense
 
 
 class SqueezeExcitation(keras.layers.Layer):
-    """`a = ReLU(W_2 ReLU(W_1 z))`, `z_f = mean_d e_fd` (Huang et al., 2019, eq. 5 and 6), without biases as in the paper.
+    """`a = ReLU(W_2 ReLU(W_1 z))`, `z_f = mean_d e_fd` (Huang et al., 2019), without biases as in the paper.
 
-    The re-weighted fields are `a_f e_f` (eq. 7), which are left to whoever reads the weights: what is linear in each field can
+    The re-weighted fields are `a_f e_f`, which are left to whoever reads the weights: what is linear in each field can
     be weighed after it was computed. The request's share of `W_1 z` is computed once.
 
     Args:
@@ -25,7 +25,7 @@ class SqueezeExcitation(keras.layers.Layer):
         Tensor `[R, N, Fr + Fi]`, the weights, those of the request's fields first.
 
     References:
-        [Huang et al., 2019](https://arxiv.org/abs/1905.09433), section 3.3.
+        [Huang et al., 2019](https://arxiv.org/abs/1905.09433), the SENET layer.
     """
 
     def __init__(self, reduction=3, **kwargs):

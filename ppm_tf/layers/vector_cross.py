@@ -10,7 +10,7 @@ from ppm_tf.layers.fields import join_request
 
 
 class VectorCross(keras.layers.Layer):
-    """`x_(l+1) = x_0 (x_l^T w_l) + b_l + x_l` for `l < L`, `x_0 = [request ; candidate_n]` (Wang et al., 2017, eq. 3).
+    """`x_(l+1) = x_0 (x_l^T w_l) + b_l + x_l` for `l < L`, `x_0 = [request ; candidate_n]` (Wang et al., 2017).
 
     Every `x_l` is `s_l x_0 + c_l` with a number a candidate, `s_(l+1) = s_l (1 + x_0^T w_l) + c_l^T w_l`, and a vector that is
     the same for all, `c_(l+1) = c_l + b_l`. So all that L layers read of the features is L numbers, `x_0^T w_l`, of which the
@@ -27,7 +27,7 @@ class VectorCross(keras.layers.Layer):
         Tensor `[R, N, A + B]`, `x_L`.
 
     References:
-        [Wang et al., 2017](https://arxiv.org/abs/1708.05123), section 2.2.
+        [Wang et al., 2017](https://arxiv.org/abs/1708.05123), the cross network.
     """
 
     def __init__(self, num_layers=2, **kwargs):

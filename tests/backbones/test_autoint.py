@@ -6,7 +6,7 @@ from tests.layers.reference import softmax
 
 
 def interacting_layer(fields, layer):
-    """AutoInt, eq. 5 to 8, with one product of all fields a head."""
+    """The interacting layer of AutoInt, with one product of all fields a head."""
     query, key, value, residual = (fields @ weight for weight in layer.get_weights())
     heads = []
     for columns in np.split(np.arange(query.shape[-1]), layer.num_heads):

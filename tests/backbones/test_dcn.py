@@ -5,7 +5,7 @@ from tests.backbones.reference import every_field, example, flat, head
 
 
 def test_equals_the_equation():
-    """DCN, eq. 3 and 5: layer upon layer over all fields, beside dense layers, and one row of weights over both."""
+    """DCN: layer upon layer over all fields, beside dense layers, and one row of weights over both."""
     backbone, features, got = example(DCN, num_cross_layers=3)
     x0 = x = flat(every_field(features))
     for kernel, bias in zip(backbone.cross.products.kernel.numpy().T, backbone.cross.bias.numpy(), strict=True):

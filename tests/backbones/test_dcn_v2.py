@@ -15,7 +15,7 @@ def test_contract(init):
 @pytest.mark.parametrize("rank", [None, 4])
 @pytest.mark.parametrize("structure", ["parallel", "stacked"])
 def test_equals_the_equation(structure, rank):
-    """DCN-V2, eq. 1 and 2, and both structures of its figure 1."""
+    """DCN-V2, with matrices that are full and of low rank, in both structures."""
     backbone, features, got = example(DCNv2, structure=structure, rank=rank)
     x0 = x = flat(every_field(features))
     for i, inner in enumerate(backbone.cross.inner):

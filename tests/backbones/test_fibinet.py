@@ -17,7 +17,7 @@ def test_contract(bilinear):
 
 @pytest.mark.parametrize("bilinear", ["all", "each", "interaction"])
 def test_equals_the_equation(bilinear):
-    """FiBiNET, eq. 5 to 13: bilinear pairs of the fields, and of the fields that SENET weighed before."""
+    """FiBiNET: bilinear pairs of the fields, and of the fields that SENET weighed before."""
     backbone, features, got = example(FiBiNET, bilinear=bilinear)
     fields, pairs = every_field(features), list(zip(*field_pairs(6, 3), strict=True))
     assert sorted(pairs) == list(combinations(range(9), 2))

@@ -7,7 +7,7 @@ from tests.backbones.reference import every_field, example, flat, head
 
 @pytest.mark.parametrize("split_half", [False, True])
 def test_equals_the_equation(split_half):
-    """xDeepFM, eq. 6, 8 and 10: the outer products of all rows and all fields, compressed; dense layers; own weights."""
+    """xDeepFM: the outer products of all rows and all fields, compressed; dense layers; own weights."""
     backbone, features, got = example(XDeepFM, cin_units=(6, 4), split_half=split_half)
     fields = x = every_field(features)
     pooled = []

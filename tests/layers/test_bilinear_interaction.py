@@ -19,7 +19,7 @@ def test_contract(kind):
 @pytest.mark.parametrize("fields", [(1, 1), (1, 3), (2, 1), (2, 3)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_the_equation(kind, fields):
-    """FiBiNET, eq. 8 to 10: `(v_i W) * v_j`, pair by pair."""
+    """FiBiNET: `(v_i W) * v_j`, pair by pair."""
     request, candidates = REQUEST[:, : fields[0]], CANDIDATES[:, :, : fields[1]]
     layer = BilinearInteraction(kind)
     within, others = (np.asarray(part) for part in layer(request, candidates))

@@ -17,7 +17,7 @@ def test_contract(init, rows):
 
 @pytest.mark.parametrize("split_half", [False, True])
 def test_equals_the_equation(split_half):
-    """xDeepFM, eq. 6 and 8: every row from every pair of a row and a field."""
+    """CIN: every row from every pair of a row and a field."""
     layer = CompressedInteraction((4, 3), split_half)
     got = layer(REQUEST, CANDIDATES).numpy()
     for r, n in np.ndindex(3, 5):

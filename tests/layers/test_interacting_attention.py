@@ -17,7 +17,7 @@ def test_contract(num_heads):
 
 
 def test_equals_the_equation():
-    """AutoInt, eq. 5 to 8: head by head, field by field."""
+    """AutoInt: head by head, field by field."""
     layer = InteractingAttention(num_heads=2, head_dim=3)
     got = layer(REQUEST, CANDIDATES).numpy()
     query, key, value, residual = (weight.reshape(4, 2, 3) for weight in layer.get_weights())

@@ -42,7 +42,7 @@ def test_equals_tensorflow_recommenders_with_copied_weights(rank):
 
 
 def test_the_mixture_equals_the_equation():
-    """DCN-V2, eq. 4, expert by expert."""
+    """DCN-Mix, expert by expert."""
     layer = weighed(rank=3, num_experts=2)
     x = JOINED
     for inner, core, gate, outer in zip(layer.inner, layer.cores, layer.gates, layer.outer, strict=True):

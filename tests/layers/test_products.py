@@ -23,7 +23,7 @@ def test_every_pair_stands_once_on_its_side(mine, theirs):
 
 @pytest.mark.parametrize("fields", [1, 2])
 def test_inner_products_of_every_pair(fields):
-    """PNN, section III.B: `<f_i, f_j>`, pair by pair."""
+    """PNN: `<f_i, f_j>`, pair by pair."""
     within, others = inner_products(REQUEST[:, :fields], CANDIDATES)
     assert within.shape == (3, fields - 1) and others.shape == (3, 5, 3 * fields + 3)
     for r, n in np.ndindex(3, 5):
@@ -40,7 +40,7 @@ def test_inner_products_equal_what_deepctr_gives():
 
 
 def test_the_outer_product_is_the_sum_over_all_pairs():
-    """PNN, eq. 13: the sum of `f_i f_j^T` over all i and j; what is the same on both sides of the diagonal stands once."""
+    """PNN: the sum of `f_i f_j^T` over all i and j; what is the same on both sides of the diagonal stands once."""
     got = outer_product(REQUEST, CANDIDATES).numpy()
     for r, n in np.ndindex(3, 5):
         every = np.concatenate([REQUEST[r], CANDIDATES[r, n]])

@@ -16,7 +16,7 @@ def test_contract():
 
 @pytest.mark.parametrize(("reduction", "units"), [(3, 2), (7, 1), (20, 1)])
 def test_equals_the_equation(reduction, units):
-    """FiBiNET, eq. 5 and 6: a mean a field, two dense layers without biases."""
+    """SENET: a mean a field, two dense layers without biases."""
     layer = SqueezeExcitation(reduction)
     got = layer(REQUEST, CANDIDATES).numpy()
     first, second = layer.get_weights()

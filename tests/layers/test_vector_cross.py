@@ -16,7 +16,7 @@ def test_contract():
 
 @pytest.mark.parametrize("num_layers", [1, 4])
 def test_equals_the_equation(num_layers):
-    """DCN, eq. 3, layer upon layer, as it stands there."""
+    """The cross network of DCN, layer upon layer, as it stands there."""
     layer = VectorCross(num_layers)
     layer.build(REQUEST.shape, CANDIDATES.shape)
     bias, kernel = (0.3 * rng.normal(size=weight.shape) for weight in layer.get_weights())
