@@ -149,6 +149,14 @@ def test_backbone_settings_without_a_name_are_those_of_the_default():
         ("model.backbone={name: dsin, session: 3}", "Did you mean model.backbone.num_sessions?"),
         ("model.backbone.name=dim", "'dim' found using 'name' does not match any of the expected tags"),
         ("model.backbone={name: din, dropout: 1.5}", "Setting model.backbone.dropout: Input should be less than 1"),
+        (
+            "model.backbone={name: dcn_v2, num_experts: 4}",
+            "Setting model.backbone: Value error, num_experts above 1 needs a rank. Received: num_experts: 4, rank: null",
+        ),
+        (
+            "model.backbone={name: xdeepfm, cin_units: [5, 3]}",
+            "Setting model.backbone: Value error, cin_units before the last must be even under split_half. Received: [5, 3]",
+        ),
         ("model.name=ppm", "name must not be that of another report. Received: ppm"),
         *(
             (f"{setting}={name}", f"Setting {setting}: Value error, a name is a folder's: it must be letters, digits and any of ._-")

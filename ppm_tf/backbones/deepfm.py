@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ppm_tf.layers.factorization import FactorizationMachine
-from ppm_tf.layers.fields import concat_fields, concat_shape, mean_history
+from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.scoring_head import ScoringHead
 
 
@@ -42,18 +42,17 @@ class DeepFM(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, shapes):
-        requests, fields, dim = shapes.item[0], *shapes.item[2:]
         self.fm_scale = self.add_weight(name="fm_scale", shape=(self.num_tasks,), initializer="ones")
         # Sums of squares of many fields, and differences of them: not in half precision.
         self.pairs = FactorizationMachine(dtype="float32", name="pairs")
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
-        request_fields = (requests, shapes.user[-2] + shapes.context[-2] + fields, dim)
-        self.pairs.build(request_fields, shapes.item)
-        self.head.build(concat_shape(request_fields), (*shapes.item[:2], fields * dim + shapes.other[-1]))
+        request, item = request_fields_shape(shapes), concat_shape(shapes.item)
+        self.pairs.build(request, shapes.item)
+        self.head.build(concat_shape(request), (*item[:2], item[-1] + shapes.other[-1]))
         self.built = True
 
     def call(self, features, training=False):
-        request = ops.concatenate([features.user, features.context, mean_history(features.history, features.mask)], axis=1)
+        request = request_fields(features)
         candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
         fm = ops.cast(features.first_order, "float32") + self.pairs(request, features.item)
         return fm * ops.cast(self.fm_scale, "float32") + self.head(concat_fields(request), candidates, training=training)

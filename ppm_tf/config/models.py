@@ -85,6 +85,71 @@ class DeepFMSettings(BackboneSettings):
     name: Literal["deepfm"] = Field("deepfm", description="the backbone")
 
 
+class XDeepFMSettings(BackboneSettings):
+    """xDeepFM: a compressed interaction network and a linear model beside dense layers (Lian et al., 2018)."""
+
+    name: Literal["xdeepfm"] = Field("xdeepfm", description="the backbone")
+    cin_units: tuple[PositiveInt, ...] = Field((100, 100, 50), min_length=1, description="rows of the layers of the compressed interaction network")
+    split_half: bool = Field(True, description="half the rows of a layer enter the next, the others the logits; false: all do both")
+
+    @model_validator(mode="after")
+    def _has_halves(self) -> XDeepFMSettings:
+        if self.split_half and any(rows % 2 for rows in self.cin_units[:-1]):
+            raise ValueError(f"cin_units before the last must be even under split_half. Received: {list(self.cin_units)}")
+        return self
+
+
+class PNNSettings(BackboneSettings):
+    """PNN: products of fields as inputs of dense layers (Qu et al., 2016)."""
+
+    name: Literal["pnn"] = Field("pnn", description="the backbone")
+    products: Literal["inner", "outer", "both"] = Field(
+        "inner", description="inner products of pairs of fields, the outer product of their sum, or both"
+    )
+
+
+class DCNSettings(BackboneSettings):
+    """DCN: crosses of a bounded degree beside dense layers (Wang et al., 2017)."""
+
+    name: Literal["dcn"] = Field("dcn", description="the backbone")
+    num_cross_layers: PositiveInt = Field(6, description="layers of the cross network")
+
+
+class DCNv2Settings(BackboneSettings):
+    """DCN-V2: crosses through a matrix, beside or below dense layers (Wang et al., 2021)."""
+
+    name: Literal["dcn_v2"] = Field("dcn_v2", description="the backbone")
+    num_cross_layers: PositiveInt = Field(2, description="layers of the cross network")
+    rank: PositiveInt | None = Field(None, description="rank of their matrices; null = full")
+    num_experts: PositiveInt = Field(1, description="experts of that rank that a gate mixes (DCN-Mix); 1: a plain matrix")
+    structure: Literal["parallel", "stacked"] = Field("parallel", description="dense layers beside the cross network, or on top of it")
+
+    @model_validator(mode="after")
+    def _has_a_rank(self) -> DCNv2Settings:
+        if self.num_experts > 1 and self.rank is None:
+            raise ValueError(f"num_experts above 1 needs a rank. Received: num_experts: {self.num_experts}, rank: null")
+        return self
+
+
+class AutoIntSettings(BackboneSettings):
+    """AutoInt: fields that attend to each other, beside dense layers (Song et al., 2019)."""
+
+    name: Literal["autoint"] = Field("autoint", description="the backbone")
+    num_attention_layers: PositiveInt = Field(3, description="layers of self-attention over the fields")
+    num_heads: PositiveInt = Field(2, description="heads of each")
+    head_dim: PositiveInt = Field(8, description="width of a head")
+
+
+class FiBiNETSettings(BackboneSettings):
+    """FiBiNET: bilinear pairs of fields, as they are and as SENET weighs them (Huang et al., 2019)."""
+
+    name: Literal["fibinet"] = Field("fibinet", description="the backbone")
+    bilinear: Literal["all", "each", "interaction"] = Field(
+        "interaction", description="one matrix for all pairs, for each left field, or for each pair"
+    )
+    reduction: PositiveInt = Field(3, description="SENET's hidden layer has one unit for so many fields")
+
+
 class DINSettings(BackboneSettings):
     """DIN: the history weighted by how it fits the candidate (Zhou et al., 2018)."""
 
@@ -132,7 +197,21 @@ class URMSettings(TransformerSettings):
         return self
 
 
-Backbone = Annotated[WideDeepSettings | DeepFMSettings | DINSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")]
+Backbone = Annotated[
+    WideDeepSettings
+    | DeepFMSettings
+    | XDeepFMSettings
+    | PNNSettings
+    | DCNSettings
+    | DCNv2Settings
+    | AutoIntSettings
+    | FiBiNETSettings
+    | DINSettings
+    | DSINSettings
+    | MIANSettings
+    | URMSettings,
+    Field(discriminator="name"),
+]
 
 
 class RankerFitSettings(TrainSettings):

@@ -17,6 +17,7 @@ class CandidateDense(keras.layers.Layer):
         units: int. Width of the output.
         activation: string or `None`. Defaults to `None`.
         kernel_initializer: initializer of the kernel. Defaults to `"glorot_uniform"`.
+        use_bias: bool. Whether there is `b`. Defaults to `True`.
 
     Call arguments:
         request: tensor `[R, A]`, or `None` where nothing depends on the request alone. A may be 0.
@@ -32,11 +33,12 @@ class CandidateDense(keras.layers.Layer):
     TensorShape([2, 3, 4])
     """
 
-    def __init__(self, units, activation=None, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(self, units, activation=None, kernel_initializer="glorot_uniform", use_bias=True, **kwargs):
         super().__init__(**kwargs)
         self.units = units
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.use_bias = use_bias
 
     def build(self, request_shape, candidates_shape):
         self.request_dim = 0 if request_shape is None else request_shape[-1]
@@ -44,10 +46,10 @@ class CandidateDense(keras.layers.Layer):
         if not dim:
             raise ValueError("Request and candidates must have a column between them. Received: none.")
         self.kernel = self.add_weight(name="kernel", shape=(dim, self.units), initializer=self.kernel_initializer)
-        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros") if self.use_bias else None
 
     def call(self, request, candidates):
-        kernel, outputs = ops.convert_to_tensor(self.kernel), self.bias
+        kernel, outputs = ops.convert_to_tensor(self.kernel), self.bias if self.use_bias else 0.0
         if self.request_dim:
             outputs = ops.expand_dims(ops.matmul(request, kernel[: self.request_dim]) + outputs, 1)
         outputs = outputs + ops.matmul(candidates, kernel[self.request_dim :])
@@ -62,5 +64,6 @@ class CandidateDense(keras.layers.Layer):
             units=self.units,
             activation=keras.activations.serialize(self.activation),
             kernel_initializer=keras.initializers.serialize(self.kernel_initializer),
+            use_bias=self.use_bias,
         )
         return config

@@ -32,6 +32,30 @@ def concat_request_shape(shapes):
     return (shapes.item[0], concat_shape(shapes.user)[-1] + concat_shape(shapes.context)[-1])
 
 
+def request_fields(features):
+    """The fields that all candidates of a request share, `[R, Fu + Fc + Fi, D]`: user, context, and the history by its mean."""
+    return ops.concatenate([features.user, features.context, mean_history(features.history, features.mask)], axis=1)
+
+
+def request_fields_shape(shapes):
+    """The shape that `request_fields` makes of features of these `shapes`."""
+    return (shapes.item[0], shapes.user[-2] + shapes.context[-2] + shapes.item[-2], shapes.item[-1])
+
+
+def join_request(request, candidates, axis=-1):
+    """What a request has, `[R, ...]`, before what each of its candidates has, `[R, N, ...]`, along `axis`.
+
+    For what cannot be computed apart. Whatever is linear in the request should not need it: see `CandidateDense`.
+
+    Example:
+
+    >>> join_request(ops.ones((1, 2)), ops.zeros((1, 3, 1))).numpy().tolist()
+    [[[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]]
+    """
+    request = ops.expand_dims(request, 1)
+    return ops.concatenate([ops.broadcast_to(request, (*ops.shape(candidates)[:2], *request.shape[2:])), candidates], axis=axis)
+
+
 def mean_history(history, mask):
     """The mean over the real behaviors; zeros for an empty history.
 

@@ -52,6 +52,12 @@ def every_candidate(request, candidates):
     return np.concatenate([np.repeat(request[:, None], candidates.shape[1], 1), candidates], -1)
 
 
+def every_field(features):
+    """The fields of each candidate, `[R, N, F, D]`: of the user, of the context, of the history by its mean, and its own."""
+    request = np.concatenate([features.user, features.context, mean_of_real(features.history, features.mask)], axis=1)
+    return np.concatenate([np.repeat(request[:, None], features.item.shape[1], 1), features.item], axis=2)
+
+
 def head(x, layer):
     """Two dense layers with ReLU and the logits."""
     return dense(relu(dense(relu(dense(x, layer.first)), layer.hidden.dense_layers[0])), layer.logits)

@@ -20,6 +20,8 @@ SMALL = {
     "expert_units": (8,),
     "tower_units": (4,),
     "num_experts": 2,
+    "cin_units": (8, 6),
+    "rank": 4,
 }
 
 

@@ -34,6 +34,15 @@ def test_equals_a_dense_layer_over_the_concatenation(request_part, candidates, j
     np.testing.assert_allclose(layer(request_part, candidates), dense(joined), atol=1e-6)
 
 
+@pytest.mark.parametrize("request_part", [REQUEST, None])
+def test_without_a_bias(request_part):
+    layer = CandidateDense(7, use_bias=False)
+    layer.build(None if request_part is None else request_part.shape, CANDIDATES.shape)
+    got = layer(request_part, CANDIDATES)
+    assert len(layer.weights) == 1 and not layer.get_config()["use_bias"]
+    np.testing.assert_allclose(got, (CANDIDATES if request_part is None else JOINED) @ layer.get_weights()[0], atol=1e-6)
+
+
 def test_starts_as_a_dense_layer_over_the_concatenation():
     """Glorot's bound is that of the whole width, not of either part."""
     kernels = []
