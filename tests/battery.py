@@ -299,7 +299,8 @@ def _check_backbone_training(backbone, rng):
         traces.append(1)
         with tf.GradientTape() as tape:
             loss = binary_cross_entropy(labels, backbone(features, training=True))
-        gradients = tape.gradient(loss, [weight.value for weight in backbone.trainable_variables], unconnected_gradients="zero")
+            trained = sum(backbone.losses, loss)
+        gradients = tape.gradient(trained, [weight.value for weight in backbone.trainable_variables], unconnected_gradients="zero")
         optimizer.apply(gradients, backbone.trainable_variables)
         return loss, [tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient))) for gradient in gradients]
 
@@ -312,6 +313,7 @@ def _check_backbone_training(backbone, rng):
     assert np.mean(losses[-2:]) < 0.8 * losses[0], losses
     assert all(np.any(np.array(weight) != old) for weight, old in zip(backbone.trainable_variables, before, strict=True))
     scored = float(binary_cross_entropy(labels[0], backbone(batches[0])))
+    assert not backbone.losses, "a loss is handed over without `training`"
     assert scored < 0.8 * losses[0], f"what is learned does not show without `training`: {scored}, from {losses[0]}"
 
 

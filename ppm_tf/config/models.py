@@ -92,6 +92,16 @@ class DINSettings(BackboneSettings):
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit")
 
 
+class DIENSettings(BackboneSettings):
+    """DIEN: how interests evolve, for each candidate (Zhou et al., 2019)."""
+
+    name: Literal["dien"] = Field("dien", description="the backbone")
+    auxiliary_units: tuple[PositiveInt, ...] = Field(
+        (100, 50), min_length=1, description="dense layers of the auxiliary loss, which tells the next behavior from one of another request"
+    )
+    auxiliary_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the auxiliary loss; 0: none")
+
+
 class DSINSettings(BackboneSettings):
     """DSIN: interests by session, and how they evolve (Feng et al., 2019)."""
 
@@ -132,7 +142,9 @@ class URMSettings(TransformerSettings):
         return self
 
 
-Backbone = Annotated[WideDeepSettings | DeepFMSettings | DINSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")]
+Backbone = Annotated[
+    WideDeepSettings | DeepFMSettings | DINSettings | DIENSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")
+]
 
 
 class RankerFitSettings(TrainSettings):
