@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -50,20 +51,26 @@ class AUGRU(keras.layers.Layer):
         recurrent = ops.convert_to_tensor(self.recurrent_kernel)
         gates_kernel, state_kernel = recurrent[:, : 2 * self.units], recurrent[:, 2 * self.units :]
 
-        def step(state, now):
-            of_input, move = now
+        def step(state, of_input, move):
             update_input, reset_input, state_input = ops.split(ops.expand_dims(of_input, 1), 3, axis=-1)
             low = ops.cast(state, self.compute_dtype)
             update_state, reset_state = ops.split(ops.matmul(low, gates_kernel), 2, axis=-1)
             update = ops.expand_dims(move, -1) * ops.cast(ops.sigmoid(update_input + update_state), "float32")
             reset = ops.sigmoid(reset_input + reset_state)
             new = ops.cast(ops.tanh(state_input + ops.matmul(reset * low, state_kernel)), "float32")
-            state = (1.0 - update) * state + update * new
-            return state, state
+            return (1.0 - update) * state + update * new
 
-        start = ops.zeros((*ops.shape(moves)[:2], self.units), "float32")
-        last, states = ops.scan(step, start, (inputs, ops.transpose(moves, (2, 0, 1))), reverse=True)
-        return ops.cast(ops.transpose(states, (1, 2, 0, 3)) if self.return_sequences else last, self.compute_dtype)
+        start, length = ops.zeros((*ops.shape(moves)[:2], self.units), "float32"), tf.shape(inputs)[0]
+        # `ops.scan` wants a known length, which a served graph has not. One place more, for the start: no array is empty.
+        inputs, moves = (tf.TensorArray(x.dtype, length).unstack(x) for x in (inputs, ops.transpose(moves, (2, 0, 1))))
+        states = tf.TensorArray("float32", length + 1).write(length, start)
+
+        def body(t, state, states):
+            state = step(state, inputs.read(t), moves.read(t))
+            return t - 1, state, states.write(t, state) if self.return_sequences else states
+
+        _, last, states = tf.while_loop(lambda t, *_: t >= 0, body, (length - 1, start, states))
+        return ops.cast(ops.transpose(states.stack()[:-1], (1, 2, 0, 3)) if self.return_sequences else last, self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape, mask_shape=None, attention_shape=None):
         num_candidates = attention_shape[1] if attention_shape else None
