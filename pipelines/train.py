@@ -1,10 +1,10 @@
 """Trains the ranking model: an ID backbone, with the pre-trained PPM plugged in (PPM, section 3.2).
 
-Reads the samples, the embedding tables and PPM; what is missing is made first, by default an embedded synthetic shop. The
-backbone is a setting (wide_deep, deepfm, din, dien, dsin, mian, urm), and so is the plug-in: model.ppm=none, random (not pre-trained), frozen
-or finetune. Several tasks (click, order, cart) are learnt at once. Items and users seen often enough in
-training have embeddings of their own, all others share hashed ones; a step touches only the rows of its batch. One pass over
-the train split by default, chosen on the valid split; the test split is left to `python -m pipelines.evaluate`.
+Reads the samples, the embedding tables and PPM; what is missing is made first, by default an embedded synthetic shop. The backbone
+is a setting (model.backbone.name), and so is the plug-in: model.ppm=none, random (not pre-trained), frozen or finetune. Several
+tasks (click, order, cart) are learnt at once. Items and users seen often enough in training have embeddings of their own, all
+others share hashed ones; a step touches only the rows of its batch. One pass over the train split by default, chosen on the valid
+split; the test split is left to `python -m pipelines.evaluate`.
 
 Writes <run>/models/<name>: weights, id vocabularies, counts of the training data, summary.json, the training log and
 TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that was killed goes on where its last checkpoint was.

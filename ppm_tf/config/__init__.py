@@ -47,6 +47,7 @@ from ppm_tf.config.models import (
     PPMSettings,
     RankerFitSettings,
     TransformerSettings,
+    UniSRecSettings,
     URMSettings,
     WideDeepSettings,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "TrainSettings",
     "TransformerSettings",
     "URMSettings",
+    "UniSRecSettings",
     "UserFiles",
     "UserSplit",
     "WideDeepSettings",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -120,6 +120,19 @@ class MIANSettings(BackboneSettings):
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the attention of the candidate")
 
 
+class UniSRecSettings(BackboneSettings):
+    """UniSRec: a transformer over the texts of the history (Hou et al., 2022); with model.tables and model.fusion=adaptor."""
+
+    # An item is the sum of its fields, as wide as one of them.
+    sums_fields: ClassVar[bool] = True
+
+    name: Literal["unisrec"] = Field("unisrec", description="the backbone")
+    num_layers: PositiveInt = Field(2, description="transformer blocks")
+    num_heads: PositiveInt = Field(2, description="heads of the self-attention; must divide model.dim")
+    intermediate_dim: PositiveInt = Field(256, description="hidden width of a block's dense layers")
+    transformer_dropout: Share = Field(0.5, description="dropout in the transformer")
+
+
 class URMSettings(TransformerSettings):
     """URM: behavior transformer over ids and multi-gate mixture of experts (PPM, section 3.2)."""
 
@@ -143,7 +156,8 @@ class URMSettings(TransformerSettings):
 
 
 Backbone = Annotated[
-    WideDeepSettings | DeepFMSettings | DINSettings | DIENSettings | DSINSettings | MIANSettings | URMSettings, Field(discriminator="name")
+    WideDeepSettings | DeepFMSettings | DINSettings | DIENSettings | DSINSettings | MIANSettings | UniSRecSettings | URMSettings,
+    Field(discriminator="name"),
 ]
 
 
@@ -171,8 +185,11 @@ class ModelSettings(Section):
         description="PPM as plug-in: none; random: not pre-trained, but trained on; frozen: pre-trained and fixed; finetune: both",
     )
     tables: Annotated[tuple[TableName, ...], Once] = Field((), description="item tables that enter as further item fields, beside the ids")
-    fusion: Literal["dense", "mlp"] = Field(
-        "dense", description="how a vector of model.tables becomes a field: one dense layer, or CELA's MLP with dropout and LayerNorm"
+    fusion: Literal["dense", "mlp", "adaptor"] = Field(
+        "dense",
+        description=(
+            "how a vector of model.tables becomes a field: one dense layer, CELA's MLP with dropout and LayerNorm, or UniSRec's mixture of experts"
+        ),
     )
     similarity_bins: Annotated[int, Field(ge=0)] = Field(
         0, description="bins of the histogram of cosines between candidate and history that enters for each of model.tables; 0: none (SimTier)"
