@@ -79,7 +79,7 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
             "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null. Remedy: set data.queries, or"
             " text.training=[adapt]."
         )
-    if "encoders/aligned" in artifacts and text.encoder == "bag_of_words":
+    if text.encoder == "bag_of_words" and any(name == "encoders/aligned" or name.startswith("interactions/") for name in artifacts):
         yield "text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset."
     untrained = text.encoder == "small_bert" and "encoders/text" in artifacts and not config.text_training
     for table in ("title", "title_image") if untrained else ():
