@@ -48,6 +48,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         if encoder.kind != "text":
             raise ValueError(f"The encoder to be aligned must be a language model. Received: {encoder.kind} in {workspace.path('encoders/text')}.")
         ranker = build_ranking_model(config, schema, catalog, {}, vocabularies, outputs=settings.dim)
+        initial = ranker.embedding.initial_values()
         model = InteractionAlignment(ranker, encoder, settings.dim, settings.temperature)
     texts = _texts_by_row(catalog, encoder)
 
@@ -76,6 +77,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )  # fmt: skip
         after = model.figures(batches(test))
     logger.info("%s; %s", result.line("loss"), peak_memory())
+    ranker.embedding.settle_strangers(initial)  # a training that goes on from here could not tell them from what was learnt
     aligned = build_ranking_model(config, schema, catalog, {}, vocabularies)
     logger.info("%s weights of the outputs are left at their start", f"{carry_inner(ranker, aligned):,}")
     with workspace.commit(name, recipe) as made:

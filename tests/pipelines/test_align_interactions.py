@@ -48,6 +48,8 @@ def test_a_training_goes_on_from_the_aligned_side_alone(shop):
     mine, theirs = (np.asarray(model.embedding.embeddings["user.user_id"].table) for model in (aligned, trained))
     same = (mine == theirs).all(axis=1)
     assert 0.5 < same.mean() < 1
+    brands = np.asarray(aligned.embedding.embeddings["item.brand"].table)
+    np.testing.assert_allclose(brands[1], brands[2:].mean(axis=0), atol=1e-6)  # of a brand that training never met
     first = [np.asarray(model.backbone.head.first.kernel) for model in (aligned, trained)]
     assert 0 < np.abs(first[0] - first[1]).max() < 0.01  # one step of Adam at .003
     assert not [variable.path for variable in trained.variables if "encoder" in variable.path]

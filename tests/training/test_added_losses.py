@@ -43,6 +43,50 @@ for precision, strategy in (("float32", one), ("float32", two), ("mixed_bfloat16
     ranker(three)
     assert not ranker.losses
 """
+BESIDE_DICE = """
+import numpy as np, tensorflow as tf
+import ppm_tf
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from ppm_tf import training
+from ppm_tf.layers.dice import Dice
+
+
+class Added(keras.Model):
+    def __init__(self, first):
+        super().__init__()
+        self.first, self.dice = first, Dice()
+        self.dice.build((None, 1))
+        self.built = True
+
+    def call(self, batch, training=False):
+        if self.first:
+            self.add_loss(tf.reduce_mean(batch["x"]))
+        outputs = self.dice(batch["x"], training=training)
+        if not self.first:
+            self.add_loss(tf.reduce_mean(batch["x"]))
+        return outputs
+
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+batch = {"x": np.array([[1.0], [2.0], [10.0], [20.0]], "float32")}
+for first in (True, False):
+    with strategy.scope():
+        model, optimizer = Added(first), keras.optimizers.SGD(0.0)
+    dataset = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensor_slices(batch).batch(4).repeat())
+    trainer = training.Trainer(
+        model, lambda batch, outputs: 0.0 * tf.reduce_mean(outputs), lambda batch: tf.constant(2.0), optimizer, dataset, strategy,
+        identify=lambda batch, outputs: tf.range(2),
+    )
+    for _ in range(2):
+        np.testing.assert_allclose(trainer.train(tf.constant(1))["loss"], (1.5 + 15.0) / 2)
+"""
+
+
+def test_losses_of_replicas_stay_apart_where_a_layer_waits_for_the_others():
+    """`Dice` averages its statistics over the replicas, before or after a loss was added."""
+    done = subprocess.run([sys.executable, "-c", BESIDE_DICE], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_a_loss_of_a_backbone_is_trained_on_over_replicas_and_in_half_precision():
