@@ -102,7 +102,7 @@ def show(config: Config, workspace: Workspace) -> None:
 def settings(config: Config) -> dict:
     """What shapes the adapted encoder: not its projection, nor its fine-tuning on queries."""
     found = encoder_settings(config, "text")
-    for name in ("finetune", "align", "dim", "training", "path", "num_buckets"):
+    for name in ("finetune", "align", "interactions", "dim", "training", "path", "num_buckets"):
         found["text"].pop(name)
     return found
 

@@ -31,6 +31,7 @@ STAGES = {
     "encoders/bow": "pipelines.finetune.text:BOW",
     "encoders/image": "pipelines.finetune.image:STAGE",
     "encoders/aligned": "pipelines.align.encoder:STAGE",
+    "interactions/*": "pipelines.align.interactions:STAGE",
     "tables/ids": "pipelines.align.tables:IDS",
     "tables/aligned_vectors": "pipelines.align.tables:ALIGNED_VECTORS",
     "tables/*": "pipelines.embed:stage_of_table",

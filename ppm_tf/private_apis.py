@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +50,32 @@ def layers_may_change(layer: Any) -> Iterator[None]:
         yield
     finally:
         layer._tracker.lock()
+
+
+class _LossesOfThread(threading.local):
+    """What Keras does with a layer's list of losses, for each thread by itself."""
+
+    def __init__(self) -> None:
+        self.losses: list[Any] = []
+
+    def extend(self, losses: Iterable[Any]) -> None:
+        self.losses.extend(losses)
+
+    def clear(self) -> None:
+        self.losses.clear()
+
+    def __getitem__(self, place: slice) -> list[Any]:
+        return self.losses[place]
+
+
+def keep_losses_apart(model: Any) -> None:
+    """Lets each thread see the losses that it added itself.
+
+    TensorFlow runs each replica in a thread of its own, and changes between them wherever a layer waits for the others (`Dice`, for the
+    means of its statistics). Keras keeps one list a layer, which the next replica would empty, or add to, before this one has read it.
+    """
+    for layer in all_layers(model):
+        object.__setattr__(layer, "_losses", _LossesOfThread())
 
 
 def iterator_of(trainer: Any) -> Any:

@@ -299,7 +299,8 @@ def _check_backbone_training(backbone, rng):
         traces.append(1)
         with tf.GradientTape() as tape:
             loss = binary_cross_entropy(labels, backbone(features, training=True))
-        gradients = tape.gradient(loss, [weight.value for weight in backbone.trainable_variables], unconnected_gradients="zero")
+            trained = sum(backbone.losses, loss)
+        gradients = tape.gradient(trained, [weight.value for weight in backbone.trainable_variables], unconnected_gradients="zero")
         optimizer.apply(gradients, backbone.trainable_variables)
         return loss, [tf.reduce_max(tf.abs(tf.convert_to_tensor(gradient))) for gradient in gradients]
 
@@ -312,13 +313,17 @@ def _check_backbone_training(backbone, rng):
     assert np.mean(losses[-2:]) < 0.8 * losses[0], losses
     assert all(np.any(np.array(weight) != old) for weight, old in zip(backbone.trainable_variables, before, strict=True))
     scored = float(binary_cross_entropy(labels[0], backbone(batches[0])))
+    assert not backbone.losses, "a loss is handed over without `training`"
     assert scored < 0.8 * losses[0], f"what is learned does not show without `training`: {scored}, from {losses[0]}"
 
 
 def _check_backbone_export(backbone, features, logits):
-    """A plain `tf.Module` of the values, as it is served, gives the same logits after a round over the disk."""
+    """A plain `tf.Module` of the values gives the same logits after a round over the disk; as it is served, it knows no lengths beforehand."""
     tensors = _tensors(features)._asdict()
-    fields = {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype, name) for name, value in tensors.items()}
+    free = {"user": 1, "context": 1}
+    fields = {
+        name: tf.TensorSpec([None] * free.get(name, 2) + value.shape[free.get(name, 2) :], value.dtype, name) for name, value in tensors.items()
+    }
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in backbone.variables]
 
@@ -331,4 +336,8 @@ def _check_backbone_export(backbone, features, logits):
         tf.saved_model.save(module, folder, signatures={"serving_default": score})
         check_graph(Path(folder))
         loaded = tf.saved_model.load(folder)
-    np.testing.assert_allclose(loaded.signatures["serving_default"](**tensors)["logits"], logits, atol=1e-5)
+    score = loaded.signatures["serving_default"]
+    np.testing.assert_allclose(score(**tensors)["logits"], logits, atol=1e-5)
+    # A request may name no behavior at all.
+    bare = {name: value[2:, :0] if name in ("history", "recency", "mask") else value[2:] for name, value in tensors.items()}
+    np.testing.assert_allclose(score(**bare)["logits"], logits[2:], atol=1e-5, err_msg="a history without places is not an empty one")

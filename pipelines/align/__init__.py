@@ -13,8 +13,13 @@ For CELA's ablation (table 3) it also writes two tables that no encoder does, <r
 ids              what the ranking model has learnt of each item, as a cached table: CELA without semantics
 aligned_vectors  the table `title` itself trained towards the ids, row by row, in place of its language model: ROMA without it
 
+interactions (CTRL) aligns no items but interactions: a new ranking model of model.backbone, without tables and without PPM, and the text
+encoder learn to describe the same candidate and history, each in its own way. Writes <run>/interactions/<backbone>, from which
+`python -m pipelines.train model.ppm=none model.warm_start=<run>/interactions/<backbone>` goes on; the encoder is left behind.
+
   python -m pipelines.align model.backbone.name=din
   python -m pipelines.align text.align.similarity=cosine text.align.temperature=0.1 text.align.head=relu_layernorm
   python -m pipelines.align text.align.ranker=<earlier run>/models/din-aligned   # a further round
   python -m pipelines.align ids
+  python -m pipelines.align interactions model.backbone.name=din
 """

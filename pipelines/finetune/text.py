@@ -179,6 +179,7 @@ def settings(config: Config) -> dict:
             text.pop(training)
     text.pop("num_buckets")
     text.pop("align")
+    text.pop("interactions")
     return found
 
 

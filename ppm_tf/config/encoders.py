@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ppm_tf.config.fits import WARMUP, EncoderFitSettings
+from ppm_tf.config.fits import WARMUP, EncoderFitSettings, FitSettings
 from ppm_tf.config.section import Once, PositiveInt, Section, Share
 
 
@@ -86,6 +86,24 @@ class AlignSettings(EncoderFitSettings):
         return self
 
 
+class InteractionSettings(FitSettings):
+    """Alignment of a ranking model with the text encoder, interaction by interaction (CTRL, stage 1)."""
+
+    batch_size: PositiveInt = Field(128, description="interactions a step, over all replicas; the others are the negatives")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description=(
+            "AdamW's highest learning rate of the text encoder; null: 1e-3 for small_bert, 5e-5 for any other. The ranking model has that of"
+            " model.train"
+        ),
+    )
+    warmup: Annotated[float, Field(ge=0)] = Field(0.1, description=WARMUP)
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decoupled weight decay, not on biases, norms and embeddings")
+    dim: PositiveInt = Field(128, description="width to which both sides are projected")
+    temperature: Annotated[float, Field(gt=0)] = Field(0.7, description="temperature of the contrastive loss")
+    num_behaviors: Annotated[int, Field(ge=0)] = Field(5, description="behaviors that the text of an interaction names, the newest ones")
+
+
 class EntityPredictionSettings(EncoderFitSettings):
     """Entity prediction: fine-tuning of the image encoder on what an item is (PPM, eq. 2)."""
 
@@ -158,6 +176,7 @@ class TextSettings(Section):
     adapt: AdaptSettings = Field(AdaptSettings(), description="DAP")
     finetune: QueryMatchingSettings = Field(QueryMatchingSettings(), description="QM")
     align: AlignSettings = Field(AlignSettings(), description="ROMA; table `aligned`")
+    interactions: InteractionSettings = Field(InteractionSettings(), description="CTRL's first stage")
 
     @model_validator(mode="after")
     def _names_what_it_needs(self) -> TextSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -157,6 +157,16 @@ class DINSettings(BackboneSettings):
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the activation unit")
 
 
+class DIENSettings(BackboneSettings):
+    """DIEN: how interests evolve, for each candidate (Zhou et al., 2019)."""
+
+    name: Literal["dien"] = Field("dien", description="the backbone")
+    auxiliary_units: tuple[PositiveInt, ...] = Field(
+        (100, 50), min_length=1, description="dense layers of the auxiliary loss, which tells the next behavior from one of another request"
+    )
+    auxiliary_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of the auxiliary loss; 0: none")
+
+
 class DSINSettings(BackboneSettings):
     """DSIN: interests by session, and how they evolve (Feng et al., 2019)."""
 
@@ -173,6 +183,19 @@ class MIANSettings(BackboneSettings):
     name: Literal["mian"] = Field("mian", description="the backbone")
     num_heads: PositiveInt = Field(4, description="heads of the self-attention over the behaviors")
     attention_units: tuple[PositiveInt, ...] = Field((64, 32), min_length=1, description="dense layers of the attention of the candidate")
+
+
+class UniSRecSettings(BackboneSettings):
+    """UniSRec: a transformer over the texts of the history (Hou et al., 2022); with model.tables and model.fusion=adaptor."""
+
+    # An item is the sum of its fields, as wide as one of them.
+    sums_fields: ClassVar[bool] = True
+
+    name: Literal["unisrec"] = Field("unisrec", description="the backbone")
+    num_layers: PositiveInt = Field(2, description="transformer blocks")
+    num_heads: PositiveInt = Field(2, description="heads of the self-attention; must divide model.dim")
+    intermediate_dim: PositiveInt = Field(256, description="hidden width of a block's dense layers")
+    transformer_dropout: Share = Field(0.5, description="dropout in the transformer")
 
 
 class URMSettings(TransformerSettings):
@@ -207,8 +230,10 @@ Backbone = Annotated[
     | AutoIntSettings
     | FiBiNETSettings
     | DINSettings
+    | DIENSettings
     | DSINSettings
     | MIANSettings
+    | UniSRecSettings
     | URMSettings,
     Field(discriminator="name"),
 ]
@@ -238,8 +263,11 @@ class ModelSettings(Section):
         description="PPM as plug-in: none; random: not pre-trained, but trained on; frozen: pre-trained and fixed; finetune: both",
     )
     tables: Annotated[tuple[TableName, ...], Once] = Field((), description="item tables that enter as further item fields, beside the ids")
-    fusion: Literal["dense", "mlp"] = Field(
-        "dense", description="how a vector of model.tables becomes a field: one dense layer, or CELA's MLP with dropout and LayerNorm"
+    fusion: Literal["dense", "mlp", "adaptor"] = Field(
+        "dense",
+        description=(
+            "how a vector of model.tables becomes a field: one dense layer, CELA's MLP with dropout and LayerNorm, or UniSRec's mixture of experts"
+        ),
     )
     similarity_bins: Annotated[int, Field(ge=0)] = Field(
         0, description="bins of the histogram of cosines between candidate and history that enters for each of model.tables; 0: none (SimTier)"

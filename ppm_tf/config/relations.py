@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from ppm_tf.config.data import AmazonData, ColumnarData
@@ -79,7 +79,7 @@ def _text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
             "text.training names finetune, which needs search queries with clicked items. Received: data.queries=null. Remedy: set data.queries, or"
             " text.training=[adapt]."
         )
-    if "encoders/aligned" in artifacts and text.encoder == "bag_of_words":
+    if text.encoder == "bag_of_words" and any(name == "encoders/aligned" or name.startswith("interactions/") for name in artifacts):
         yield "text.encoder must be a language model to be aligned. Received: bag_of_words. Remedy: text.encoder=small_bert or preset."
     untrained = text.encoder == "small_bert" and "encoders/text" in artifacts and not config.text_training
     for table in ("title", "title_image") if untrained else ():
@@ -143,6 +143,11 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         yield f"model.tasks must name tasks of the data ({', '.join(tasks)}). Received: {model.tasks}."
     if model.newest < 1.0 and isinstance(config.data, ColumnarData) and config.data.log and config.data.log.time is None:
         yield f"model.newest needs requests with a time. Received: model.newest={model.newest}, and data.log.time is not set. Remedy: model.newest=1."
+    if model.backbone.name == "unisrec" and not (model.tables and model.fusion == "adaptor"):
+        yield (
+            "The backbone unisrec reads items by a table of their texts, through its mixture of experts. Received:"
+            f" model.tables={_listed(model.tables)}, model.fusion={model.fusion}. Remedy: model.tables=[title] model.fusion=adaptor."
+        )
     fields = item_fields(config)
     if fields is None:
         return
@@ -150,11 +155,12 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     if not count:
         yield "A ranking model needs at least one item field. Received: model.item_id=false, no item fields in the data, and model.tables=[]."
     num_heads, own = getattr(model.backbone, "num_heads", 1), getattr(model.backbone, "width", None)
-    width = own or count * model.dim
+    summed = getattr(model.backbone, "sums_fields", False)
+    width = own or (1 if summed else count) * model.dim
     if width % num_heads:
         yield (
-            f"model.backbone.num_heads must divide the width of an item. Received: num_heads {num_heads}, width {width}: {count} item fields of"
-            f" model.dim={model.dim}."
+            f"model.backbone.num_heads must divide the width of an item. Received: num_heads {num_heads}, width {width}:"
+            f" {'the sum of ' if summed else ''}{count} item fields of model.dim={model.dim}."
         )
 
 
@@ -183,6 +189,11 @@ def named_contents(config: Config) -> dict[str, bool]:
 def item_fields(config: Config) -> tuple[str, ...] | None:
     """The categorical item fields that the data will have; `None` where only its files tell."""
     return tuple(config.data.items.fields) if isinstance(config.data, ColumnarData) else ITEM_FIELDS.get(config.data.source)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """As the command line has it: `[title,image]`."""
+    return f"[{','.join(names)}]"
 
 
 def _has_slot(config: Config) -> bool:

@@ -130,7 +130,9 @@ def trials_of(sweep: SweepSettings, where: str = "sweep") -> list[Trial]:
     for point in points:
         title = f"{where}, trial {', '.join(f'{name}={value}' for name, value in point.items())}"
         values = {**merged(sweep.settings, point), "run": sweep.run}
-        trial = Trial(point, config_of(values, sweep.model_seed, title)) if sweep.trains == "models" else _ppm_trial(sweep, point, values, where, title)
+        trial = (
+            Trial(point, config_of(values, sweep.model_seed, title)) if sweep.trains == "models" else _ppm_trial(sweep, point, values, where, title)
+        )
         trials.setdefault(trial.name, trial)
     return list(trials.values())
 
@@ -168,9 +170,7 @@ def write_trials(found: Iterable[tuple[Trial, dict[str, Any]]], path: Path) -> N
     """Writes one JSON object a trial: its point, the name of its model, and its summary or its error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        "".join(
-            json.dumps({"point": trial.point, "model": trial.name, **summary}, ensure_ascii=False) + "\n" for trial, summary in found
-        ),
+        "".join(json.dumps({"point": trial.point, "model": trial.name, **summary}, ensure_ascii=False) + "\n" for trial, summary in found),
         encoding="utf-8",
     )
 

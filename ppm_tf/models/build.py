@@ -85,6 +85,7 @@ def build_ranking_model(
     vocabularies: Vocabularies,
     pretrained: str | Path | None = None,
     table_dtype: str | None = None,
+    outputs: int | None = None,
 ) -> RankingModel:
     """The ranking model of `config.model`, every weight built.
 
@@ -96,6 +97,7 @@ def build_ranking_model(
         vocabularies: of the item and user ids.
         pretrained: weights of the pre-training model, from which PPM starts; `None` leaves it at random.
         table_dtype: how item tables are kept, if not as they were written.
+        outputs: numbers a candidate that the backbone gives, if not a logit a task.
 
     Raises:
         ValueError: a table is missing, or a setting does not fit the data.
@@ -129,7 +131,7 @@ def build_ranking_model(
         unknown_items=vocabularies.items.unknown_rows if vocabularies.items is not None else 0,
         name="embedding",
     )
-    network = BACKBONES[backbone.name](len(schema.tasks), **backbone.model_dump(exclude={"name"}), name="backbone")
+    network = BACKBONES[backbone.name](outputs or len(schema.tasks), **backbone.model_dump(exclude={"name"}), name="backbone")
     model = RankingModel(embedding, network, _plug_in(config, schema, tables, pretrained, table_dtype))
     model.build_from(schema.history_length, schema.num_candidates, schema.has_time)
     return model

@@ -15,6 +15,7 @@ from ppm_tf.layers.fusion_mlp import FusionMLP
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.layers.id_lookup import IdLookup
 from ppm_tf.layers.item_attributes import ItemAttributes
+from ppm_tf.layers.moe_adaptor import MoEAdaptor
 from ppm_tf.layers.similarity_histogram import SimilarityHistogram
 from ppm_tf.models.ppm import recency
 from ppm_tf.private_apis import layers_may_change
@@ -41,7 +42,7 @@ class FeatureEmbedding(keras.layers.Layer):
         users: `IdLookup` of the user ids, or `None`, when the user id is no field.
         tables: dict of name -> `FrozenEmbedding`, item tables that are further item fields.
         dim: int. Width of an embedding. Defaults to `16`.
-        fusion: `"dense"` or `"mlp"` (`FusionMLP`), the projection of table vectors. Defaults to `"dense"`.
+        fusion: `"dense"`, `"mlp"` (`FusionMLP`) or `"adaptor"` (`MoEAdaptor`), the projection of table vectors. Defaults to `"dense"`.
         similarity_bins: int. Bins of each table's `SimilarityHistogram` in `other`; 0 leaves them out. Defaults to `0`.
         trainable_width: int. Width of a trainable table by item id that enters as `tables` do (CELA's Scaled); 0 leaves it out. Defaults to `0`.
         first_order: bool. Whether the backbone reads `first_order`; else it is zeros. Defaults to `False`.
@@ -106,7 +107,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.compared = dict(self.frozen) if similarity_bins else {}
         if trainable_width:
             self.frozen[TRAINABLE] = IdEmbedding(item_rows[ITEM_ID], trainable_width, initializer_stddev, name=TRAINABLE)
-        projection = {"dense": keras.layers.Dense, "mlp": FusionMLP}[fusion]
+        projection = {"dense": keras.layers.Dense, "mlp": FusionMLP, "adaptor": MoEAdaptor}[fusion]
         self.projections = {name: projection(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
         self.folded = False
         self.histogram = SimilarityHistogram(similarity_bins, name="histogram") if similarity_bins else None
@@ -267,7 +268,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
     def _projected(self, name, rows, training=False):
         layer, vectors = self.projections[name], self._vectors(name, rows)
-        vectors = layer(vectors, training=training) if isinstance(layer, FusionMLP) else layer(vectors)
+        vectors = layer(vectors, training=training) if isinstance(layer, (FusionMLP, MoEAdaptor)) else layer(vectors)
         # What the projection adds must not speak for padding.
         return vectors * ops.expand_dims(ops.cast(ops.not_equal(rows, 0), vectors.dtype), -1)
 

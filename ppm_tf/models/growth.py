@@ -68,6 +68,25 @@ def carry_over(
     return fresh
 
 
+def carry_inner(old: RankingModel, new: RankingModel) -> int:
+    """Gives `new` all weights of `old` but those of the outputs: those whose shape depends on how many outputs a model has.
+
+    Args:
+        old: a trained model.
+        new: a built model of the same settings and data, with another number of outputs.
+
+    Returns:
+        How many weights `new` keeps as it had them.
+    """
+    kept = 0
+    for mine, theirs in zip(old.variables, new.variables, strict=True):
+        if mine.shape == theirs.shape:
+            theirs.assign(mine)
+        else:
+            kept += theirs.shape.num_elements()
+    return kept
+
+
 def _other_variables(model: RankingModel, with_ppm: bool) -> list[keras.Variable]:
     """What is neither an id table nor the data's own (catalog, item tables, user ids), nor perhaps the plug-in's."""
     data = cached_variables(model)

@@ -9,7 +9,7 @@ import orbit
 import tensorflow as tf
 
 from ppm_tf.layers.id_embedding import IdEmbedding
-from ppm_tf.private_apis import all_layers, iterator_of
+from ppm_tf.private_apis import all_layers, iterator_of, keep_losses_apart
 from ppm_tf.training.optimizers import sum_duplicates
 
 
@@ -43,6 +43,8 @@ class Trainer(orbit.StandardTrainer):
         self.identify = identify or bad_requests
         self.tables = {id(table) for table in id_tables(model)}
         self.global_step = orbit.utils.create_global_step()
+        if strategy.num_replicas_in_sync > 1:
+            keep_losses_apart(model)
         with strategy.scope():
             self.loss_sum = tf.Variable(
                 0.0, trainable=False, synchronization=tf.VariableSynchronization.ON_READ, aggregation=tf.VariableAggregation.SUM

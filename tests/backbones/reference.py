@@ -87,11 +87,11 @@ def mean_of_real(history, mask):
     return np.stack([rows[real].mean(0) if real.any() else np.zeros(rows.shape[1:]) for rows, real in zip(history, mask, strict=True)])
 
 
-def transformer_block(x, mask, layer, pre_norm):
-    """Self-attention and dense layers with ReLU, norms before (pre) or behind (post) them."""
+def transformer_block(x, mask, layer, pre_norm, activation=relu):
+    """Self-attention and dense layers, norms before (pre) or behind (post) them."""
     normed = layer_norm(x) if pre_norm else x
     x = x + multi_head_attention(normed, normed, mask, layer._self_attention_layer)
     x = x if pre_norm else layer_norm(x)
     hidden = layer_norm(x) if pre_norm else x
-    x = x + dense(relu(dense(hidden, layer._feedforward_intermediate_dense)), layer._feedforward_output_dense)
+    x = x + dense(activation(dense(hidden, layer._feedforward_intermediate_dense)), layer._feedforward_output_dense)
     return x if pre_norm else layer_norm(x)

@@ -89,7 +89,10 @@ def test_the_best_ppm_is_trained_by_its_file(write, tmp_path):
         ("space: {model.dimm: [8]}\n", r"trial model.dimm=8: Setting model.dimm is not known. Did you mean model.dim\?"),
         ("space: {model.dim: {low: 1, high: 8}}\n", "search: grid needs lists of values. Received: a range for model.dim"),
         ("search: random\nspace: {model.dim: {low: 8, high: 8}}\n", "low must be below high, and above 0 with log. Received: low: 8.0, high: 8.0"),
-        ("space: {data.users: [9]}\n", r"the space must hold settings of the ranking model alone, model.\*, or of PPM alone, .* Received: data.users"),
+        (
+            "space: {data.users: [9]}\n",
+            r"settings of the ranking model alone, model.\*, or of PPM alone, .* Received: data.users",
+        ),
         ("space: {model.dim: [9], ppm.width: [8]}\n", r"of the ranking model alone, .* Received: model.dim, ppm.width"),
         ("space: {model.dim: []}\n", "each setting of the space must have a value. Received: none for model.dim"),
         ("space: {}\n", "space: Dictionary should have at least 1 item"),

@@ -99,7 +99,15 @@ def replace_real_ones(monkeypatch):
 
     MADE.clear()
     BREAKS.clear()
-    named = {"data": "DATA", "ppm": "PPM", "tables/*": "ALIGNED", "models": "MODELS", "models/*": "MODELS", "reports": "REPORTS", "reports/*": "REPORTS"}
+    named = {
+        "data": "DATA",
+        "ppm": "PPM",
+        "tables/*": "ALIGNED",
+        "models": "MODELS",
+        "models/*": "MODELS",
+        "reports": "REPORTS",
+        "reports/*": "REPORTS",
+    }
     for artifact, name in named.items():
         monkeypatch.setitem(stage.STAGES, artifact, f"tests.pipelines.fake_stages:{name}")
     # There is no graph to let go of, and in a process full of other tests' objects it takes seconds a cell.

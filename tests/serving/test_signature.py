@@ -162,7 +162,7 @@ def test_embed_gives_vectors_and_whether_items_are_known(served):
     assert found["vectors"].shape == (3, 3 * 4 + 8)  # id, brand and tags of width 4, and PPM's vector
 
 
-@pytest.mark.parametrize("more", [[], ["model.fusion=mlp"], ["model.fusion=mlp", "model.similarity_bins=4"]])
+@pytest.mark.parametrize("more", [[], ["model.fusion=mlp"], ["model.fusion=mlp", "model.similarity_bins=4"], ["model.fusion=adaptor"]])
 def test_folded_tables_score_the_same(more):
     keras.utils.set_random_seed(0)
     trained = model(*DIN, "model.ppm=none", "model.tables=[title,image]", *more)
