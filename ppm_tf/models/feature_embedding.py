@@ -107,10 +107,16 @@ class FeatureEmbedding(keras.layers.Layer):
         self.compared = dict(self.frozen) if similarity_bins else {}
         if trainable_width:
             self.frozen[TRAINABLE] = IdEmbedding(item_rows[ITEM_ID], trainable_width, initializer_stddev, name=TRAINABLE)
-        projection = {"dense": keras.layers.Dense, "mlp": FusionMLP, "adaptor": MoEAdaptor}[fusion]
-        self.projections = {name: projection(dim, dtype=self.dtype_policy, name=f"{name}_projection") for name in self.frozen}
+        self.projections = {name: self._projection(name, fusion, initializer_stddev) for name in self.frozen}
         self.folded = False
         self.histogram = SimilarityHistogram(similarity_bins, name="histogram") if similarity_bins else None
+
+    def _projection(self, name, fusion, initializer_stddev):
+        settings = {"dtype": self.dtype_policy, "name": f"{name}_projection"}
+        if fusion == "dense" and name != TRAINABLE:
+            # Cached vectors have unit variance: a field of them starts at the scale of the embeddings beside it, and does not drown them.
+            settings["kernel_initializer"] = keras.initializers.VarianceScaling(initializer_stddev**2, "fan_in", "untruncated_normal")
+        return {"dense": keras.layers.Dense, "mlp": FusionMLP, "adaptor": MoEAdaptor}[fusion](self.dim, **settings)
 
     def build(self, batch_shape=None):
         for layer in [*self.embeddings.values(), *self.linear.values()]:

@@ -38,6 +38,16 @@ def test_an_item_is_its_id_its_fields_and_its_tables(embedding, features):
     np.testing.assert_allclose(features.item[0, 0, 3], np.asarray(embedding.frozen["title"](np.array([5])))[0] @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
+def test_a_field_of_a_table_starts_at_the_scale_of_the_ids_beside_it():
+    """The cached vectors have unit variance in each dimension; Glorot's weights would make the field many times as large as the ids'."""
+    keras.utils.set_random_seed(0)
+    wide = model(*DIN, "model.ppm=none", "model.tables=[title]", "model.initializer_stddev=0.03", "model.dim=256").embedding
+    frozen, field = wide.frozen["title"], wide.projections["title"]
+    vectors = np.random.default_rng(0).normal(size=(500, frozen.dim)).astype("float32")
+    assert np.asarray(field(vectors)).std() == pytest.approx(0.03, rel=0.1)
+    assert table(wide, "item.item_id").std() == pytest.approx(0.03, rel=0.1)
+
+
 def test_ids_with_rows_of_their_own(embedding, features):
     """Row 2 is item 10, the first id behind padding and two unknown rows; user 7 likewise."""
     np.testing.assert_array_equal(features.history[0, 0, 0], table(embedding, "item.item_id")[3])
