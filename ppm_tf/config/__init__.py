@@ -54,6 +54,7 @@ from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
 from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
+from ppm_tf.config.text_models import ClassifierSettings, CTRBERTSettings, P5Settings, PTabSettings, TextModel, TextModelSettings
 
 __all__ = [
     "TABLES",
@@ -62,6 +63,8 @@ __all__ = [
     "Backbone",
     "BackboneSettings",
     "BeamSettings",
+    "CTRBERTSettings",
+    "ClassifierSettings",
     "ColumnarData",
     "Config",
     "ConfigError",
@@ -87,7 +90,9 @@ __all__ = [
     "ModelSettings",
     "MovieLensData",
     "Name",
+    "P5Settings",
     "PPMSettings",
+    "PTabSettings",
     "PositiveInt",
     "QueryFiles",
     "QueryMatchingSettings",
@@ -100,6 +105,8 @@ __all__ = [
     "SplitSettings",
     "SyntheticData",
     "TableName",
+    "TextModel",
+    "TextModelSettings",
     "TextSettings",
     "TrainSettings",
     "TransformerSettings",

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import yaml
 
 from ppm_tf.config.data import Data, DataSettings
-from ppm_tf.config.reading import section_of
+from ppm_tf.config.reading import choices_of, section_of
 from ppm_tf.config.section import Section
 from ppm_tf.config.settings import Config
 
@@ -45,7 +45,7 @@ def _rows(prefix: str, section: type[Section], keys: set[str], title: str | None
         if key not in keys:
             continue
         lines.append(_row(f"{prefix}.{key}", field))
-        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, type) and issubclass(choice, Section)]
+        choices = choices_of(field.annotation)
         if len(choices) > 1:  # of one by its name
             for choice in choices:
                 lines.append(f"    {prefix}.{key}.name={choice.model_fields['name'].default}: {(choice.__doc__ or '').splitlines()[0]}")
