@@ -13,11 +13,11 @@ class TextModelSettings(Section):
     """What every model has that reads prompts; its language model is that of the section `text`."""
 
     max_tokens: Annotated[int, Field(ge=8)] = Field(
-        96, description="most tokens of a prompt, special ones included; one that is longer loses its oldest behaviors first"
+        128, description="most tokens of a prompt, special ones included; one that is longer loses its oldest behaviors first"
     )
-    behaviors: Annotated[int, Field(ge=0)] = Field(8, description="behaviors that a prompt tells, the newest ones; 0: none")
-    item_tokens: PositiveInt = Field(12, description="most tokens of a behavior's text")
-    candidate_tokens: PositiveInt = Field(32, description="most tokens of the candidate's text, beside its fields")
+    behaviors: Annotated[int, Field(ge=0)] = Field(6, description="behaviors that a prompt tells, the newest ones; 0: none")
+    item_tokens: PositiveInt = Field(8, description="most tokens of a behavior's text")
+    candidate_tokens: PositiveInt = Field(24, description="most tokens of the candidate's text, beside its fields")
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description=(

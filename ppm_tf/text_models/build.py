@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -88,11 +89,13 @@ def _p5(prompts: Prompts, language: Language, schema: Schema, max_tokens: int, s
     )  # fmt: skip
 
 
-def prompt_words(schema: Schema) -> list[str]:
-    """What stands in prompts beside the texts of items: headers, names of fields and tasks, values."""
-    fields = [words_of(field.name) for field in schema.fields] + [words_of(name) for name in (*schema.numbers, *schema.tasks)]
-    values = [word for field in schema.fields for word in field.vocabulary]
-    return [f"{HISTORY} {CANDIDATE} {UNKNOWN}; {QUESTION} {YES} {NO} 0123456789.-+e", *fields, *values]
+def prompt_words(schema: Schema, most: int = 2000) -> list[str]:
+    """What stands in prompts beside the texts of items: signs, digits, headers, answers, names of fields and tasks, values; `most` pieces."""
+    names = [words_of(name) for name in (*(field.name for field in schema.fields), *schema.numbers, *schema.tasks)]
+    values = [value for field in sorted(schema.fields, key=lambda field: len(field.vocabulary)) for value in field.vocabulary]
+    found = re.findall(r"\w+", " ".join([HISTORY, CANDIDATE, UNKNOWN, QUESTION, YES, NO, *names, *values]).lower())
+    digits = [f"{before}{digit}" for before in ("", "##") for digit in range(10)]
+    return list(dict.fromkeys([*":;?.-", *digits, *found]))[:most]
 
 
 def prompt_batches(model: PTab, batches: tf.data.Dataset) -> tf.data.Dataset:

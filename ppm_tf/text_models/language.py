@@ -40,7 +40,7 @@ def start_language(config: Config, texts: Sequence[str], words: Sequence[str]) -
     Args:
         config: the settings.
         texts: item texts, as the catalog has them.
-        words: what else stands in prompts, such as field names and values.
+        words: words of every prompt, such as the names of its fields: a language model that starts from nothing has each as one piece.
 
     Raises:
         ValueError: it cannot be loaded, or is not of the model's kind.
@@ -57,15 +57,15 @@ def start_language(config: Config, texts: Sequence[str], words: Sequence[str]) -
     known = [one for one in (texts if cleaner is None else cleaner.clean(list(texts))) if one]
     if backbone.name == "p5":
         return Language(*_small_t5(text, known, words), cleaner)
-    started = start_encoder(text.model_copy(update={"max_tokens": backbone.max_tokens}), known, None, words)
+    started = start_encoder(text.model_copy(update={"max_tokens": backbone.max_tokens}), known, None, words=words)
     return Language(started.backbone, started.tokenizer, cleaner)
 
 
 def _small_t5(text, texts: Sequence[str], words: Sequence[str]):
-    """An untrained T5 of the sizes of `config.text`, on word pieces that are learnt from the catalog; its answers are whole words."""
+    """An untrained T5 of the sizes of `config.text`, on word pieces that are learnt from the catalog."""
     import keras_nlp
 
-    pieces = list(dict.fromkeys([*learn_word_pieces([*texts, *words], text.vocabulary), YES, NO]))
+    pieces = learn_word_pieces(texts, text.vocabulary, words)
     tokenizer = keras_nlp.models.BertTokenizer(vocabulary=pieces, lowercase=True, strip_accents=True)
     backbone = keras_nlp.models.T5Backbone(
         vocabulary_size=len(pieces),
