@@ -124,8 +124,8 @@ class P5(keras.Model):
 
 def _padded(tasks, start):
     """What the decoder reads for each task, int32 `[K, Q]`: start token and question word; and how many tokens that is, int32 `[K]`."""
-    read = tf.ragged.constant([[start, *word] for word in tasks], dtype=tf.int32)
-    return read.to_tensor(start), tf.cast(read.row_lengths(), tf.int32)
+    longest = max(1, *map(len, tasks))  # two tokens at least: of one alone, attention is no choice, and Keras warns
+    return tf.constant([[start, *word, *[start] * (longest - len(word))] for word in tasks], tf.int32), tf.constant([1 + len(word) for word in tasks])
 
 
 def word_starts(tokenizer) -> np.ndarray:
