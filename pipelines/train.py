@@ -174,10 +174,10 @@ def _prompts(config: Config, model, schema, train, valid, since, requests: int, 
         100 * cut, f"{count:,}", backbone.max_tokens, mean,
     )  # fmt: skip
     figures = {"prompts_cut": cut, "prompt_tokens": mean}
-    epochs = getattr(backbone, "mlm_epochs", 0)
-    if not epochs or model.encoder.is_decoder:
+    mlm = getattr(backbone, "mlm", None)
+    if mlm is None or not mlm.epochs or model.encoder.is_decoder:
         return figures
-    adapt = training.starting_rate(config.text.adapt, pretrained=config.text.encoder != "small_bert").model_copy(update={"epochs": epochs})
+    adapt = training.starting_rate(config.text.adapt, pretrained=config.text.encoder != "small_bert").model_copy(update=mlm.model_dump())
     with strategy.scope():
         masked = DomainAdaptation(model.encoder, 1.0, 0.0, adapt.mask_share, seed=seed)
 
@@ -188,7 +188,7 @@ def _prompts(config: Config, model, schema, train, valid, since, requests: int, 
     result = training.fit(
         masked, masked.loss_of, batches(train, epochs=None, shuffle_buffer=buffer, seed=seed, since=since), requests,
         lambda _: held_out_figures(masked, batches(valid)), adapt, work / "mlm",
-        strategy=strategy, weight=masked.weight, title="masked prompts", section="text.adapt", criterion="loss", minimize=True,
+        strategy=strategy, weight=masked.weight, title="masked prompts", section="model.backbone.mlm", criterion="loss", minimize=True,
         identify=masked.identify, unit="texts",
     )  # fmt: skip
     logger.info("masked prompts: %s", result.line("loss"))
@@ -263,7 +263,7 @@ def _language(config: Config) -> dict[str, Any]:
     """What shapes the language model of a model that reads text."""
     found = config.text.model_dump(mode="json")
     sizes = {"small_bert": ("num_layers", "width", "num_heads", "vocabulary"), "preset": ("preset", "lora_rank"), "saved": ("path",)}
-    masked = ("adapt",) if getattr(config.model.backbone, "mlm_epochs", 0) else ()
+    masked = ("adapt",) if hasattr(config.model.backbone, "mlm") else ()
     return {name: found[name] for name in ("encoder", "cleaning", "cleaner", *sizes.get(config.text.encoder, ()), *masked)}
 
 

@@ -54,7 +54,15 @@ from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
 from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
-from ppm_tf.config.text_models import ClassifierSettings, CTRBERTSettings, P5Settings, PTabSettings, TextModel, TextModelSettings
+from ppm_tf.config.text_models import (
+    ClassifierSettings,
+    CTRBERTSettings,
+    MaskedPromptSettings,
+    P5Settings,
+    PTabSettings,
+    TextModel,
+    TextModelSettings,
+)
 
 __all__ = [
     "TABLES",
@@ -87,6 +95,7 @@ __all__ = [
     "LastSplit",
     "LogFiles",
     "MIANSettings",
+    "MaskedPromptSettings",
     "ModelSettings",
     "MovieLensData",
     "Name",

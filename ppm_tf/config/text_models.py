@@ -34,13 +34,18 @@ class ClassifierSettings(TextModelSettings):
     dropout: Share = Field(0.2, description="dropout after that layer")
 
 
+class MaskedPromptSettings(Section):
+    """The first training of PTab's language model: to tell masked tokens of prompts, one prompt a request, otherwise as text.adapt says."""
+
+    epochs: Annotated[int, Field(ge=0)] = Field(1, description="passes over the requests of the train split at most; 0: none")
+    max_step: PositiveInt | None = Field(None, description="stop after this many steps, whatever the epochs say")
+
+
 class PTabSettings(ClassifierSettings):
     """PTab: user, history and candidate as sentences `field: value`, read together (Liu et al., 2022)."""
 
     name: Literal["ptab"] = Field("ptab", description="the model")
-    mlm_epochs: Annotated[int, Field(ge=0)] = Field(
-        1, description="passes over the prompts of the train split in which masked tokens are learnt first, by text.adapt; 0: none"
-    )
+    mlm: MaskedPromptSettings = Field(MaskedPromptSettings(), description="what its language model learns first; a decoder model leaves it out")
 
 
 class CTRBERTSettings(ClassifierSettings):

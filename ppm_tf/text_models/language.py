@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +36,14 @@ class Language(NamedTuple):
     cleaner: Any = None
 
 
+@contextmanager
+def _quiet_t5() -> Iterator[None]:
+    """Leaves out a warning of keras-hub at building its own T5, which hands masks over as arguments."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*T5MultiHeadAttention. was passed an input with a mask", UserWarning)
+        yield
+
+
 def start_language(config: Config, texts: Sequence[str], words: Sequence[str]) -> Language:
     """The language model that `config.text` names: a preset, one of an earlier run, or one that starts from nothing.
 
@@ -61,6 +71,7 @@ def start_language(config: Config, texts: Sequence[str], words: Sequence[str]) -
     return Language(started.backbone, started.tokenizer, cleaner)
 
 
+@_quiet_t5()
 def _small_t5(text, texts: Sequence[str], words: Sequence[str]):
     """An untrained T5 of the sizes of `config.text`, on word pieces that are learnt from the catalog."""
     import keras_nlp
@@ -79,6 +90,7 @@ def _small_t5(text, texts: Sequence[str], words: Sequence[str]):
     return backbone, tokenizer
 
 
+@_quiet_t5()
 def load_t5(preset: str):
     """Backbone and tokenizer of a keras-hub preset of a T5.
 
@@ -100,6 +112,7 @@ def load_t5(preset: str):
     return backbone, tokenizer
 
 
+@_quiet_t5()
 def save_language(language: Language, folder: str | Path) -> None:
     """Writes a keras-nlp preset of backbone and tokenizer, low-rank updates merged, and the cleaner."""
     folder = Path(folder)
@@ -111,6 +124,7 @@ def save_language(language: Language, folder: str | Path) -> None:
         language.cleaner.save(folder / "cleaner")
 
 
+@_quiet_t5()
 def load_language(folder: str | Path) -> Language:
     """Reads what `save_language` wrote."""
     import keras_nlp

@@ -62,6 +62,14 @@ def test_a_preset_is_read_and_low_rank_updates_alone_train(tmp_path):
         assert not any("kernel" in weight.path and "lora" not in weight.path for weight in adapted.backbone.trainable_variables)
 
 
+def test_an_encoder_of_another_run_is_where_it_starts(tmp_path):
+    saved, _ = build_text_model(settings("ptab"), inputs())
+    saved.encoder.save(tmp_path)
+    model, _ = build_text_model(settings("ctr_bert", "text.encoder=saved", f"text.path={tmp_path}"), inputs())
+    for mine, theirs in zip(model.encoder.backbone.weights, saved.encoder.backbone.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_a_preset_of_another_kind_is_refused(tmp_path):
     _, language = build_text_model(settings("ptab"), inputs())
     save_language(language, tmp_path)
