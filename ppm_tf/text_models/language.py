@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from ppm_tf.encoders.text_backbone import load_backbone, merged_lora
 from ppm_tf.encoders.text_cleaning import load_cleaner
 from ppm_tf.encoders.text_start import learn_word_pieces, start_cleaner, start_encoder
 from ppm_tf.storage import reserve, weights_size
+from ppm_tf.text_models.p5 import quiet_t5
 from ppm_tf.text_models.presets import refuse_no_t5
 
 T5_LORA = ("query_projector", "value_projector")  # keras-hub's default names are in none of a T5's layers
@@ -34,14 +33,6 @@ class Language(NamedTuple):
     backbone: Any
     tokenizer: Any
     cleaner: Any = None
-
-
-@contextmanager
-def _quiet_t5() -> Iterator[None]:
-    """Leaves out a warning of keras-hub at building its own T5, which hands masks over as arguments."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*T5MultiHeadAttention. was passed an input with a mask", UserWarning)
-        yield
 
 
 def start_language(config: Config, texts: Sequence[str], words: Sequence[str]) -> Language:
@@ -71,7 +62,7 @@ def start_language(config: Config, texts: Sequence[str], words: Sequence[str]) -
     return Language(started.backbone, started.tokenizer, cleaner)
 
 
-@_quiet_t5()
+@quiet_t5()
 def _small_t5(text, texts: Sequence[str], words: Sequence[str]):
     """An untrained T5 of the sizes of `config.text`, on word pieces that are learnt from the catalog."""
     import keras_nlp
@@ -90,7 +81,7 @@ def _small_t5(text, texts: Sequence[str], words: Sequence[str]):
     return backbone, tokenizer
 
 
-@_quiet_t5()
+@quiet_t5()
 def load_t5(preset: str):
     """Backbone and tokenizer of a keras-hub preset of a T5.
 
@@ -112,7 +103,7 @@ def load_t5(preset: str):
     return backbone, tokenizer
 
 
-@_quiet_t5()
+@quiet_t5()
 def save_language(language: Language, folder: str | Path) -> None:
     """Writes a keras-nlp preset of backbone and tokenizer, low-rank updates merged, and the cleaner."""
     folder = Path(folder)
@@ -124,7 +115,7 @@ def save_language(language: Language, folder: str | Path) -> None:
         language.cleaner.save(folder / "cleaner")
 
 
-@_quiet_t5()
+@quiet_t5()
 def load_language(folder: str | Path) -> Language:
     """Reads what `save_language` wrote."""
     import keras_nlp

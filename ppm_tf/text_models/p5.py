@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -10,6 +12,14 @@ import tensorflow as tf
 from keras import ops
 
 from ppm_tf.text_models.prompts import Prompts
+
+
+@contextmanager
+def quiet_t5() -> Iterator[None]:
+    """Leaves out a warning that Keras gives of keras-hub's T5, whose layers take their masks as arguments."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*T5MultiHeadAttention. was passed an input with a mask", UserWarning)
+        yield
 
 
 class P5(keras.Model):
@@ -65,7 +75,8 @@ class P5(keras.Model):
 
     def call(self, batch, training=False):
         tokens = self.prompts.pairs(batch)
-        return self.prompts.spread(self.answer(tokens, training), batch)
+        with quiet_t5():
+            return self.prompts.spread(self.answer(tokens, training), batch)
 
     def answer(self, tokens, training=False):
         """The logit of yes against no of each prompt and task, `[P, K]`."""
