@@ -2,7 +2,8 @@
 
 Reads the samples, the embedding tables and PPM; what is missing is made first, by default an embedded synthetic shop. The
 backbone is a setting (wide_deep, deepfm, din, dsin, mian, urm), and so is the plug-in: model.ppm=none, random (not pre-trained), frozen
-or finetune. Several tasks (click, order, cart) are learnt at once. Items and users seen often enough in
+or finetune. Models that read each request as text are settings of the backbone too (ptab, ctr_bert, p5), without plug-in. Several tasks
+(click, order, cart) are learnt at once. Items and users seen often enough in
 training have embeddings of their own, all others share hashed ones; a step touches only the rows of its batch. One pass over
 the train split by default, chosen on the valid split; the test split is left to `python -m pipelines.evaluate`.
 
@@ -12,6 +13,7 @@ TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that
   python -m pipelines.train                                               # URM with PPM on the embedded shop
   python -m pipelines.train model.backbone.name=din model.ppm=none        # a backbone alone
   python -m pipelines.train configs/movielens.yaml data.path=<folder>
+  python -m pipelines.train model.backbone.name=ctr_bert model.ppm=none data.users=400    # a language model over texts
   python -m pipelines.train model.warm_start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
 """
 

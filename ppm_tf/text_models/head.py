@@ -25,7 +25,7 @@ class TextHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden = keras.layers.Dense(units, activation="tanh", name="hidden")
         self.dropout = keras.layers.Dropout(dropout)
-        self.logits = keras.layers.Dense(num_tasks, name="logits")
+        self.logits = keras.layers.Dense(num_tasks, dtype="float32", name="logits")
 
     def build(self, vectors_shape):
         self.hidden.build(vectors_shape)

@@ -11,6 +11,7 @@ from ppm_tf.data.schema import Field, Schema
 from ppm_tf.rows import FIRST_ROW, PADDING_ROW
 
 HISTORY, CANDIDATE, UNKNOWN = "history:", "candidate:", "unknown"
+_AT_ONCE = 8192  # texts tokenized together
 
 
 def words_of(name: str) -> str:
@@ -150,7 +151,8 @@ class Prompts:
 
     def _table(self, texts: Iterable[str]) -> tf.RaggedTensor:
         """Tokens of texts, ragged `[texts, None]`."""
-        return tf.cast(self._tokenize(list(texts)), tf.int32)
+        texts = list(texts)
+        return tf.concat([tf.cast(self._tokenize(texts[start : start + _AT_ONCE]), tf.int32) for start in range(0, len(texts), _AT_ONCE)], axis=0)
 
     def _table_of(self, field: Field):
         """Headers (none, the field's), tokens by row of its vocabulary, values an entity has at most."""

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from ppm_tf.config import load
 from ppm_tf.models.inputs import Inputs
-from ppm_tf.text_models.build import build_text_model, prompt_words, share_of_cut
+from ppm_tf.text_models.build import build_text_model, prompt_batches, prompt_words, share_of_cut
 from ppm_tf.text_models.language import load_language, save_language
 from tests.text_models.checks import logits_of
 from tests.text_models.tiny_text import FIELDS, NUMBERS, SCHEMA, TEXTS, batch
@@ -87,6 +87,24 @@ def test_a_prompt_is_no_longer_than_the_language_model_reads(tmp_path):
 def test_items_without_texts_are_refused():
     with pytest.raises(ValueError, match="model.backbone.name=ptab reads the texts of the items. Received: no item has one. Remedy: set data.items"):
         build_text_model(settings("ptab"), inputs([""] * 5))
+
+
+@pytest.mark.parametrize("name", ["ptab", "ctr_bert", "p5"])
+def test_half_precision_gives_whole_logits(name, float32_policy):
+    import keras
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    model, _ = build_text_model(settings(name), inputs())
+    logits = logits_of(model, batch())
+    assert logits.dtype == np.float32 and np.isfinite(logits).all() and np.ptp(logits[batch()["item"] != 0]) > 0
+
+
+def test_masked_tokens_are_those_of_each_requests_first_prompt():
+    model, _ = build_text_model(settings("ptab"), inputs())
+    found = next(iter(prompt_batches(model, tf.data.Dataset.from_tensors({name: tf.constant(value) for name, value in batch().items()}))))
+    every = model.prompts.pairs(batch())["token_ids"].numpy()[[0, 3]]  # the first request has three candidates
+    np.testing.assert_array_equal(found["tokens"]["token_ids"], every[:, : found["tokens"]["token_ids"].shape[1]])
+    assert found["row"].numpy().tolist() == [1, 2] and set(found["tokens"]) == {"token_ids", "padding_mask"}
 
 
 def test_the_share_of_cut_prompts_is_counted():
