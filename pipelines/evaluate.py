@@ -38,21 +38,22 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.evaluation import collect, content_of_splits, load_scores, save_scores
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
-    from ppm_tf.models.ranking_files import check_requests, load_ranking_model
+    from ppm_tf.models.ranking_files import check_requests
     from ppm_tf.reports.model_report import write_model_report
+    from ppm_tf.text_models.files import load_model
 
     settings = config.model.train
     training.prepare_backend(settings, config.seed)
     inputs, folder = Inputs.read(workspace, config.ranking_tables), workspace.path(f"models/{config.model.folder}")
     check_requests(inputs, folder)
-    model = load_ranking_model(config, inputs, folder)
+    model = load_model(config, inputs, folder)
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], settings.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
     with samples.reading(test):
-        predictor = Predictor(model, samples.read(test, inputs.schema, config.evaluate.batch_size, with_truth=True))
+        predictor = Predictor(model, samples.read(test, inputs.schema, config.scored_together, with_truth=True))
         scores = collect(predictor, inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
         others = {name: load_scores(workspace.path(f"reports/{name}") / SCORES) for name in config.evaluate.against}
-        if model.ppm is not None and config.ppm.slots:
+        if config.model.ppm != "none" and config.ppm.slots:
             unplaced = samples.read(test, inputs.schema, config.evaluate.batch_size).map(without_slots)
             others[f"{config.model.folder}{AS_SERVED}"] = collect(Predictor(model, unplaced), inputs.schema.tasks)
     content = None

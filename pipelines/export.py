@@ -174,6 +174,12 @@ def _note(staged: Path, about: dict[str, Any]) -> None:
 
 def _check_first(config: Config, tables_only: bool) -> None:
     """Refuses what no export can come of, before anything is made."""
+    if config.model.reads_text:
+        raise ConfigError(
+            f"A served model must answer requests of ids. Received: model.backbone.name={config.model.backbone.name}, which reads texts in the"
+            " request and cannot be served by id. Remedy: judge it with `python -m pipelines.evaluate`; what brings texts to a served model is"
+            " model.tables=[aligned] on a backbone over ids."
+        )
     most = 1 if config.data.requests == "single" else config.data.candidates
     if config.serve.max_candidates < most:
         raise ConfigError(

@@ -2,9 +2,10 @@
 
 Reads the samples, the embedding tables and PPM; what is missing is made first, by default an embedded synthetic shop. The
 backbone is a setting (docs/models.md lists them), and so is the plug-in: model.ppm=none, random (not pre-trained), frozen or
-finetune. Several tasks (click, order, cart) are learnt at once. Items and users seen often enough in
-training have embeddings of their own, all others share hashed ones; a step touches only the rows of its batch. One pass over
-the train split by default, chosen on the valid split; the test split is left to `python -m pipelines.evaluate`.
+finetune. Models that read each request as text are backbones too (ptab, ctr_bert, p5), without plug-in. Several tasks (click,
+order, cart) are learnt at once. Items and users seen often enough in training have embeddings of their own, all others share
+hashed ones; a step touches only the rows of its batch. One pass over the train split by default, chosen on the valid split; the
+test split is left to `python -m pipelines.evaluate`.
 
 Writes <run>/models/<name>: weights, id vocabularies, counts of the training data, summary.json, the training log and
 TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that was killed goes on where its last checkpoint was.
@@ -12,6 +13,7 @@ TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that
   python -m pipelines.train                                               # URM with PPM on the embedded shop
   python -m pipelines.train model.backbone.name=din model.ppm=none        # a backbone alone
   python -m pipelines.train configs/movielens.yaml data.path=<folder>
+  python -m pipelines.train model.backbone.name=ctr_bert model.ppm=none data.users=400    # a language model over texts
   python -m pipelines.train model.warm_start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
 """
 
@@ -26,11 +28,12 @@ from typing import Any
 
 from pipelines.continuation import work_of
 from pipelines.given import with_settings
-from pipelines.stage import Stage, check_encoders, main, peak_memory
+from pipelines.stage import Stage, check_encoders, main, peak_memory, preset_files
 from ppm_tf.config import Config
-from ppm_tf.data.contents import check_contents
+from ppm_tf.data.contents import check_contents, lacking
 from ppm_tf.models.provenance import PPM_ANEW, START_ANEW, Provenance
 from ppm_tf.storage import write_json
+from ppm_tf.text_models.presets import check_language, no_texts
 from ppm_tf.workspace import Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -51,9 +54,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.predict import Predictor
     from ppm_tf.models.ranking_files import require_same_form, save_ranking_model, warm_start
     from ppm_tf.models.vocabularies import Vocabularies
+    from ppm_tf.text_models.build import build_text_model
+    from ppm_tf.text_models.files import LANGUAGE, save_language
     from ppm_tf.training.optimizers import ranking_optimizer
 
-    settings, begun, name = config.model.train, time.monotonic(), STAGE.artifact(config)
+    settings, begun, name = config.ranking_fit, time.monotonic(), STAGE.artifact(config)
+    reads_text = config.model.reads_text
     seed = config.ranking_seed
     strategy = training.prepare_backend(settings, seed)
     inputs = Inputs.read(workspace, config.ranking_tables)
@@ -70,7 +76,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, inputs.catalog.num_rows, since)
     start = Path(config.model.warm_start) if config.model.warm_start else None
-    vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
+    vocabularies = Vocabularies(None, None)
+    if not reads_text:
+        vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
     with strategy.scope():
         pretrained = None
         if reads_ppm(config):
@@ -78,8 +86,11 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             require_same_form(ppm, Schema.read(ppm / "schema.json"), schema, PPM_ANEW)
             Provenance.read(ppm).require(inputs.versions, ppm, PPM_ANEW)
             pretrained = ppm / "ppm.weights.h5"
-        model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
-        initial = model.embedding.initial_values()
+        if reads_text:
+            model, language = build_text_model(config, inputs)
+        else:
+            model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
+            initial = model.embedding.initial_values()
         if start:
             fresh = warm_start(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
             plug_in = "" if config.model.ppm == "none" else f"; PPM is {'that of the run' if pretrained else 'the one of the earlier model'}"
@@ -92,16 +103,19 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         f"{sum(table.shape.num_elements() for table in training.id_tables(model)):,}", len(training.id_tables(model)),
         *(f"{len(one.ids):,}" if one else "no" for one in (vocabularies.items, vocabularies.users)), f"{counts.requests:,}", f"{valid.records:,}",
     )  # fmt: skip
-    predictor = Predictor(model, samples.read(valid, schema, config.evaluate.batch_size))
+    predictor = Predictor(model, samples.read(valid, schema, config.scored_together))
     work = work_of(name, "model.train", settings, counts.requests, workspace, recipe)
 
     def optimizer(schedule):
         return ranking_optimizer(
             schedule, training.id_tables(model), settings.table_optimizer, settings.table_learning_rate,
-            {id(variable): settings.ppm_learning_rate for variable in (model.ppm.trainable_variables if model.ppm else [])}, settings.weight_decay,
-            settings.table_weight_decay,
+            {id(variable): settings.ppm_learning_rate for variable in ([] if reads_text or not model.ppm else model.ppm.trainable_variables)},
+            settings.weight_decay, settings.table_weight_decay,
         )  # fmt: skip
 
+    if reads_text:
+        with samples.reading(train, valid):
+            of_prompts = _prompts(config, model, schema, train, valid, since, counts.requests, work, strategy)
     with samples.reading(train, valid):
         result = training.fit(
             model,
@@ -120,7 +134,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )
     logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     valid_auc = result.figures["auc"]
-    if settled := model.embedding.settle_strangers(initial):
+    if settled := {} if reads_text else model.embedding.settle_strangers(initial):
         met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
         with samples.reading(valid):
             valid_auc = validation_figures(predictor, schema.tasks, weights)["auc"]
@@ -137,12 +151,50 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             "standing": result.standing.state, "gained": result.standing.gained, "risen": result.standing.risen,
             "requests": counts.requests,
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
-            "seed": seed,
+            "seed": seed, **(of_prompts if reads_text else {}),
         }  # fmt: skip
+        if reads_text:
+            save_language(language, made / LANGUAGE)
         write_json(made / SUMMARY, summary)
         training.keep_logs(work, made)
         training.keep_trunk(work, made, settings)
     workspace.clear_work(name)
+
+
+def _prompts(config: Config, model, schema, train, valid, since, requests: int, work: Path, strategy) -> dict[str, float]:
+    """Says how the prompts of a text model meet their limit, and first teaches its language model masked tokens where the settings say so."""
+    from ppm_tf import training
+    from ppm_tf.data import samples
+    from ppm_tf.evaluation.language_model import held_out_figures
+    from ppm_tf.objectives.domain_adaptation import DomainAdaptation
+    from ppm_tf.text_models.build import prompt_batches, share_of_cut
+
+    backbone, seed = config.model.backbone, config.ranking_seed
+    cut, mean, count = share_of_cut(model, samples.read(valid, schema, config.scored_together))
+    logger.info(
+        "%.1f %% of %s prompts of the valid split are longer than %d tokens and lose their oldest behaviors; %.1f tokens on average",
+        100 * cut, f"{count:,}", backbone.max_tokens, mean,
+    )  # fmt: skip
+    figures = {"prompts_cut": cut, "prompt_tokens": mean}
+    mlm = getattr(backbone, "mlm", None)
+    if mlm is None or not mlm.epochs or model.encoder.is_decoder:
+        return figures
+    adapt = training.starting_rate(config.text.adapt, pretrained=config.text.encoder != "small_bert").model_copy(update=mlm.model_dump())
+    with strategy.scope():
+        masked = DomainAdaptation(model.encoder, 1.0, 0.0, adapt.mask_share, seed=seed)
+
+    def batches(files, **reading):
+        return prompt_batches(model, samples.read(files, schema, adapt.batch_size, **reading))
+
+    buffer = config.model.train.shuffle_buffer
+    result = training.fit(
+        masked, masked.loss_of, batches(train, epochs=None, shuffle_buffer=buffer, seed=seed, since=since), requests,
+        lambda _: held_out_figures(masked, batches(valid)), adapt, work / "mlm",
+        strategy=strategy, weight=masked.weight, title="masked prompts", section="model.backbone.mlm", criterion="loss", minimize=True,
+        identify=masked.identify, unit="texts",
+    )  # fmt: skip
+    logger.info("masked prompts: %s", result.line("loss"))
+    return figures | {"mlm_steps": result.steps, "mlm_loss": result.best}
 
 
 def task_weights(config: Config, tasks: tuple[str, ...]) -> tuple[float, ...]:
@@ -193,6 +245,8 @@ def settings(config: Config) -> dict[str, Any]:
     found = config.model_dump(mode="json")
     model = {**found["model"], "seed": config.ranking_seed}
     del model["name"]
+    if config.model.reads_text:
+        return {"model": {**model, "train": config.ranking_fit.model_dump(mode="json")}, "text": _language(config)}
     if not config.model.warm_start:
         del model["warm_start_part"]
     if not model["tables"]:  # they say how tables enter
@@ -207,6 +261,14 @@ def settings(config: Config) -> dict[str, Any]:
     }
 
 
+def _language(config: Config) -> dict[str, Any]:
+    """What shapes the language model of a model that reads text."""
+    found = config.text.model_dump(mode="json")
+    sizes = {"small_bert": ("num_layers", "width", "num_heads", "vocabulary"), "preset": ("preset", "lora_rank"), "saved": ("path",)}
+    masked = ("adapt",) if hasattr(config.model.backbone, "mlm") else ()
+    return {name: found[name] for name in ("encoder", "cleaning", "cleaner", *sizes.get(config.text.encoder, ()), *masked)}
+
+
 def needs(config: Config) -> Iterator[str]:
     """The data, the tables and, unless it starts at random, PPM; the contents of all tables are looked at before the first is made.
 
@@ -219,6 +281,8 @@ def needs(config: Config) -> Iterator[str]:
             "A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns."
         )
     check_contents(config, config.ranking_tables)
+    if config.model.reads_text:
+        check_language(config)
     if reads_ppm(config):
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
     if config.model.warm_start and config.model.warm_start_part == "all":
@@ -226,6 +290,8 @@ def needs(config: Config) -> Iterator[str]:
         check_encoders(Path(config.model.warm_start), kept, config, START_ANEW)
     yield "data"
     check_contents(config, config.ranking_tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
+    if config.model.reads_text and lacking(config, ["title"], Workspace(config.run).path("data")):
+        raise ValueError(no_texts(config.model.backbone.name))
     yield from (f"tables/{name}" for name in config.ranking_tables)
     if reads_ppm(config):
         yield "ppm"
@@ -238,7 +304,9 @@ def reads_ppm(config: Config) -> bool:
 
 
 def start_files(config: Config) -> dict[str, str]:
-    """Fingerprints of the earlier model that the training goes on from."""
+    """Fingerprints of the earlier model, or of the language model, that the training goes on from."""
+    if config.model.reads_text:
+        return preset_files(config)
     return fingerprint(sorted(Path(config.model.warm_start).glob("*.*"))) if config.model.warm_start else {}
 
 

@@ -62,6 +62,15 @@ from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
 from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
+from ppm_tf.config.text_models import (
+    ClassifierSettings,
+    CTRBERTSettings,
+    MaskedPromptSettings,
+    P5Settings,
+    PTabSettings,
+    TextModel,
+    TextModelSettings,
+)
 
 __all__ = [
     "TABLES",
@@ -71,6 +80,8 @@ __all__ = [
     "Backbone",
     "BackboneSettings",
     "BeamSettings",
+    "CTRBERTSettings",
+    "ClassifierSettings",
     "ColumnarData",
     "Config",
     "ConfigError",
@@ -97,11 +108,14 @@ __all__ = [
     "LastSplit",
     "LogFiles",
     "MIANSettings",
+    "MaskedPromptSettings",
     "ModelSettings",
     "MovieLensData",
     "Name",
+    "P5Settings",
     "PNNSettings",
     "PPMSettings",
+    "PTabSettings",
     "PositiveInt",
     "QueryFiles",
     "QueryMatchingSettings",
@@ -114,6 +128,8 @@ __all__ = [
     "SplitSettings",
     "SyntheticData",
     "TableName",
+    "TextModel",
+    "TextModelSettings",
     "TextSettings",
     "TrainSettings",
     "TransformerSettings",

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import yaml
 
 from ppm_tf.config.data import Data, DataSettings
-from ppm_tf.config.reading import section_of
+from ppm_tf.config.reading import choices_of, section_of
 from ppm_tf.config.section import Section
 from ppm_tf.config.settings import Config
 
@@ -45,11 +45,14 @@ def _rows(prefix: str, section: type[Section], keys: set[str], title: str | None
         if key not in keys:
             continue
         lines.append(_row(f"{prefix}.{key}", field))
-        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, type) and issubclass(choice, Section)]
+        choices = choices_of(field.annotation)
         if len(choices) > 1:  # of one by its name
             for choice in choices:
                 lines.append(f"    {prefix}.{key}.name={choice.model_fields['name'].default}: {(choice.__doc__ or '').splitlines()[0]}")
-                lines += [_row(f"  {prefix}.{key}.{name}", item) for name, item in choice.model_fields.items() if name != "name"]
+                for name, item in choice.model_fields.items():
+                    lines += [_row(f"  {prefix}.{key}.{name}", item)] if name != "name" else []
+                    if (inner := section_of(item.annotation)) is not None:
+                        lines += [_row(f"  {prefix}.{key}.{name}.{part}", one) for part, one in inner.model_fields.items()]
             continue
         inner = section_of(field.annotation)
         if inner is not None and not isinstance(field.default, dict):

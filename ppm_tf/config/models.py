@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ppm_tf.config.encoders import TableName
 from ppm_tf.config.fits import TrainSettings
 from ppm_tf.config.section import Name, Once, PositiveInt, Section, Share
+from ppm_tf.config.text_models import TextModel, TextModelSettings
 
 # === ppm ===
 
@@ -257,7 +258,9 @@ class ModelSettings(Section):
         None,
         description="folder of the model inside <run>/models; null: <backbone>, then -<table> for each of model.tables, and -<ppm>",
     )
-    backbone: Backbone = Field(default_factory=URMSettings, description="the network over the features")
+    backbone: Annotated[Backbone | TextModel, Field(discriminator="name")] = Field(
+        default_factory=URMSettings, description="the network over the features, or a model that reads texts in their place"
+    )
     ppm: Literal["none", "random", "frozen", "finetune"] = Field(
         "finetune",
         description="PPM as plug-in: none; random: not pre-trained, but trained on; frozen: pre-trained and fixed; finetune: both",
@@ -316,6 +319,23 @@ class ModelSettings(Section):
         if self.tasks and not any(self.tasks.values()):
             raise ValueError(f"tasks must give a task a weight. Received: {self.tasks}")
         return self
+
+    @model_validator(mode="after")
+    def _reads_text_alone(self) -> ModelSettings:
+        if self.reads_text:
+            unread = {"ppm": "none", "tables": (), "trainable_width": 0, "warm_start": None}
+            given = [f"{name}: {getattr(self, name)}" for name, without in unread.items() if getattr(self, name) != without]
+            if given:
+                raise ValueError(
+                    f"backbone.name: {self.backbone.name} reads texts, and no ids, tables or plug-in. Received: {', '.join(given)}. Remedy:"
+                    f" model.ppm=none, and none of {', '.join(name for name in unread if name != 'ppm')}"
+                )
+        return self
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model reads a request as text (`ppm_tf.text_models`), and not its ids."""
+        return isinstance(self.backbone, TextModelSettings)
 
     @property
     def folder(self) -> str:

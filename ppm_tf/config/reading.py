@@ -124,7 +124,7 @@ def section_of(annotation: Any, value: Any = None) -> Any:
     """The settings class behind a field's type; of a union of sources or backbones, the one that `value` names."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    choices = [choice for choice in get_args(annotation) if isinstance(choice, type) and issubclass(choice, Section)]
+    choices = choices_of(annotation)
     if get_origin(annotation) is None or not choices:
         return None
     for key in ("source", "name"):
@@ -133,3 +133,11 @@ def section_of(annotation: Any, value: Any = None) -> Any:
             if key in choice.model_fields and choice.model_fields[key].default == chosen is not None:
                 return choice
     return choices[0]
+
+
+def choices_of(annotation: Any) -> list[type[Section]]:
+    """The settings classes that a field's type is a choice of, those of a union inside a union too."""
+    found: list[type[Section]] = []
+    for choice in get_args(annotation):
+        found += [choice] if isinstance(choice, type) and issubclass(choice, Section) else choices_of(choice)
+    return found

@@ -143,6 +143,9 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         yield f"model.tasks must name tasks of the data ({', '.join(tasks)}). Received: {model.tasks}."
     if model.newest < 1.0 and isinstance(config.data, ColumnarData) and config.data.log and config.data.log.time is None:
         yield f"model.newest needs requests with a time. Received: model.newest={model.newest}, and data.log.time is not set. Remedy: model.newest=1."
+    if model.reads_text:
+        yield from _reads_text(config, artifacts)
+        return
     if model.backbone.name == "unisrec" and not (model.tables and model.fusion == "adaptor"):
         yield (
             "The backbone unisrec reads items by a table of their texts, through its mixture of experts. Received:"
@@ -164,10 +167,28 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         )
 
 
+def _reads_text(config: Config, artifacts: Collection[str]) -> Iterator[str]:
+    name, encoder = config.model.backbone.name, config.text.encoder
+    if encoder == "bag_of_words" or encoder == "saved" and name == "p5":
+        others = "small_bert, preset" + ("" if name == "p5" else " or saved")
+        yield f"model.backbone.name={name} needs a language model. Received: text.encoder={encoder}. Remedy: text.encoder={others}."
+    if not named_contents(config)["text"]:
+        yield (
+            f"model.backbone.name={name} reads the texts of the items. Received: data.items.text=[]. Remedy: set data.items.text, or take a backbone"
+            " over ids."
+        )
+    if "encoders/aligned" in artifacts and not config.text.align.ranker:
+        yield (
+            f"encoders/aligned needs a ranking model with ids. Received: model.backbone.name={name}, which reads texts. Remedy: take a backbone over"
+            " ids, or name a trained model in text.align.ranker."
+        )
+
+
 def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
     """Files and folders that a setting names, for what has to be made of them."""
     for artifact, setting, path, is_folder in (
         ("encoders/text", "text.path", config.text.path, True),
+        (f"models/{config.model.folder}", "text.path", config.text.path if config.model.reads_text else None, True),
         ("encoders/image", "image.path", config.image.path, True),
         ("encoders/image", "image.weights", config.image.weights, False),
         (f"models/{config.model.folder}", "model.warm_start", config.model.warm_start, True),

@@ -9,9 +9,10 @@ from pydantic import Field
 from ppm_tf.config.data import Data, SyntheticData
 from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
 from ppm_tf.config.fits import TrainSettings
-from ppm_tf.config.models import ModelSettings, PPMSettings
+from ppm_tf.config.models import ModelSettings, PPMSettings, RankerFitSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section
+from ppm_tf.config.text_models import TextModelSettings
 
 
 class Config(Section):
@@ -49,6 +50,21 @@ class Config(Section):
     def ranking_seed(self) -> int:
         """Seed of the ranking model."""
         return self.seed if self.model.seed is None else self.model.seed
+
+    @property
+    def ranking_fit(self) -> RankerFitSettings:
+        """The training of the ranking model, at the learning rate of a model that reads text where it is one."""
+        backbone, fit = self.model.backbone, self.model.train
+        if not isinstance(backbone, TextModelSettings):
+            return fit
+        rate = backbone.learning_rate or (1e-3 if self.text.encoder == "small_bert" else 5e-5)
+        return fit.model_copy(update={"learning_rate": rate, "final_learning_rate": rate / 20})
+
+    @property
+    def scored_together(self) -> int:
+        """Requests that the ranking model scores at once; one that reads text, with a prompt a candidate, no more than it trains on."""
+        most = self.evaluate.batch_size
+        return min(most, self.model.train.batch_size) if self.model.reads_text else most
 
     @property
     def ranking_tables(self) -> tuple[str, ...]:

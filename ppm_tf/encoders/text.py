@@ -16,7 +16,7 @@ from keras import ops
 from ppm_tf.data.text_form import FORM, normalize
 from ppm_tf.encoders.projection import fit_projection
 from ppm_tf.encoders.saved import describe_encoder, write_description
-from ppm_tf.encoders.text_backbone import backbone_width, has_lora, input_names, load_backbone, merged_lora, special_tokens, vocabulary_of
+from ppm_tf.encoders.text_backbone import backbone_width, has_lora, input_names, load_backbone, low_rank, merged_lora, special_tokens, vocabulary_of
 from ppm_tf.encoders.text_cleaning import clean_texts, load_cleaner
 from ppm_tf.storage import reserve, weights_size
 
@@ -95,7 +95,7 @@ class TextEncoder(keras.Model):
 
     def enable_lora(self, rank: int) -> None:
         """Freezes the backbone but for low-rank updates of its attention's query and value (Hu et al., *LoRA*, 2021)."""
-        self.backbone.enable_lora(rank)
+        low_rank(self.backbone, rank)
         self._trace()  # a graph from before would not hold the updates
 
     def build(self, tokens_shape):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -71,6 +72,26 @@ def backbone_width(backbone) -> int:
 def has_lora(backbone) -> bool:
     """Whether low-rank updates are on in a layer of the backbone."""
     return any(getattr(layer, "lora_enabled", False) for layer in all_layers(backbone))
+
+
+def low_rank(backbone, rank: int, names: Sequence[str] | None = None) -> None:
+    """Freezes a backbone but for low-rank updates of some of its layers (Hu et al., *LoRA*, 2021).
+
+    Args:
+        backbone: keras-nlp backbone.
+        rank: of the updates.
+        names: names of the layers; default: those of keras-nlp, the query and value of each attention.
+
+    Raises:
+        ValueError: it has no such layer, so that nothing would train.
+    """
+    names = list(names or backbone.default_lora_layer_names())
+    backbone.enable_lora(rank, target_layer_names=names)
+    if not has_lora(backbone):
+        raise ValueError(
+            f"text.lora_rank needs layers that take low-rank updates, by the names {', '.join(names)}. Received: a {type(backbone).__name__}, which"
+            " has none of them, so that nothing would train. Remedy: text.lora_rank=0."
+        )
 
 
 def merged_lora(backbone):

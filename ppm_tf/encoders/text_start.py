@@ -19,7 +19,9 @@ _RESERVED = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
 _MOST_TEXTS = 200_000  # a sample of this size knows the words of any catalog
 
 
-def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None, queries: Sequence[str] = (), cleaner=None) -> TextEncoder:
+def start_encoder(
+    settings: TextSettings, texts: Sequence[str], dim: int | None, queries: Sequence[str] = (), cleaner=None, words: Sequence[str] = ()
+) -> TextEncoder:
     """An untrained small BERT, or the preset, by `text.encoder`.
 
     Args:
@@ -28,6 +30,7 @@ def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None,
         dim: width of the vectors; `None` = without a projection.
         queries: further texts to learn word pieces from.
         cleaner: what cleans texts, or `None`.
+        words: words that are one piece each, whatever the texts hold.
 
     Raises:
         ValueError: the preset cannot be loaded, or there is no text to learn from.
@@ -42,7 +45,7 @@ def start_encoder(settings: TextSettings, texts: Sequence[str], dim: int | None,
     import keras_nlp
 
     start = time.monotonic()
-    pieces = learn_word_pieces([*texts, *queries], settings.vocabulary)
+    pieces = learn_word_pieces([*texts, *queries], settings.vocabulary, words)
     logger.info("learnt %d word pieces from %d texts in %.1f s", len(pieces), len(texts) + len(queries), time.monotonic() - start)
     tokenizer = keras_nlp.models.BertTokenizer(vocabulary=pieces, lowercase=True, strip_accents=True)
     backbone = keras_nlp.models.BertBackbone(
@@ -77,10 +80,10 @@ def _prove_that_it_loads(encoder: TextEncoder) -> None:
         )
 
 
-def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
+def learn_word_pieces(texts: Sequence[str], size: int, words: Sequence[str] = ()) -> list[str]:
     """A WordPiece vocabulary of at most `size` entries, BERT's special tokens first; the same for the same texts.
 
-    The pieces are learnt from texts in the one form that `TextEncoder.tokenize` brings them into.
+    The pieces are learnt from texts in the one form that `TextEncoder.tokenize` brings them into; `words` follow them, in lower case.
 
     Raises:
         ValueError: there is no text.
@@ -96,7 +99,10 @@ def learn_word_pieces(texts: Sequence[str], size: int) -> list[str]:
     if len(texts) > _MOST_TEXTS:
         texts = [texts[place] for place in np.linspace(0, len(texts) - 1, _MOST_TEXTS).astype(int)]
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(1000).map(normalize)
-    return compute_word_piece_vocabulary(dataset, vocabulary_size=size, lowercase=True, strip_accents=True, reserved_tokens=list(_RESERVED))
+    learnt = compute_word_piece_vocabulary(
+        dataset, vocabulary_size=max(size - len(words), len(_RESERVED)), lowercase=True, strip_accents=True, reserved_tokens=list(_RESERVED)
+    )
+    return list(dict.fromkeys([*learnt, *(word.lower() for word in words)]))
 
 
 def start_cleaner(settings: TextSettings, texts: Sequence[str]):

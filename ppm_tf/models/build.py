@@ -105,6 +105,11 @@ def build_ranking_model(
     settings = config.model
     _require(settings.tables, tables, "model.tables")
     backbone = settings.backbone
+    if settings.reads_text:
+        raise ValueError(
+            f"A ranking model over ids must have one of the backbones {', '.join(BACKBONES)}. Received: {backbone.name}, which reads texts and has no"
+            " ids."
+        )
     fields = {field.name: catalog.fields[field.name] for field in schema.side("item")}
     rows = {field.name: field.num_rows for field in schema.side("item")}
     for name, side in ((ITEM_ID, "item"), (USER_ID, "user")):

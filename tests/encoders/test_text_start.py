@@ -69,7 +69,7 @@ def test_another_form_of_texts_is_another_encoder(monkeypatch):
 
 def test_a_vocabulary_that_its_file_cannot_hold_is_refused_before_the_training(monkeypatch):
     pieces = learn_word_pieces(TEXTS, 100)
-    monkeypatch.setattr("ppm_tf.encoders.text_start.learn_word_pieces", lambda texts, size: [*pieces, "lamp", "lamp "])
+    monkeypatch.setattr("ppm_tf.encoders.text_start.learn_word_pieces", lambda texts, size, words: [*pieces, "lamp", "lamp "])
     with pytest.raises(
         RuntimeError, match=r"(?s)must load as it was saved, text-\w{12}. Received: .*must be unique.* Remedy: look for unusual characters"
     ):
