@@ -14,6 +14,7 @@ TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that
   python -m pipelines.train model.backbone.name=din model.ppm=none        # a backbone alone
   python -m pipelines.train configs/movielens.yaml data.path=<folder>
   python -m pipelines.train model.backbone.name=ctr_bert model.ppm=none data.users=400    # a language model over texts
+  python -m pipelines.train model.backbone.name=din model.ppm=none model.warm_start=interactions              # CTRL
   python -m pipelines.train model.warm_start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
 """
 
@@ -75,7 +76,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     valid = samples.find_shards(folder, ["valid"], settings.verify)
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, inputs.catalog.num_rows, since)
-    start = Path(config.model.warm_start) if config.model.warm_start else None
+    start = Path(config.start) if config.start else None
     vocabularies = Vocabularies(None, None)
     if not reads_text:
         vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
@@ -285,7 +286,8 @@ def needs(config: Config) -> Iterator[str]:
         check_language(config)
     if reads_ppm(config):
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
-    if config.model.warm_start and config.model.warm_start_part == "all":
+    aligned = config.model.warm_start == "interactions"
+    if config.model.warm_start and config.model.warm_start_part == "all" and not aligned:
         kept = config.ranking_tables if not reads_ppm(config) else config.model.tables
         check_encoders(Path(config.model.warm_start), kept, config, START_ANEW)
     yield "data"
@@ -295,6 +297,8 @@ def needs(config: Config) -> Iterator[str]:
     yield from (f"tables/{name}" for name in config.ranking_tables)
     if reads_ppm(config):
         yield "ppm"
+    if aligned:
+        yield f"interactions/{config.model.backbone.name}"
 
 
 def reads_ppm(config: Config) -> bool:
@@ -307,7 +311,9 @@ def start_files(config: Config) -> dict[str, str]:
     """Fingerprints of the earlier model, or of the language model, that the training goes on from."""
     if config.model.reads_text:
         return preset_files(config)
-    return fingerprint(sorted(Path(config.model.warm_start).glob("*.*"))) if config.model.warm_start else {}
+    if not config.model.warm_start or config.model.warm_start == "interactions":  # which is made for it, and counts as what it needs
+        return {}
+    return fingerprint(sorted(Path(config.model.warm_start).glob("*.*")))
 
 
 STAGE = Stage(

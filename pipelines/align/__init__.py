@@ -15,7 +15,7 @@ aligned_vectors  the table `title` itself trained towards the ids, row by row, i
 
 interactions (CTRL) aligns no items but interactions: a new ranking model of model.backbone, without tables and without PPM, and the text
 encoder learn to describe the same candidate and history, each in its own way. Writes <run>/interactions/<backbone>, from which
-`python -m pipelines.train model.ppm=none model.warm_start=<run>/interactions/<backbone>` goes on; the encoder is left behind.
+`python -m pipelines.train model.ppm=none model.warm_start=interactions` goes on; the encoder is left behind.
 
   python -m pipelines.align model.backbone.name=din
   python -m pipelines.align text.align.similarity=cosine text.align.temperature=0.1 text.align.head=relu_layernorm

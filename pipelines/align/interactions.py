@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.align.encoder import of_ids
+from pipelines.given import with_settings
 from pipelines.stage import Stage, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import check_contents
@@ -106,7 +107,7 @@ def show(config: Config, workspace: Workspace) -> None:
 
     folder = workspace.path(STAGE.artifact(config))
     print(figures_table(read_metrics(folder / "metrics.jsonl")))
-    print(f"Go on with: python -m pipelines.train model.ppm=none model.warm_start={folder}, and the settings of this run")
+    print(f"{folder}\nGo on with: {with_settings('python -m pipelines.train')} model.ppm=none model.warm_start=interactions")
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -288,7 +288,11 @@ class ModelSettings(Section):
     tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
     newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
     warm_start: str | None = Field(
-        None, description="folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own"
+        None,
+        description=(
+            "folder of an earlier ranking model of the same settings to go on from; new ids get rows behind its own. interactions: the run's own,"
+            " aligned with the texts of its interactions (CTRL), which is made first"
+        ),
     )
     warm_start_ppm: Literal["replace", "keep"] = Field(
         "replace",
@@ -340,5 +344,5 @@ class ModelSettings(Section):
     @property
     def folder(self) -> str:
         """Name of the model's folder."""
-        scaled = ["scaled"] if self.trainable_width else []
-        return self.name or "-".join([self.backbone.name, *self.tables, *scaled, *([self.ppm] if self.ppm != "none" else [])])
+        further = [word for word, holds in (("scaled", self.trainable_width), ("interactions", self.warm_start == "interactions")) if holds]
+        return self.name or "-".join([self.backbone.name, *self.tables, *further, *([self.ppm] if self.ppm != "none" else [])])

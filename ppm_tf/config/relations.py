@@ -143,6 +143,12 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         yield f"model.tasks must name tasks of the data ({', '.join(tasks)}). Received: {model.tasks}."
     if model.newest < 1.0 and isinstance(config.data, ColumnarData) and config.data.log and config.data.log.time is None:
         yield f"model.newest needs requests with a time. Received: model.newest={model.newest}, and data.log.time is not set. Remedy: model.newest=1."
+    if model.warm_start == "interactions" and (model.tables or model.ppm != "none" or model.reads_text):
+        yield (
+            "A ranking model of ids alone is aligned with texts by its interactions. Received: model.warm_start=interactions,"
+            f" model.backbone.name={model.backbone.name}, model.tables={_listed(model.tables)}, model.ppm={model.ppm}. Remedy: a backbone over ids,"
+            " model.tables=[] and model.ppm=none."
+        )
     if model.reads_text:
         yield from _reads_text(config, artifacts)
         return
@@ -191,7 +197,7 @@ def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
         (f"models/{config.model.folder}", "text.path", config.text.path if config.model.reads_text else None, True),
         ("encoders/image", "image.path", config.image.path, True),
         ("encoders/image", "image.weights", config.image.weights, False),
-        (f"models/{config.model.folder}", "model.warm_start", config.model.warm_start, True),
+        (f"models/{config.model.folder}", "model.warm_start", None if config.model.warm_start == "interactions" else config.model.warm_start, True),
     ):
         if artifact in missing and path is not None and not (Path(path).is_dir() if is_folder else Path(path).is_file()):
             yield f"{setting} must be a {'folder' if is_folder else 'file'} that is there. Received: {Path(path).absolute()}."

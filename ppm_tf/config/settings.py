@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -59,6 +60,13 @@ class Config(Section):
             return fit
         rate = backbone.learning_rate or (1e-3 if self.text.encoder == "small_bert" else 5e-5)
         return fit.model_copy(update={"learning_rate": rate, "final_learning_rate": rate / 20})
+
+    @property
+    def start(self) -> str | None:
+        """Folder of the ranking model that the training goes on from; `None` where it begins anew."""
+        if self.model.warm_start != "interactions":
+            return self.model.warm_start
+        return str(Path(self.run) / "interactions" / self.model.backbone.name)
 
     @property
     def scored_together(self) -> int:

@@ -41,10 +41,11 @@ def test_texts_find_their_interactions_more_often_than_by_chance(shop):
 
 def test_a_training_goes_on_from_the_aligned_side_alone(shop):
     """After one step of 64 requests most users have the vectors of the alignment; the text is no part of what is trained."""
-    more = ["model.ppm=none", f"model.warm_start={shop.path('interactions/din')}"]
+    more = ["model.ppm=none", "model.warm_start=interactions"]
     main(train.STAGE, arguments(shop, *more))
     config, inputs = load(arguments(shop, *more)), Inputs.read(shop, ())
-    aligned, trained = (load_ranking_model(config, inputs, shop.path(name)) for name in ("interactions/din", "models/din"))
+    aligned, trained = (load_ranking_model(config, inputs, shop.path(name)) for name in ("interactions/din", "models/din-interactions"))
+    assert "interactions/din" in shop.made_by("models/din-interactions")["parents"]
     mine, theirs = (np.asarray(model.embedding.embeddings["user.user_id"].table) for model in (aligned, trained))
     same = (mine == theirs).all(axis=1)
     assert 0.5 < same.mean() < 1
@@ -66,3 +67,10 @@ def test_what_cannot_be_aligned_is_refused_by_name(shop, capsys, more, message):
     with pytest.raises(SystemExit):
         main(interactions.STAGE, arguments(shop, *more))
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["model.ppm=random"], ["model.ppm=none", "model.tables=[title]"], ["model.ppm=none", "model.backbone.name=ptab"]])
+def test_what_goes_on_from_aligned_ids_is_of_ids_alone(tmp_path, capsys, more):
+    with pytest.raises(SystemExit) as stopped:
+        main(train.STAGE, [f"run={tmp_path}", "model.warm_start=interactions", *more])
+    assert stopped.value.code == 2 and "A ranking model of ids alone is aligned with texts by its interactions" in capsys.readouterr().err
