@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.stage import made_for, make, stage_of
+from ppm_tf.config import Config
 from ppm_tf.evaluation import MEAN, MEASURES, load_measures
 from ppm_tf.experiments import BenchmarkSettings, Cell, Outcome, Results, write_gains, write_results
 from ppm_tf.experiments.loop import each
@@ -44,7 +45,7 @@ def outcome_of(cell: Cell) -> Outcome:
     """Trains and evaluates a cell, unless both are there already, and measures its scores."""
     config, workspace = cell.config, Workspace(cell.config.run)
     share(cell, workspace)
-    take_alike(cell, workspace)
+    take_alike(cell.config, workspace)
     with contextlib.redirect_stdout(io.StringIO()):  # the stages' own words on each model
         for artifact in ("models", "reports"):
             make(stage_of(artifact), config, workspace)
@@ -62,6 +63,7 @@ def share(cell: Cell, workspace: Workspace) -> None:
         return
     main, alike = Workspace(cell.shares), set()
     make(stage_of("data"), cell.config, main, asked=False)
+    take_alike(cell.config, main)
     needed = made_for(stage_of("models"), cell.config)
     del needed[stage_of("models").artifact(cell.config)]
     for name, (stage, config) in needed.items():
@@ -76,13 +78,13 @@ def share(cell: Cell, workspace: Workspace) -> None:
             alike.add(name)
 
 
-def take_alike(cell: Cell, workspace: Workspace) -> None:
+def take_alike(config: Config, workspace: Workspace) -> None:
     """Lets a cell that needs a ranking model, such as the ids that texts are aligned with, read that of another cell which is the same model."""
-    for name, (stage, config) in list(made_for(stage_of("models"), cell.config).items())[:-1]:
+    for name, (stage, its) in list(made_for(stage_of("models"), config).items())[:-1]:
         folder = workspace.path(name)
-        if not name.startswith("models/") or workspace.exists(name) or not all(workspace.exists(parent) for parent in stage.parents(config)):
+        if not name.startswith("models/") or workspace.exists(name) or not all(workspace.exists(parent) for parent in stage.parents(its)):
             continue
-        recipe = stage.recipe(config, workspace)
+        recipe = stage.recipe(its, workspace)
         for other in sorted(folder.parent.glob("*")):
             if workspace.is_current(f"models/{other.name}", recipe):
                 logger.info("%s is %s by another name", folder, other)

@@ -34,10 +34,13 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     from ppm_tf.data import samples
     from ppm_tf.reports.efficiency import efficiency_table
 
-    alone = {(name, ""): with_model(config, name, "none") for name in BACKBONES}
-    plugged = {(name, "PPM"): with_model(config, name, "random") for name in BACKBONES}
-    tabled = {(name, "table"): with_table(cell) for (name, _), cell in alone.items()}
-    cells = {key: found[key] for name in BACKBONES for found, key in ((alone, (name, "")), (plugged, (name, "PPM")), (tabled, (name, "table")))}
+    of_ids = [name for name in BACKBONES if name != "unisrec"]  # which is nothing without a table
+    alone = {(name, ""): with_model(config, name, "none") for name in of_ids}
+    plugged = {(name, "PPM"): with_model(config, name, "random") for name in of_ids}
+    tabled = {(name, "table"): with_table(with_model(config, name, "none")) for name in BACKBONES}
+    cells = {
+        (name, more): of[name, more] for name in BACKBONES for of, more in ((alone, ""), (plugged, "PPM"), (tabled, "table")) if (name, more) in of
+    }
     for name in dict.fromkeys(parent for cell in (alone | plugged).values() for parent in stage_of("models").parents(cell)):
         make(stage_of(name), config, workspace, asked=False)
     settings = config.model.train
@@ -145,8 +148,9 @@ def with_model(config: Config, backbone: str, ppm: str) -> Config:
 
 
 def with_table(config: Config) -> Config:
-    """The settings with a table of texts as an item field."""
-    return config.model_copy(update={"model": config.model.model_copy(update={"tables": (_TABLE,)})})
+    """The settings with a table of texts as an item field, for UniSRec through its adaptor."""
+    how = {"tables": (_TABLE,), "fusion": "adaptor" if config.model.backbone.name == "unisrec" else config.model.fusion}
+    return config.model_copy(update={"model": config.model.model_copy(update=how)})
 
 
 def random_table(num_rows: int, seed: int):

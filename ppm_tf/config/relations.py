@@ -143,11 +143,10 @@ def _ranking(config: Config, artifacts: Collection[str]) -> Iterator[str]:
         yield f"model.tasks must name tasks of the data ({', '.join(tasks)}). Received: {model.tasks}."
     if model.newest < 1.0 and isinstance(config.data, ColumnarData) and config.data.log and config.data.log.time is None:
         yield f"model.newest needs requests with a time. Received: model.newest={model.newest}, and data.log.time is not set. Remedy: model.newest=1."
-    if model.warm_start == "interactions" and (model.tables or model.ppm != "none" or model.reads_text):
+    if model.warm_start == "interactions" and (model.tables or model.ppm != "none"):
         yield (
             "A ranking model of ids alone is aligned with texts by its interactions. Received: model.warm_start=interactions,"
-            f" model.backbone.name={model.backbone.name}, model.tables={_listed(model.tables)}, model.ppm={model.ppm}. Remedy: a backbone over ids,"
-            " model.tables=[] and model.ppm=none."
+            f" model.tables={_listed(model.tables)}, model.ppm={model.ppm}. Remedy: model.tables=[] and model.ppm=none."
         )
     if model.reads_text:
         yield from _reads_text(config, artifacts)

@@ -69,7 +69,7 @@ def test_what_cannot_be_aligned_is_refused_by_name(shop, capsys, more, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", [["model.ppm=random"], ["model.ppm=none", "model.tables=[title]"], ["model.ppm=none", "model.backbone.name=ptab"]])
+@pytest.mark.parametrize("more", [["model.ppm=random"], ["model.ppm=none", "model.tables=[title]"]])
 def test_what_goes_on_from_aligned_ids_is_of_ids_alone(tmp_path, capsys, more):
     with pytest.raises(SystemExit) as stopped:
         main(train.STAGE, [f"run={tmp_path}", "model.warm_start=interactions", *more])

@@ -144,12 +144,12 @@ def test_ids_to_align_with_are_those_of_the_cell_that_is_the_same_model(tmp_path
     path, run = tmp_path / "cela.yaml", tmp_path / "run"
     path.write_text(
         "seeds: [1, 2]\nsettings: {run: '{run}-{seed}', model.backbone.name: din, model.ppm: none}\n"
-        "axes: {texts: {none:, wide: {model.dim: 32}, CELA: {model.tables: [aligned]},"
-        " CELA wide: {run: '{run}-{seed}-w', model.dim: 32, model.tables: [aligned]}}}\n"
+        "axes: {texts: {none:, CELA: {model.tables: [aligned]},"
+        " cosine: {run: '{run}-{seed}-c', text.align.similarity: cosine, model.tables: [aligned]}}}\n"
     )
     benchmark.main([str(path), f"run={run}", "evaluate.bootstrap=20"])
-    # 2 x 4 cells; the ids of the last ones, 32 wide and in a folder of its own, are in no folder that they look into
-    assert kinds().count("train") == 10 and [made[1] for made in MADE if made[0] == "align"] == [1, 1, 2, 2]
+    # 2 x 3 cells, and no ids beside them: those of the last ones, in a folder of their own, are read in the first one's
+    assert kinds().count("train") == 6 and [made[1] for made in MADE if made[0] == "align"] == [1, 1, 2, 2]
     found = (tmp_path / "run-1" / "models" / "din").resolve()
     assert found.name.startswith("din-s1-") and json.loads((found / "summary.json").read_text())["noise"] == pytest.approx(0.25)
     MADE.clear()

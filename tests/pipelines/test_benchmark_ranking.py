@@ -39,9 +39,13 @@ def test_many_candidates_a_request_give_the_same_scores(quick, small_shop, capsy
 def test_efficiency_of_each_backbone(quick, small_shop, capsys, monkeypatch):
     from ppm_tf import backbones
 
-    monkeypatch.setattr(backbones, "BACKBONES", {name: backbones.BACKBONES[name] for name in ("deepfm", "din")})  # the battery builds them all
+    monkeypatch.setattr(
+        backbones, "BACKBONES", {name: backbones.BACKBONES[name] for name in ("deepfm", "din", "unisrec")}
+    )  # the battery builds them all
     benchmark.main(["efficiency", f"run={small_shop.folder}", *SETTINGS])
     lines = [line for line in lines_of(capsys) if "model" in line]
+    *lines, adaptor = lines
+    assert (adaptor["model"], adaptor["with"]) == ("unisrec", "table")  # it reads one, or nothing
     assert [(line["model"], line["with"]) for line in lines] == [(name, more) for name in ("deepfm", "din") for more in ("", "PPM", "table")]
     for alone, *others in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
         for one in others:
@@ -50,4 +54,4 @@ def test_efficiency_of_each_backbone(quick, small_shop, capsys, monkeypatch):
         assert others[1]["dense_weights"] > alone["dense_weights"] + 384 * 16  # its projection, and wider layers behind it
     folder = small_shop.folder / "benchmark" / "efficiency"
     text = (folder / "table.md").read_text()
-    assert "| din + PPM" in text and "| din + table" in text and len((folder / "results.jsonl").read_text().splitlines()) == 6
+    assert "| din + PPM" in text and "| din + table" in text and len((folder / "results.jsonl").read_text().splitlines()) == 7
