@@ -83,7 +83,7 @@ MODELS = Stage(
     settings=lambda config: {"model": config.model.model_dump(mode="json", exclude={"name"})},
 )  # fmt: skip
 ALIGNED = Stage(
-    module="fake.align", makes="tables/aligned", needs=("data", "models/din"), sections=(), run=align,
+    module="fake.align", makes="tables/aligned", needs=("data", "models/din"), sections=("text",), run=align,
     under=lambda name, config: of_ids(config) if name.startswith("models/") else config,
 )  # fmt: skip
 PPM = Stage(module="fake.pretrain", makes="ppm", needs=("data",), sections=("ppm", "train"), run=pretrain)
