@@ -47,7 +47,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.objectives.modal_alignment import ModalAlignment
     from ppm_tf.rows import FIRST_ROW
 
-    settings = training.starting_rate(config.text.align, pretrained=config.text.encoder != "small_bert")
+    settings = training.starting_rate(config.text.align, pretrained=config.text.encoder != "small_bert" or bool(config.text_training))
     strategy = training.prepare_backend(settings, config.seed)
     items = aligned_items(config, workspace)
     with strategy.scope():

@@ -55,7 +55,11 @@ class AlignSettings(EncoderFitSettings):
     batch_size: PositiveInt = Field(128, description="items a step, over all replicas; the others are the negatives")
     epochs: PositiveInt = Field(10, description="passes over the aligned items at most")
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="AdamW's highest learning rate; null: 1e-3 for small_bert, 5e-5 for any other encoder"
+        None,
+        description=(
+            "AdamW's highest learning rate; null: 5e-5 as in the paper, so that the texts keep what the ids do not know, and 1e-3 for an encoder"
+            " that starts from nothing"
+        ),
     )
     ranker: str | None = Field(
         None,

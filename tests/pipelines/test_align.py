@@ -20,7 +20,14 @@ from ppm_tf.workspace import Workspace
 from tests.pipelines.small_shop import SETTINGS
 
 RANKER = ["model.backbone={name: din, mlp_units: [32, 16], attention_units: [16]}", "model.train.batch_size=64", "model.train.learning_rate=3e-3"]
-ALIGN = ["text.align.batch_size=32", "text.align.epochs=12", "text.align.valid=0.1", "text.align.test=0.2", "evaluate.bootstrap=20"]
+ALIGN = [
+    "text.align.batch_size=32",
+    "text.align.epochs=12",
+    "text.align.learning_rate=1e-3",
+    "text.align.valid=0.1",
+    "text.align.test=0.2",
+    "evaluate.bootstrap=20",
+]
 
 
 @pytest.fixture(scope="module")
