@@ -72,7 +72,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             "the valid split has labels of one kind only for %s: the mean AUC that chooses the weights is over the other tasks", ", ".join(unjudged)
         )
     folder = workspace.path("data") / "samples"
-    train = samples.find_shards(folder, ["train"], settings.verify, settings.max_bad_share)
+    train = samples.find_shards(folder, config.model.splits, settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, inputs.catalog.num_rows, since)

@@ -235,17 +235,23 @@ def show(config: Config, workspace: Workspace) -> None:
 
 
 def of_ids(config: Config) -> Config:
-    """The settings of the ranking model whose ids are aligned with: the run's, without tables and without PPM."""
+    """The settings of the ranking model of ids alone: the run's, without tables and without PPM."""
     without = {"ppm": "none", "tables": (), "similarity_bins": 0, "trainable_width": 0, "name": None, "warm_start": None}
     model = config.model.model_copy(update=without)
     return config.model_copy(update={"model": model})
 
 
+def ids_of(config: Config) -> Config:
+    """The settings of the ranking model whose ids the run's texts are aligned with, learnt from the splits that `text.align.splits` names."""
+    config = of_ids(config)
+    return config.model_copy(update={"model": config.model.model_copy(update={"splits": config.align_splits, "newest": 1.0})})
+
+
 def settings(config: Config) -> dict[str, Any]:
     """What shapes the aligned encoder besides the encoder and the model it starts from."""
-    align = config.text.align.model_dump(mode="json", exclude={"ranker"})
+    align = config.text.align.model_dump(mode="json", exclude={"ranker", "splits"})
     if not config.text.align.ranker:  # one that is named counts by its files
-        align["backbone"] = config.model.backbone.name
+        align |= {"backbone": config.model.backbone.name, "splits": list(config.align_splits)}
     return {"seed": config.seed, "data": encoder_settings(config, "text")["data"], "text": {"align": align}}
 
 
@@ -284,12 +290,12 @@ def require_ranker(config: Config) -> None:
 def ranker_made(config: Config) -> Iterator[str]:
     """The artifact of the run that is the ranking model of ids, unless another one is named."""
     if not config.text.align.ranker:
-        yield f"models/{of_ids(config).model.folder}"
+        yield f"models/{ids_of(config).model.folder}"
 
 
 def ranker_of(config: Config, workspace: Workspace) -> Path:
     """The folder of the ranking model of ids."""
-    return Path(config.text.align.ranker) if config.text.align.ranker else workspace.path(f"models/{of_ids(config).model.folder}")
+    return Path(config.text.align.ranker) if config.text.align.ranker else workspace.path(f"models/{ids_of(config).model.folder}")
 
 
 def ranker_files(config: Config) -> dict[str, str]:
@@ -299,7 +305,7 @@ def ranker_files(config: Config) -> dict[str, str]:
 
 def under(name: str, config: Config) -> Config:
     """The settings under which a parent is made: those of ids alone for the ranking model."""
-    return of_ids(config) if name.startswith("models/") else config
+    return ids_of(config) if name.startswith("models/") else config
 
 
 STAGE = Stage(

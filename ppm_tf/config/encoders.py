@@ -67,6 +67,13 @@ class AlignSettings(EncoderFitSettings):
             "folder of the trained ranking model whose ids the texts are aligned with; null: the run's own of model.backbone, without tables and PPM"
         ),
     )
+    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] | None = Field(
+        None,
+        description=(
+            "sample splits that the run's own ids, which are aligned with, are learnt from; null: pretrain, where there is that split, so that"
+            " no label teaches both the ids and the ranking model that reads the aligned texts; else train"
+        ),
+    )
     similarity: Literal["dot", "cosine"] = Field("dot", description="between a text and an item's ID-side embeddings")
     temperature: Annotated[float, Field(gt=0)] = Field(1.0, description="temperature of the contrastive loss; of use with cosine: 0.1")
     head: Literal["linear", "relu_layernorm"] = Field(

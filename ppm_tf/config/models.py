@@ -286,7 +286,10 @@ class ModelSettings(Section):
     dim: PositiveInt = Field(16, description="width of a field's embedding; PPM has 64")
     initializer_stddev: Annotated[float, Field(gt=0)] = Field(0.05, description="standard deviation of the Gaussian initial embeddings; PPM has 0.01")
     tasks: dict[str, Annotated[float, Field(ge=0)]] = Field({}, description="task -> weight of its loss; without it all tasks of the data weigh 1")
-    newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of the train split that is used, its newest requests")
+    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(
+        ("train",), min_length=1, description="sample splits that the ranking model is trained on"
+    )
+    newest: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="share of these splits that is used, their newest requests")
     warm_start: str | None = Field(
         None,
         description=(
@@ -345,4 +348,5 @@ class ModelSettings(Section):
     def folder(self) -> str:
         """Name of the model's folder."""
         further = [word for word, holds in (("scaled", self.trainable_width), ("interactions", self.warm_start == "interactions")) if holds]
+        further += [] if self.splits == ("train",) else self.splits
         return self.name or "-".join([self.backbone.name, *self.tables, *further, *([self.ppm] if self.ppm != "none" else [])])

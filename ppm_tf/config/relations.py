@@ -116,8 +116,13 @@ def _trainings(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     trained = [name for name in artifacts if name == "ppm" or name.startswith("models/")]
     if trained and not (split.valid or split.last):
         yield f"{trained[0]} is chosen on the valid split. Received: data.split.valid=0. Remedy: set it above 0."
-    if "ppm" in artifacts and config.ppm.splits == ("pretrain",) and not split.pretrain:
-        yield "ppm.splits=[pretrain] needs a pretrain split. Received: data.split.pretrain=0. Remedy: set it above 0, or let ppm.splits name train."
+    for artifact, setting, splits in (
+        ("ppm", "ppm.splits", config.ppm.splits),
+        (f"models/{config.model.folder}", "model.splits", config.model.splits),
+        ("encoders/aligned", "text.align.splits", config.align_splits),
+    ):
+        if artifact in artifacts and splits == ("pretrain",) and not split.pretrain:
+            yield f"{setting}=[pretrain] needs a pretrain split. Received: data.split.pretrain=0. Remedy: set it above 0, or {setting}=[train]."
     reads_ppm = "ppm" in artifacts or any(name.startswith("models/") for name in artifacts) and config.model.ppm == "random"
     if not reads_ppm:
         return

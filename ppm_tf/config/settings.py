@@ -69,6 +69,11 @@ class Config(Section):
         return str(Path(self.run) / "interactions" / self.model.backbone.name)
 
     @property
+    def align_splits(self) -> tuple[str, ...]:
+        """The sample splits that the ids which texts are aligned with are learnt from; see `text.align.splits`."""
+        return self.text.align.splits or (("pretrain",) if self.data.split.pretrain else ("train",))
+
+    @property
     def scored_together(self) -> int:
         """Requests that the ranking model scores at once; one that reads text, with a prompt a candidate, no more than it trains on."""
         most = self.evaluate.batch_size

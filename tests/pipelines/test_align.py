@@ -21,6 +21,7 @@ from tests.pipelines.small_shop import SETTINGS
 
 RANKER = ["model.backbone={name: din, mlp_units: [32, 16], attention_units: [16]}", "model.train.batch_size=64", "model.train.learning_rate=3e-3"]
 ALIGN = [
+    "text.align.splits=[train]",
     "text.align.batch_size=32",
     "text.align.epochs=12",
     "text.align.learning_rate=1e-3",
@@ -34,7 +35,7 @@ ALIGN = [
 def shop(small_shop, tmp_path_factory):
     """The shop with a ranker of ids, the aligned encoder, its table, and a ranker that reads it; in a folder of its own."""
     workspace = Workspace(tmp_path_factory.mktemp("align") / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder)
+    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))  # other tests may have trained some
     main(align.STAGE, arguments(workspace))
     main(evaluate.STAGE, arguments(workspace, "model.ppm=none", "model.tables=[aligned]", "model.fusion=mlp", "model.similarity_bins=8"))
     return workspace
@@ -136,7 +137,7 @@ ROUNDS = ["rounds=2", "model.train.max_step=12", "text.align.max_step=12", "eval
 def rounds(small_shop, tmp_path_factory):
     """Two rounds without a break."""
     workspace = Workspace(tmp_path_factory.mktemp("rounds") / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder)
+    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))
     alternate.main([*arguments(workspace), *ROUNDS])
     return workspace
 
@@ -163,7 +164,7 @@ def test_every_round_has_artifacts_of_its_own_and_a_row(rounds):
 
 def test_broken_off_in_a_round_the_same_command_ends_alike(small_shop, rounds, tmp_path):
     workspace = Workspace(tmp_path / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder)
+    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))
     real = evaluate.STAGE.run
 
     def broken(config, its, recipe):
@@ -231,6 +232,15 @@ def test_a_ranker_of_another_backbone_takes_no_texts_aligned_with_this_ones_ids(
     with pytest.raises(SystemExit):
         main(evaluate.STAGE, [*others, "model.ppm=none", "model.tables=[aligned]"])
     assert "encoders/aligned was made otherwise: text.align.backbone was din, and deepfm is asked for now" in capsys.readouterr().err
+
+
+def test_ids_are_learnt_from_other_labels_than_those_of_the_model_that_reads_the_texts():
+    given = ["model.backbone.name=din", "model.ppm=none", "model.tables=[aligned]"]
+    shop, split, one = (load([*given, *more]) for more in ([], ["text.align.splits=[pretrain,train]"], ["data.split.pretrain=0"]))
+    assert [(align.ids_of(config).model.splits, align.ids_of(config).model.folder) for config in (shop, split, one)] == [
+        (("pretrain",), "din-pretrain"), (("pretrain", "train"), "din-pretrain-train"), (("train",), "din"),
+    ]  # fmt: skip
+    assert align.settings(shop) != align.settings(split) and shop.model.splits == ("train",)
 
 
 def test_rounds_start_from_nothing_or_from_the_ids_of_the_round_before():

@@ -23,7 +23,7 @@ ALIGN = ["text.interactions.batch_size=64", "text.interactions.epochs=2"]
 def shop(small_shop, tmp_path_factory):
     """The shop with an aligned ranking model, in a folder of its own."""
     workspace = Workspace(tmp_path_factory.mktemp("interactions") / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder)
+    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))
     main(interactions.STAGE, arguments(workspace))
     return workspace
 
