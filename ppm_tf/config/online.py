@@ -41,7 +41,7 @@ class OnlineSettings(Section):
     exposures: str | None = Field(
         None, description="file, folder or glob of the exposure log (Parquet, CSV, TSV, JSON lines); exposures=<files> is short for it"
     )
-    name: Name = Field("experiment", description="name of the experiment: its report lies in <run>/reports/online/<name>")
+    name: Name = Field("ab_test", description="name of the experiment: its report lies in <run>/reports/online/<name>")
     user: str = Field("user_id", description="column of the user id, by which buckets are drawn and intervals are clustered")
     item: str = Field("item_id", description="column of the item id")
     time: str = Field("time", description="column of the exposure's time")

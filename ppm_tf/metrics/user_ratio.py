@@ -173,7 +173,14 @@ def difference(control: UserSums, treatment: UserSums, confidence: float = 0.95,
     if control.ratio().value <= 0 or treatment.ratio().value <= 0:  # the quotient has no logarithm
         gap = treatment.ratio().value - control.ratio().value
         return Difference.undefined("a ratio is not above 0: there is no quotient, and no interval to trust", gap)
-    found = metric.analyze_aggregates(control._aggregates(), treatment._aggregates())
+    same = "users do not differ, so that there is no interval"
+    try:
+        with np.errstate(all="ignore"):
+            found = metric.analyze_aggregates(control._aggregates(), treatment._aggregates())
+    except (ValueError, ZeroDivisionError):  # a variance of 0, or below it by rounding
+        return Difference.undefined(same, treatment.ratio().value - control.ratio().value)
+    if not all(map(math.isfinite, found)) or found.effect_size_ci_upper - found.effect_size < 1e-6 * abs(found.control):
+        return Difference.undefined(same, found.effect_size)
     ends = (found.effect_size_ci_lower, found.effect_size_ci_upper)
     quotient = (math.log1p(found.rel_effect_size_ci_lower), math.log1p(found.rel_effect_size_ci_upper))
     p_value = found.pvalue

@@ -111,6 +111,7 @@ def test_cuped_narrows_the_interval_and_keeps_the_truth():
         (UserSums([1, 0], [1, 1]), UserSums([0, 0], [0, 0]), "the denominator is 0"),
         (UserSums([1], [1]), UserSums([1, 0], [1, 1]), "one user"),
         (UserSums([0, 0], [1, 1]), UserSums([1, 0], [1, 1]), "a ratio is not above 0"),
+        (UserSums([1, 2], [3, 6]), UserSums([1, 3], [3, 9]), "users do not differ"),
     ],
 )
 def test_what_has_no_difference_says_why(control, treatment, reason):
