@@ -326,7 +326,10 @@ def main(arguments: list[str] | None = None) -> None:
                 print(of_runs[choice](others))
         else:
             asked = {"-h", "--help"} & set(arguments)
-            usage = "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...`, `seeds <run> <run> ...` or `online exposures=<files> [section.key=value ...]"
+            usage = (
+                "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...`, `seeds <run> <run> ...` or `online exposures=<files>"
+                " [section.key=value ...]"
+            )
             if asked:
                 print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")
             else:

@@ -6,7 +6,6 @@ A figure is a ratio of sums over users, so that all of them share one interval (
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

@@ -244,8 +244,8 @@ def _refuse_crossed(crossed: np.ndarray, columns: dict, names, user_ids, users: 
     theirs = sorted({names[bucket] for bucket in columns["bucket"][columns["user"] == one].tolist() if bucket >= 0})
     raise ValueError(
         f"At most a share of {settings.max_crossed:g} of the users may be in two buckets (online.max_crossed). Received: {crossed.size:,} of"
-        f" {users:,} users, such as {user_ids[one]} in {' and '.join(theirs)}. Remedy: name the column by which buckets were drawn as online.user, set"
-        " online.start to the first day of this experiment, or raise online.max_crossed."
+        f" {users:,} users, such as {user_ids[one]} in {' and '.join(theirs)}. Remedy: name the column by which buckets were drawn as online.user,"
+        " set online.start to the first day of this experiment, or raise online.max_crossed."
     )
 
 

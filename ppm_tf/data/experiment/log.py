@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,15 +81,30 @@ def batches(settings: OnlineSettings, log: OnlineSettings | OutcomeFiles, patter
     named = _named(log)
     found = find(pattern, setting)
     for path in found:
-        types = raw_files.column_types(path, settings.csv)
+        with _own_settings():
+            types = raw_files.column_types(path, settings.csv)
         for name, column, kind in named:
             if column not in types:
                 raise ValueError(f"{prefix}.{name} must name a column of {path}. Received: {column}. Its columns are: {', '.join(types) or 'none'}.")
             check_type(kind, types[column], Place(str(path), column, f"{prefix}.{name}"))
     columns = list(dict.fromkeys(column for _, column, _ in named))
     for split in raw_files.splits(found, settings.csv):
-        for first_row, batch in raw_files.batches(split, columns, _BATCH_ROWS):
+        read = raw_files.batches(split, columns, _BATCH_ROWS)
+        while True:
+            with _own_settings():
+                first_row, batch = next(read, (0, None))
+            if batch is None:
+                break
             yield Batch(split.path, first_row, dict(zip(columns, batch.columns, strict=True)), settings.missing, prefix)
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Lets what is said of a damaged file name the settings of this log."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("data.csv.", "online.csv.")) from error
 
 
 def find(pattern: str, setting: str) -> list[Path]:
