@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ppm_tf.config import OnlineSettings
-from ppm_tf.data.experiment.exposures import Exposures, day_name
+from ppm_tf.data.experiment.exposures import Exposures
+from ppm_tf.data.experiment.log import day_name
 from ppm_tf.evaluation.popularity import Popularity
 from ppm_tf.metrics.experiment_checks import AACheck, SampleRatio, aa_check, sample_ratio
 from ppm_tf.metrics.user_ratio import Difference, Ratio, UserSums, difference

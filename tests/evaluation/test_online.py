@@ -74,6 +74,13 @@ def test_the_sample_ratio_and_the_aa_check_are_there(result):
     assert set(result.aa) == set(result.figures)
 
 
+def test_the_configured_split_is_what_users_are_held_against(tmp_path):
+    chosen = settings(tmp_path, "online.split={A: 3, B: 2}", "online.aa_splits=0")
+    log = read_exposures(chosen)
+    found = judge(log, popularity_of(log, chosen, None), chosen, seed=1).sample_ratio
+    assert found.expected == {"A": 3, "B": 2} and found.p_value == 1
+
+
 def test_figures_without_a_column_are_left_out(tmp_path):
     chosen = settings(tmp_path, "online.aa_splits=0", "online.groups=0")
     log = read_exposures(chosen)

@@ -144,6 +144,16 @@ def test_the_p_value_is_the_level_at_which_zero_leaves_the_interval(users, confi
     assert always_valid_p(0.5 * reach, 0.3, users, 5000, confidence) > 1 - confidence
 
 
+def test_a_difference_for_any_look_reaches_as_far_as_the_margin_says():
+    """The standard error by SciPy, of the linear form; users of both buckets are the observations."""
+    control, treatment = shop(300, 0.1, 1), shop(200, 0.13, 2)
+    error = math.hypot(scipy.stats.sem(linear(*control)), scipy.stats.sem(linear(*treatment)))
+    found = difference(UserSums(*control), UserSums(*treatment), 0.9, tuning=700)
+    reach = always_valid_reach(error, 500, 700, 0.9)
+    assert (found.high - found.value, found.value - found.low) == pytest.approx((reach, reach), rel=1e-6)
+    assert found.p_value == pytest.approx(always_valid_p(found.value, error, 500, 700, 0.9), rel=1e-6)
+
+
 def test_who_looks_every_day_is_seldom_wrong():
     """No effect, and a look after each 100 users a bucket: the usual interval goes wrong often, this one in at most 5 % of the experiments."""
     wrong = {None: 0, 500: 0}

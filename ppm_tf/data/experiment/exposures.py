@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
 
 from ppm_tf.config import OnlineSettings
-from ppm_tf.data.experiment.log import Batch, Codes, Rows, batches
+from ppm_tf.data.experiment.assignment import bucket_names, refuse_crossed, refuse_gaps
+from ppm_tf.data.experiment.log import Batch, Codes, Rows, batches, day_number
 from ppm_tf.data.experiment.outcomes import attribute
 from ppm_tf.data.raw.column_times import TICKS, moments
 from ppm_tf.data.raw.columns import numbers
@@ -17,6 +17,7 @@ from ppm_tf.data.raw.rejected import Rejected
 
 _DAY = 86_400 * TICKS
 _NONE = -1
+_MOST_BUCKETS = 100  # a column of more words is another one
 
 
 @dataclass
@@ -60,22 +61,6 @@ class Exposures:
         return self.day >= self.start
 
 
-def day_name(day: int) -> str:
-    """
-    >>> day_name(20000)
-    '2024-10-04'
-    """
-    return str(date(1970, 1, 1) + timedelta(days=int(day)))
-
-
-def day_number(name: str) -> int:
-    """
-    >>> day_number("2024-10-04")
-    20000
-    """
-    return (date.fromisoformat(name) - date(1970, 1, 1)).days
-
-
 def read_exposures(settings: OnlineSettings) -> Exposures:
     """Reads the logs.
 
@@ -99,7 +84,7 @@ def read_exposures(settings: OnlineSettings) -> Exposures:
     _refuse_rejected(rejected, rows.count, settings)
     kept = columns.pop("kept")
     columns = {name: values[kept] for name, values in columns.items()}
-    return _experiment(columns, settings, start, list(users.numbers), items, users, list(names.numbers), rows, rejected)
+    return _experiment(columns, settings, start, items, users, names, rows, rejected)
 
 
 def _read(batch: Batch, settings: OnlineSettings, start: int | None, users: Codes, items: Codes, names: Codes, rejected: Rejected) -> dict:
@@ -177,8 +162,16 @@ def _refuse_rejected(rejected: Rejected, rows: int, settings: OnlineSettings) ->
     )
 
 
-def _experiment(columns: dict, settings: OnlineSettings, start: int | None, user_ids, items: Codes, users: Codes, names, rows, rejected) -> Exposures:
+def _experiment(
+    columns: dict, settings: OnlineSettings, start: int | None, items: Codes, users: Codes, words: Codes, rows: Rows, rejected: Rejected
+) -> Exposures:
     """Users to buckets, days to the experiment or before it, outcomes to exposures."""
+    names, user_ids = list(words.numbers), list(users.numbers)
+    if len(names) > _MOST_BUCKETS:
+        raise ValueError(
+            f"online.bucket must name the column of the bucket. Received: {settings.bucket}, with {len(names):,} different words, such as"
+            f" {', '.join(names[:3])}. Remedy: name the column of the arm."
+        )
     first = int(columns["day"].min()) if start is None and columns["day"].size else start
     after = columns["day"] >= (first or 0)
     if not after.any():
@@ -186,10 +179,10 @@ def _experiment(columns: dict, settings: OnlineSettings, start: int | None, user
             f"The experiment must have exposures{f' from online.start={settings.start} on' if start is not None else ''}. Received: none."
         )
     seen = np.stack([np.bincount(columns["user"][after & (columns["bucket"] == one)], minlength=len(user_ids)) > 0 for one in range(len(names))])
-    buckets = _buckets([names[one] for one in np.flatnonzero(seen.any(axis=1))], settings)
+    buckets = bucket_names([names[one] for one in np.flatnonzero(seen.any(axis=1))], settings)
     in_buckets = seen.sum(axis=0)
     crossed = np.flatnonzero(in_buckets > 1)
-    _refuse_crossed(crossed, columns, names, user_ids, int((in_buckets > 0).sum()), settings)
+    refuse_crossed(crossed, columns, names, user_ids, int((in_buckets > 0).sum()), settings)
     of_user = np.full(len(user_ids), _NONE, np.int8)
     for number, name in enumerate(buckets):
         of_user[seen[names.index(name)] & (in_buckets == 1)] = number
@@ -207,7 +200,7 @@ def _experiment(columns: dict, settings: OnlineSettings, start: int | None, user
         ),
     }
     columns = {name: values[kept] for name, values in columns.items()}
-    _refuse_gaps(columns, of_user, buckets, first or 0, settings)
+    refuse_gaps(columns, of_user, buckets, first or 0, settings)
     events = {name: columns[name].astype(np.float64) for name in ("click", "order", "download") if name in columns}
     revenue = columns.get("revenue")
     if settings.outcomes.files:
@@ -219,46 +212,3 @@ def _experiment(columns: dict, settings: OnlineSettings, start: int | None, user
         revenue = columns["bid"] * events[settings.bid_per]
     ids = pa.array(list(items.numbers), pa.string())
     return Exposures(columns["user"], columns["item"], columns["day"], events, revenue, of_user, buckets, ids, first or 0, counts, rejected)
-
-
-def _buckets(found: list[str], settings: OnlineSettings) -> tuple[str, ...]:
-    """The buckets, control first."""
-    listed = ", ".join(sorted(found)) or "none"
-    if settings.control is None:
-        raise ValueError(f"The control bucket must be named, online.control=<bucket>. Received: none. The log's buckets are: {listed}.")
-    if settings.control not in found:
-        raise ValueError(f"online.control must be a bucket of the log. Received: {settings.control}. The log's buckets are: {listed}.")
-    if absent := [name for name in settings.split if name not in found]:
-        raise ValueError(f"Each bucket of online.split must have exposures. Received: none of {', '.join(absent)}. The log's buckets are: {listed}.")
-    if len(found) < 2:
-        raise ValueError(
-            f"There must be a bucket to compare with control. Received: {listed} alone. Remedy: give the files of the other buckets too."
-        )
-    return (settings.control, *sorted(name for name in found if name != settings.control))
-
-
-def _refuse_crossed(crossed: np.ndarray, columns: dict, names, user_ids, users: int, settings: OnlineSettings) -> None:
-    if crossed.size <= settings.max_crossed * users:
-        return
-    one = crossed[0]
-    theirs = sorted({names[bucket] for bucket in columns["bucket"][columns["user"] == one].tolist() if bucket >= 0})
-    raise ValueError(
-        f"At most a share of {settings.max_crossed:g} of the users may be in two buckets (online.max_crossed). Received: {crossed.size:,} of"
-        f" {users:,} users, such as {user_ids[one]} in {' and '.join(theirs)}. Remedy: name the column by which buckets were drawn as online.user,"
-        " set online.start to the first day of this experiment, or raise online.max_crossed."
-    )
-
-
-def _refuse_gaps(columns: dict, of_user: np.ndarray, buckets: tuple[str, ...], start: int, settings: OnlineSettings) -> None:
-    """Refuses days without exposures, of all buckets or of one."""
-    after = columns["day"] >= start
-    day, bucket = columns["day"][after] - start, of_user[columns["user"][after]]
-    counts = np.bincount(day.astype(np.int64) * len(buckets) + bucket, minlength=(int(day.max()) + 1) * len(buckets)).reshape(-1, len(buckets))
-    if settings.gaps or counts.all():
-        return
-    empty = [f"{day_name(start + one)} of {buckets[two]}" for one, two in np.argwhere(counts == 0).tolist()]
-    more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-    raise ValueError(
-        f"Every day of the experiment must have exposures of every bucket. Received: none on {', '.join(empty[:5])}{more}. Remedy: give the files"
-        " of these days, set online.start to the first whole day, or online.gaps=true if it is so."
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,19 @@ class Rows:
         number = int(np.searchsorted(self.starts, row, side="right")) - 1
         path, first_row = self.places[number]
         return Place(path, column, f"online.{setting}", first_row), row - self.starts[number]
+
+
+def day_name(day: int) -> str:
+    """
+    >>> day_name(20000)
+    '2024-10-04'
+    """
+    return str(date(1970, 1, 1) + timedelta(days=int(day)))
+
+
+def day_number(name: str) -> int:
+    """
+    >>> day_number("2024-10-04")
+    20000
+    """
+    return (date.fromisoformat(name) - date(1970, 1, 1)).days

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ppm_tf.config import ConfigError, load
-from ppm_tf.data.experiment.exposures import day_name, read_exposures
+from ppm_tf.data.experiment.exposures import read_exposures
+from ppm_tf.data.experiment.log import day_name
 from tests.raw_logs import write_file
 
 DAY = 86_400
@@ -170,6 +171,11 @@ def test_other_buckets_may_be_left_out(tmp_path):
         (LOG, ["online.start=2024-11-01"], "must have exposures from online.start=2024-11-01 on. Received: none"),
         (changed(7, time=FIRST + 70), [], "exposures of every bucket. Received: none on 2024-10-05 of B. Remedy"),
         ({**LOG, "time": [second + 5 * DAY * (second > FIRST + DAY - 1) for second in LOG["time"]]}, [], "none on 2024-10-05 of A, .* and 5 more"),
+        (
+            {name: cells * 12 if name != "bucket" else [f"word {n}" for n in range(108)] for name, cells in LOG.items()},
+            ["online.repeats=keep"],
+            "online.bucket must name the column of the bucket. Received: bucket, with 108 different words, such as word 0, word 1",
+        ),
         ({name: [] for name in LOG}, [], "must hold rows. Received: none"),
         ({**LOG, "bid": [1, 1, 1, None, 1, 1, 1, 1, 1]}, ["online.bid=bid"], "Received: 1 of 9: 1 with no bid. The first is .*row 4, column bid"),
         ({**LOG, "bid": [1, 1, 1, -2, 1, 1, 1, 1, 1]}, ["online.bid=bid"], "1 with a bid below 0. The first is .*row 4, column bid"),
