@@ -33,6 +33,8 @@ setup(
         "scipy>=1.14",
         # tensorflow-hub, which tf-models-official brings, still imports pkg_resources
         "setuptools<81",
+        # the statistics of online experiments
+        "tea-tasting>=1.14,<2",
         # 2.21 makes the resolver fall back to tf-models-official 2.7
         "tensorflow>=2.20,<2.21",
         "tensorflow-recommenders>=0.7.7,<0.8",

@@ -1,4 +1,4 @@
-"""Shows what was made: an embedding table to a person's eyes, figures of encoders side by side, figures over seeds.
+"""Shows what was made: an embedding table to a person's eyes, figures of encoders side by side, figures over seeds, an online experiment.
 
 table      <run>/reports/tables/<name>/ of one table, or of all that PPM reads: neighbours.html (sampled items beside the
            items with the most similar vectors, with pictures where there are any), norms.png, map.png (items in the plane,
@@ -6,27 +6,37 @@ table      <run>/reports/tables/<name>/ of one table, or of all that PPM reads: 
 encoders   the metrics of the text and image encoders of one or more runs, as one table a task
 seeds      the figures of the same models in runs that differ in `seed` alone: mean, standard deviation over the seeds and
            Student's t interval, of every report that all of the runs hold (reports/ppm, reports/<model>), beside the baselines
+online     <run>/reports/online/<online.name>/ of an A/B test, from its exposure log (Parquet, CSV, TSV, JSON lines): UCTR and UCVR
+           (PPM, equation 12), CTR, CVR, eCPM, DTR and the exposure of long-tail items, by bucket, by day and by popularity (CELA,
+           figure 7), with differences to control and their intervals over users; CUPED where there is a pre-period; sample-ratio and
+           A/A checks: report.md, report.html, figures.jsonl, plots/. docs/online.md says what each figure means
 
   python -m pipelines.report table                                     # the tables of the embedded shop
   python -m pipelines.report table title configs/home_depot.yaml data.path=<folder>
   python -m pipelines.report encoders runs/first runs/second
   for seed in 1 2 3; do python -m pipelines.pretrain run=runs/shop-$seed seed=$seed; done
   python -m pipelines.report seeds runs/shop-1 runs/shop-2 runs/shop-3
-  python -m pipelines.report table --help                              # the settings
+  python -m pipelines.report online exposures=logs/*.parquet online.control=A online.order=order online.start=2026-11-20
+  python -m pipelines.report online exposures=shown.csv outcomes=orders.csv online.control=A 'online.outcomes.order={column: event, equals: order}'
+  python -m pipelines.report table --help                              # the settings; online --help: those of an experiment
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from functools import partial
 from pathlib import Path
 
 from pipelines.stage import Stage, explained, main_of
-from ppm_tf.config import TABLES, Config
+from pipelines.stage import main as stage_main
+from ppm_tf.config import TABLES, Config, ConfigError
 from ppm_tf.storage import write_json
 from ppm_tf.terminal import printing
-from ppm_tf.workspace import Recipe, Workspace
+from ppm_tf.workspace import Recipe, Workspace, fingerprint
+
+logger = logging.getLogger(__name__)
 
 ENCODERS = ("encoders/adapted", "encoders/text", "encoders/image")
 
@@ -222,20 +232,104 @@ def over_seeds(runs: list[str]) -> str:
     return "\n\n".join(parts)
 
 
+# === online ===
+
+SHORT = {"exposures": "online.exposures", "outcomes": "online.outcomes.files"}
+
+
+def judge_online(config: Config, workspace: Workspace, recipe: Recipe) -> None:
+    """Judges the experiment and commits `reports/online/<name>`."""
+    from ppm_tf.data.experiment.exposures import read_exposures
+    from ppm_tf.evaluation.online import judge
+    from ppm_tf.evaluation.popularity import popularity_of
+    from ppm_tf.reports.online import totals_of, write_online_report
+
+    settings = config.online
+    log = read_exposures(settings)
+    logger.info("pipelines.report online: %s", ", ".join(f"{number:,} {name}" for name, number in log.counts.items()))
+    catalog = workspace.path("data") / "catalog"
+    result = judge(log, popularity_of(log, settings, catalog if workspace.exists("data") else None), settings, config.seed)
+    with workspace.commit(_online(config), recipe) as folder:
+        write_online_report(result, settings, folder, f"Online experiment: {settings.name}")
+        (folder / "totals.md").write_text(totals_of(result, settings), encoding="utf-8")
+        log.rejected.write(folder / "rejected.jsonl")
+    logger.info("pipelines.report online: %d figures of %d buckets and %d days", len(result.records), len(result.buckets), len(result.days))
+
+
+def _online(config: Config) -> str:
+    return f"reports/online/{config.online.name}"
+
+
+def _online_inputs(config: Config) -> dict[str, str]:
+    """Fingerprints of the logs.
+
+    Raises:
+        ConfigError: no exposure log is named.
+    """
+    from ppm_tf.data.experiment.log import find
+
+    settings = config.online
+    if settings.exposures is None:
+        raise ConfigError("The exposure log must be named, exposures=<files>. Received: none. See `python -m pipelines.report online --help`.")
+    named = {"online.exposures": settings.exposures, "online.outcomes.files": settings.outcomes.files}
+    return fingerprint([path for setting, pattern in named.items() if pattern is not None for path in find(pattern, setting)])
+
+
+def _online_settings(config: Config) -> dict:
+    """What shapes the report: the experiment's settings and, where the run has data, which."""
+    workspace = Workspace(config.run)
+    counts = {"data": workspace.id("data")} if workspace.exists("data") else {}
+    return {"seed": config.seed, "online": config.online.model_dump(mode="json"), **counts}
+
+
+def show_online(config: Config, workspace: Workspace) -> None:
+    """Prints the figures in total and where the report is."""
+    folder = workspace.path(_online(config))
+    print((folder / "totals.md").read_text(encoding="utf-8"))
+    print(folder / "report.html")
+
+
+ONLINE = Stage(
+    module="pipelines.report",
+    choice="online",
+    makes=_online,
+    needs=(),
+    sections=("seed", "online"),
+    run=judge_online,
+    inputs=_online_inputs,
+    settings=_online_settings,
+    show=show_online,
+)
+
+
+def written_out(arguments: list[str]) -> list[str]:
+    """The arguments of `online` with the settings that `exposures=` and `outcomes=` are short for.
+
+    >>> written_out(["exposures=log.csv", "seed=2"])
+    ['online.exposures=log.csv', 'seed=2']
+    """
+    return [f"{SHORT[key]}={value}" if sign and key in SHORT else one for one in arguments for key, sign, value in [one.partition("=")]]
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Runs `table ...`, `encoders ...` or `seeds ...`."""
+    """Runs `table ...`, `encoders ...`, `seeds ...` or `online ...`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     choice, *others = arguments or [""]
     of_runs = {"encoders": compare_encoders, "seeds": over_seeds}
     with printing():
         if choice == "table":
             main_of(STAGES, others, default=lambda config: list(config.ppm.tables))
+        elif choice == "online":
+            stage_main(ONLINE, written_out(others))
         elif choice in of_runs and others and not {"-h", "--help"} & set(others):
             with explained("pipelines.report", others[0]):
                 print(of_runs[choice](others))
         else:
             asked = {"-h", "--help"} & set(arguments)
-            usage = "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...` or `seeds <run> <run> ..."
+            usage = (
+                "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...`, `seeds <run> <run> ...` or `online exposures=<files>"
+                " [section.key=value ...]"
+            )
             if asked:
                 print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")
             else:

@@ -1,10 +1,12 @@
 """A client of the REST interface, for TF Serving and for `serving.local`. Standard library only: copy this file to use it elsewhere.
 
     python -m serving.client --model synthetic rank --user 5 --history 3,2,1 --candidates 7,8,9     # or: status, metadata
+    python -m serving.client --model synthetic rank --request request.json --by ecpm --bids 0.5,1.2,0.8 --paid-for click
 
 `rank` prints one JSON object: a list of scores for each task, in the order of the candidates; with --by TASK a list of
-[candidate, score], the best first. Exits with 1 and a message where the server refuses or is not there, 2 where the arguments do
-not fit the model.
+[candidate, score], the best first. With --by ecpm the score is what a thousand exposures earn, 1000 x bid x probability of the
+task that is paid for, as advertisements are ranked (CELA, section 5.7.1). Exits with 1 and a message where the server refuses or
+is not there, 2 where the arguments do not fit the model.
 
 Histories are given NEWEST FIRST: the other way round is another history, with other scores. Behaviors with times are written
 12@1700000000 and put in order here. Of more than max_history (export.json) behaviors the newest count: send no more.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import math
 import os
 import sys
 import threading
@@ -146,6 +149,8 @@ class Client:
         user: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         by: str | None = None,
+        bids: Sequence[float] | Mapping[str, float] | None = None,
+        paid_for: str | None = None,
         signature_name: str = "serving_default",
     ) -> dict[str, list[float]] | list[tuple[Id, float]]:
         """Scores candidates for one user.
@@ -157,7 +162,10 @@ class Client:
             time: when, in the unit of the history's times. Not sent to a model that has no times.
             user: values of user fields by name, a string or a list of strings each; an unknown one is [].
             context: values of context fields, likewise.
-            by: a task's name, for a list of (candidate, score), the best first, instead of all scores.
+            by: a task's name, for a list of (candidate, score), the best first, instead of all scores; or "ecpm", for a list by what a thousand
+                exposures earn, 1000 * bid * probability, in the bids' money.
+            bids: for by="ecpm": what each candidate's owner pays for one event, a number a candidate, or by the candidate's id as text.
+            paid_for: for by="ecpm": the task whose event is paid for, such as "click"; not needed where the model has one task.
             signature_name: which signature.
 
         Returns:
@@ -169,8 +177,13 @@ class Client:
         """
         signature = self.signature(signature_name)
         outputs = sorted(_part(signature, "outputs", dict))
-        if by is not None and by not in outputs:
-            raise BadInputError(f"by must be a task of the model: {', '.join(outputs)}. Received: {by}.")
+        earning = by == "ecpm" and (bids is not None or by not in outputs)
+        if by is not None and by not in outputs and not earning:
+            raise BadInputError(f"by must be ecpm, or a task of the model: {', '.join(outputs)}. Received: {by}.")
+        if earning:
+            prices, by = check_bids(candidates, bids), _paid_for(paid_for, outputs)
+        elif bids is not None or paid_for is not None:
+            raise BadInputError(f"Bids, and what they are paid for, go with by=ecpm. Received: by={by}.")
         row = request_row(signature, candidates=candidates, history=history, user_id=user_id, time=time, user=user, context=context)
         predictions = _part(self._predict({"signature_name": signature_name, "instances": [row]}), "predictions", list)
         answer = predictions[0] if len(outputs) > 1 and predictions else dict(zip(outputs, predictions, strict=False))
@@ -179,7 +192,10 @@ class Client:
             raise BadAnswerError(
                 f"There must be {len(candidates)} scores a task. Received: { {task: len(values) for task, values in scores.items()} }."
             )
-        return scores if by is None else sorted(zip(candidates, scores[by], strict=True), key=lambda pair: -pair[1])
+        if by is None:
+            return scores
+        worth = [1000 * price * score for price, score in zip(prices, scores[by], strict=True)] if earning else scores[by]
+        return sorted(zip(candidates, worth, strict=True), key=lambda pair: -pair[1])
 
     def signature(self, name: str) -> dict[str, Any]:
         """What the model says of a signature.
@@ -255,6 +271,39 @@ class Client:
                 raise
             self.close()
             return self._send(verb, path, body, timeout)
+
+
+def check_bids(candidates: Sequence[Id], bids: Sequence[float] | Mapping[str, float] | None) -> list[float]:
+    """The bid of each candidate.
+
+    Raises:
+        BadInputError: there are no bids, a candidate has none, or one is no price.
+
+    >>> check_bids([7, 9], {"9": 0.5, "7": 2})
+    [2.0, 0.5]
+    """
+    if bids is None:
+        raise BadInputError("by=ecpm needs the candidates' bids: bids=[...], one a candidate (--bids 0.5,1.2,0.8). Received: none.")
+    if isinstance(bids, Mapping):
+        if absent := [candidate for candidate in candidates if str(candidate) not in bids]:
+            raise BadInputError(f"Each candidate must have a bid. Received: none for {', '.join(map(str, absent[:5]))}.")
+        bids = [bids[str(candidate)] for candidate in candidates]
+    if isinstance(bids, str) or len(bids) != len(candidates):
+        raise BadInputError(f"There must be one bid a candidate, in their order. Received: {len(bids)} bids, {len(candidates)} candidates.")
+    for candidate, bid in zip(candidates, bids, strict=True):
+        if isinstance(bid, bool) or not isinstance(bid, (int, float)) or not 0 <= bid < math.inf:
+            raise BadInputError(f"A bid must be a number from 0 on, in money an event. Received: {bid!r} for candidate {candidate}.")
+    return [float(bid) for bid in bids]
+
+
+def _paid_for(task: str | None, outputs: Sequence[str]) -> str:
+    if task is None and len(outputs) != 1:
+        raise BadInputError(
+            f"by=ecpm needs the task whose event is paid for: paid_for=... (--paid-for). Received: none; the model has {', '.join(outputs)}."
+        )
+    if task is not None and task not in outputs:
+        raise BadInputError(f"paid_for must be a task of the model: {', '.join(outputs)}. Received: {task}.")
+    return outputs[0] if task is None else task
 
 
 def request_row(
@@ -367,9 +416,37 @@ def read_arguments(options: argparse.Namespace, signature: Mapping[str, Any]) ->
     }
 
 
-def add_rank_arguments(parser: argparse.ArgumentParser) -> None:
+def read_request(path: str) -> dict[str, Any]:
+    """The arguments of `rank` out of a JSON file: an object with any of `REQUEST_KEYS`; behaviors with times are [id, time].
+
+    Raises:
+        BadInputError: there is no such file, or it is no such object.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"The request must be a JSON file. Received: {path}: {error}.") from None
+    unknown = sorted(set(found) - set(REQUEST_KEYS)) if isinstance(found, dict) else ["no object"]
+    if unknown:
+        raise BadInputError(f"{path} must hold an object with the keys {', '.join(REQUEST_KEYS)}. Received: {', '.join(unknown)}.")
+    return found
+
+
+REQUEST_KEYS = ("candidates", "history", "user_id", "time", "user", "context", "bids", "paid_for")
+
+
+def merged_request(options: argparse.Namespace, signature: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `rank` out of a request file, of which what the command line gives replaces a part."""
+    given = {name: value for name, value in read_arguments(options, signature).items() if value not in (None, [], {})}
+    given |= {} if options.bids is None else {"bids": [_bid(word) for word in _words(options.bids)]}
+    given |= {} if options.paid_for is None else {"paid_for": options.paid_for}
+    return {"candidates": [], **(read_request(options.request) if options.request else {}), **given}
+
+
+def add_rank_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """The command line of a ranking request; shared with `serving.grpc_client`."""
-    parser.add_argument("--candidates", required=True, help="item ids, 7,8,9")
+    parser.add_argument("--candidates", required=required, default="", help="item ids, 7,8,9")
     parser.add_argument("--history", default="", help="item ids, NEWEST FIRST, 3,2,1; or with times in any order, 3@1700000300,2@1700000200")
     parser.add_argument("--user", help="user id")
     parser.add_argument("--time", type=int, help="when the request is made, in the unit of the history's times")
@@ -393,6 +470,13 @@ def _integer(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise BadInputError(f"{name} must be integers. Received: {text!r}.") from None
+
+
+def _bid(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInputError(f"A bid must be a number from 0 on, in money an event. Received: {text!r}.") from None
 
 
 @contextmanager
@@ -423,8 +507,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     rank = commands.add_parser("rank", help="score candidates")
-    add_rank_arguments(rank)
-    rank.add_argument("--by", metavar="TASK", help="print candidates and scores by this task, the best first")
+    add_rank_arguments(rank, required=False)
+    rank.add_argument("--by", metavar="TASK", help="print candidates and scores by this task, the best first; ecpm: by 1000 x bid x probability")
+    rank.add_argument("--bids", metavar="BID,BID", help="for --by ecpm: one a candidate, in their order, in money an event")
+    rank.add_argument("--paid-for", metavar="TASK", help="for --by ecpm: the task whose event is paid for (default: the model's only task)")
+    rank.add_argument("--request", metavar="FILE", help=f"a JSON file with any of {', '.join(REQUEST_KEYS)}; options given here replace its own")
     commands.add_parser("status", help="the versions and their states")
     commands.add_parser("metadata", help="the signatures, their inputs and outputs")
     options = parser.parse_args(arguments)
@@ -432,7 +519,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with Client(options.url, options.model, version=options.version, label=options.label, timeout=options.timeout, headers=headers) as client:
             if options.command == "rank":
-                answer: Any = client.rank(**read_arguments(options, client.signature("serving_default")), by=options.by)
+                answer: Any = client.rank(**merged_request(options, client.signature("serving_default")), by=options.by)
             else:
                 answer = client.status() if options.command == "status" else client.metadata()
     except (ServingError, ValueError) as error:

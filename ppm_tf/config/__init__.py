@@ -57,6 +57,7 @@ from ppm_tf.config.models import (
     WideDeepSettings,
     XDeepFMSettings,
 )
+from ppm_tf.config.online import OnlineSettings, OutcomeFiles
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
@@ -112,6 +113,8 @@ __all__ = [
     "ModelSettings",
     "MovieLensData",
     "Name",
+    "OnlineSettings",
+    "OutcomeFiles",
     "P5Settings",
     "PNNSettings",
     "PPMSettings",

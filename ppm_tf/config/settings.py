@@ -11,6 +11,7 @@ from ppm_tf.config.data import Data, SyntheticData
 from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
 from ppm_tf.config.fits import TrainSettings
 from ppm_tf.config.models import ModelSettings, PPMSettings, RankerFitSettings
+from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section
 from ppm_tf.config.text_models import TextModelSettings
@@ -35,6 +36,7 @@ class Config(Section):
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
     serve: ServeSettings = Field(ServeSettings(), description="the exported model")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
+    online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 
     @property

@@ -432,7 +432,7 @@ def test_nothing_is_sent_when_an_argument_is_missing(stub):
 
 def test_a_task_or_signature_that_the_model_lacks_is_named(stub):
     with Client(stub(metadata_of(SIGNATURE)).url, "m") as client:
-        with pytest.raises(BadInputError, match="by must be a task of the model: click. Received: order"):
+        with pytest.raises(BadInputError, match="by must be ecpm, or a task of the model: click. Received: order"):
             client.rank(**FULL, by="order")
         with pytest.raises(BadInputError, match="signature_name must be one of serving_default. Received: other"):
             client.rank(**FULL, signature_name="other")
