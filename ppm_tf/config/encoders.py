@@ -57,8 +57,8 @@ class AlignSettings(EncoderFitSettings):
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description=(
-            "AdamW's highest learning rate; null: 5e-5 as in the paper, so that the texts keep what the ids do not know, and 1e-3 for an encoder"
-            " that starts from nothing"
+            "AdamW's highest learning rate; null: 5e-5, the paper's, for a pretrained encoder, 2e-4 for a small_bert that has read the texts, so that"
+            " they keep what the ids do not know, and 1e-3 for one that starts from nothing"
         ),
     )
     ranker: str | None = Field(
