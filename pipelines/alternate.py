@@ -2,8 +2,9 @@
 
 Round 0 is the backbone of ids alone. Each further round aligns the text encoder of the run with the ids of the round before
 (`pipelines.align`), writes the table `aligned`, trains a ranking model that reads it, from nothing or with model.warm_start_part=ids from the
-id tables of the round before, and scores the test split. The rounds stop where validation no longer rises, and at rounds=<number> at the
-latest. By default model.tables=[aligned] and model.ppm=none.
+id tables of the round before, and scores the test split. Where the data has a pretrain split, the ids to align with are those of a second model of
+the round before, which learnt from that split alone (text.align.splits). The rounds stop where validation no longer rises, and at
+rounds=<number> at the latest. By default model.tables=[aligned] and model.ppm=none.
 
 Writes <run>/rounds/<number>: encoders/aligned, tables/aligned, models and reports of each round, beside links to what all rounds share; and
 <run>/reports/alternate: rounds.jsonl, table.md and rounds.png. What was killed goes on, and ends as if it had not been.
@@ -24,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.align.encoder import of_ids
+from pipelines.align.encoder import learnt_apart, of_ids
 from pipelines.given import remember
 from pipelines.stage import check_first, configure_logging, explained, make, stage_of
 from ppm_tf.config import Config, ConfigError, load
@@ -42,9 +43,10 @@ def config_of(config: Config, number: int) -> Config:
     if not number:
         return of_ids(config)
     before = config_of(config, number - 1)
-    ranker = Path(before.run) / "models" / before.model.folder
-    text = config.text.model_copy(update={"align": config.text.align.model_copy(update={"ranker": str(ranker)})})
-    start = str(ranker) if config.model.warm_start_part == "ids" else None
+    models = Path(before.run) / "models"
+    ranker = str(models / learnt_apart(before).model.folder)
+    text = config.text.model_copy(update={"align": config.text.align.model_copy(update={"ranker": ranker})})
+    start = str(models / before.model.folder) if config.model.warm_start_part == "ids" else None
     model = config.model.model_copy(update={"warm_start": start})
     return config.model_copy(update={"run": str(Path(config.run) / "rounds" / str(number)), "text": text, "model": model})
 
@@ -67,6 +69,9 @@ def run(config: Config) -> None:
         for name in shared_by(config) if number else []:
             workspace.link(name, main)
         with contextlib.redirect_stdout(io.StringIO()):  # the stages' own words on each round
+            if number:
+                earlier = config_of(config, number - 1)
+                make(stage_of("models"), learnt_apart(earlier), Workspace(earlier.run))
             for artifact in (["encoders/aligned", "tables/aligned"] if number else []) + ["models", "reports"]:
                 make(stage_of(artifact), its, workspace)
         before = main.path("tables/title") if number < 2 else Workspace(config_of(config, number - 1).run).path("tables/aligned")

@@ -246,9 +246,16 @@ def of_ids(config: Config) -> Config:
 
 
 def ids_of(config: Config) -> Config:
-    """The settings of the ranking model whose ids the run's texts are aligned with, learnt from the splits that `text.align.splits` names."""
-    config = of_ids(config)
-    return config.model_copy(update={"model": config.model.model_copy(update={"splits": config.align_splits, "newest": 1.0})})
+    """The settings of the ranking model whose ids the run's texts are aligned with."""
+    return learnt_apart(of_ids(config))
+
+
+def learnt_apart(config: Config) -> Config:
+    """The same ranking model, learnt from the splits that `text.align.splits` names, where these are others than its own."""
+    if config.align_splits == config.model.splits:
+        return config
+    model = config.model.model_copy(update={"splits": config.align_splits, "newest": 1.0, "name": None, "warm_start": None})
+    return config.model_copy(update={"model": model})
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -246,6 +246,8 @@ def test_ids_are_learnt_from_other_labels_than_those_of_the_model_that_reads_the
 def test_rounds_start_from_nothing_or_from_the_ids_of_the_round_before():
     given = ["run=r", "model={backbone: {name: din}, ppm: none, tables: [aligned]}"]
     anew, warm = (alternate.config_of(load([*given, f"model.warm_start_part={part}"]), 2) for part in ("all", "ids"))
-    assert anew.model.warm_start is None and warm.model.warm_start == "r/rounds/1/models/din-aligned" == anew.text.align.ranker
+    assert anew.model.warm_start is None and warm.model.warm_start == "r/rounds/1/models/din-aligned"
+    assert anew.text.align.ranker == "r/rounds/1/models/din-aligned-pretrain"  # which learnt from other labels than the one that is scored
+    assert alternate.config_of(load([*given, "text.align.splits=[train]"]), 2).text.align.ranker == "r/rounds/1/models/din-aligned"
     assert alternate.config_of(load([*given, "model.warm_start_part=ids"]), 1).model.warm_start == "r/models/din"
     assert alternate.config_of(load([*given, "model.warm_start_part=ids"]), 0).model.warm_start is None

@@ -58,6 +58,7 @@ def whole(workspace):
         "models/urm-finetune",
         "models/din",
         "models/din-aligned",
+        "models/din-pretrain",
         "reports/urm-finetune",
         "reports/alternate",
     ):
