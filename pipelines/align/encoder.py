@@ -14,6 +14,7 @@ from ppm_tf.workspace import SETTINGS, Recipe, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
 
+_TURNED_ON = 4096  # texts that the projection's main directions are found on
 _RATE_OF_SMALL = 2e-4  # at 1e-3 a small BERT keeps of the texts what the ids know (docs/results/cela.md)
 
 NAME = "encoders/aligned"
@@ -78,6 +79,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     found = taught(model, batches, items, settings, work, strategy)
     if settings.keep_head:
         encoder = with_head(encoder, model.head)
+    else:
+        texts = [text for text in items.catalog.text if text]
+        encoder.turn_projection(texts[:: -(-len(texts) // _TURNED_ON)])
     with workspace.commit(NAME, recipe) as folder:
         encoder.save(folder)
         for title, figures in found.items():

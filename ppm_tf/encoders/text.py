@@ -199,6 +199,17 @@ class TextEncoder(keras.Model):
         vectors = [pooled(self.tokenize(tf.constant(list(batch), tf.string))).numpy() for batch in batches]
         self.projection.set_weights(fit_projection(np.concatenate(vectors), self.dim))
 
+    def turn_projection(self, texts: Sequence[str]) -> None:
+        """Turns the projection, so that its columns are the main directions of what it makes of these texts, about their mean.
+
+        Distances stay as they are. What reads the vectors column by column, as a table does that is standardised, then meets each direction once.
+        """
+        if self.projection is None:
+            return
+        rotation, shift = fit_projection(self.encode(texts), self.dim)
+        kernel, bias = self.projection.get_weights()
+        self.projection.set_weights([kernel @ rotation, bias @ rotation + shift])
+
     # === Files ===
 
     @property

@@ -84,6 +84,19 @@ def test_the_projection_starts_at_the_main_directions(encoder):
         np.testing.assert_allclose(np.abs(mine[:, column]), np.abs(expected[:, column]), rtol=1e-3, atol=1e-4)
 
 
+def test_a_turned_projection_keeps_distances_and_repeats_no_direction():
+    encoder = tiny_encoders.bert(dim=3)
+    before = encoder.encode(TEXTS)
+    encoder.turn_projection(TEXTS)
+    after = encoder.encode(TEXTS)
+    distances = lambda vectors: np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
+    np.testing.assert_allclose(distances(after), distances(before), rtol=1e-3, atol=1e-4)
+    assert np.abs(after.mean(axis=0)).max() < 1e-4
+    covariance = np.cov(after.T)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-4 * covariance.max())
+    assert np.abs(np.cov(before.T) - np.diag(np.diag(np.cov(before.T)))).max() > 1e-3 * covariance.max()
+
+
 def test_saved_and_loaded_it_is_the_same_encoder(tmp_path):
     encoder = tiny_encoders.bert(cleaner=RuleCleaner(["a new"]))
     encoder.save(tmp_path)
