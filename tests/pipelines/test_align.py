@@ -62,7 +62,7 @@ def test_a_row_of_the_table_is_the_vector_that_the_alignment_saw(shop):
     places = np.flatnonzero([bool(text) for text in catalog.text])[:50]
     batches = text_batches(encoder, [catalog.text[place] for place in places], places + FIRST_ROW, 32, None, 0)
     seen = np.concatenate([encoder(batch["tokens"], training=False).numpy() for batch in batches])
-    np.testing.assert_allclose(table.vectors[places + FIRST_ROW].astype("float32"), seen, atol=2e-3)  # kept as halves
+    np.testing.assert_allclose(table.vectors[places + FIRST_ROW].astype("float32"), seen, rtol=1e-3, atol=2e-3)  # kept as halves
     assert table.encoder_version == encoder.version != describe_encoder(shop.path("encoders/text"))["version"]
 
 
