@@ -58,7 +58,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             others[f"{config.model.folder}{AS_SERVED}"] = collect(Predictor(model, unplaced), inputs.schema.tasks)
     content = None
     if inputs.tables and config.evaluate.baselines:
-        train = samples.find_shards(workspace.path("data") / "samples", ["train"], settings.verify, settings.max_bad_share)
+        train = samples.find_shards(workspace.path("data") / "samples", config.model.splits, settings.verify, settings.max_bad_share)
         content = content_of_splits(inputs.tables, inputs.schema, train, test, config.evaluate.batch_size)
     counts = SampleCounts.read(folder)
     with workspace.commit(STAGE.artifact(config), recipe) as made:

@@ -91,8 +91,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         save_weights(model, made / "ppm.weights.h5")
         Provenance.of(tables).write(made)
         summary = {
-            "valid_auc": result.figures["auc"], "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
-            "standing": result.standing.state, "gained": result.standing.gained, "risen": result.standing.risen, "requests": train.records,
+            "valid_auc": result.figures["auc"], **result.summary(), "requests": train.records,
             "seconds": time.monotonic() - begun, "seed": config.seed,
         }  # fmt: skip
         write_json(made / SUMMARY, summary)

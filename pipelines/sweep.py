@@ -63,7 +63,7 @@ def train(trial: Trial) -> dict[str, Any]:
                 make(maker, its, main, asked=False)
                 workspace.link(name, main)
     with contextlib.redirect_stdout(io.StringIO()):  # the stage's own words on each model
-        make(stage, config, workspace, asked=False) if trial.shares else make(stage, config, workspace)
+        make(stage, config, workspace, asked=not trial.shares)  # PPM's own words are its test figures
     folder = workspace.path(stage.artifact(config))
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     if not math.isfinite(summary["valid_auc"]):

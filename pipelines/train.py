@@ -148,9 +148,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
         save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))
         summary = {
-            "valid_auc": valid_auc, "best_step": result.best_step, "steps": result.steps, "stopped_early": result.stopped_early,
-            "standing": result.standing.state, "gained": result.standing.gained, "risen": result.standing.risen,
-            "requests": counts.requests,
+            "valid_auc": valid_auc, **result.summary(), "requests": counts.requests,
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
             "seed": seed, **(of_prompts if reads_text else {}),
         }  # fmt: skip
@@ -298,7 +296,7 @@ def needs(config: Config) -> Iterator[str]:
     if reads_ppm(config):
         yield "ppm"
     if aligned:
-        yield f"interactions/{config.model.backbone.name}"
+        yield config.interactions
 
 
 def reads_ppm(config: Config) -> bool:

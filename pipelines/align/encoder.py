@@ -68,7 +68,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         if settings.lora_rank:
             encoder.enable_lora(settings.lora_rank)
         model = ModalAlignment(encoder, items.targets, settings.head, settings.similarity, settings.temperature)
-    places = np.concatenate(list(items.parts.values())).tolist()
+    places = np.flatnonzero([bool(text) for text in items.catalog.text]).tolist()
     cleaned = dict(zip(places, clean_texts(encoder.cleaner, [items.catalog.text[place] for place in places]), strict=True))
 
     def batches(part: int, epochs: int | None = None):
@@ -80,8 +80,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     if settings.keep_head:
         encoder = with_head(encoder, model.head)
     else:
-        texts = [text for text in items.catalog.text if text]
-        encoder.turn_projection(texts[:: -(-len(texts) // _TURNED_ON)])
+        encoder.turn_projection(list(cleaned.values())[:: -(-len(cleaned) // _TURNED_ON)])
     with workspace.commit(NAME, recipe) as folder:
         encoder.save(folder)
         for title, figures in found.items():

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
-    """Trains both sides on the train split, and commits the ranking model as `interactions/<backbone>`."""
+    """Trains both sides on the splits of the ranking model, and commits the ranking model as `interactions/<backbone>`."""
     from ppm_tf import training
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
@@ -39,7 +39,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     inputs = Inputs.read(workspace, ())
     schema, catalog = inputs.schema, inputs.catalog
     folder = workspace.path("data") / "samples"
-    train = samples.find_shards(folder, ["train"], rankers.verify, rankers.max_bad_share)
+    train = samples.find_shards(folder, config.model.splits, rankers.verify, rankers.max_bad_share)
     valid, test = (samples.find_shards(folder, [split], rankers.verify) for split in ("valid", "test"))
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, catalog.num_rows, since)
@@ -136,7 +136,7 @@ def needs(config: Config) -> Iterator[str]:
 STAGE = Stage(
     module="pipelines.align",
     choice="interactions",
-    makes=lambda config: f"interactions/{of_ids(config).model.folder}",
+    makes=lambda config: config.interactions,
     needs=needs,
     sections=("seed", "text", "model"),
     also_uses=("data", "beam"),

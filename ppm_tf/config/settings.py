@@ -68,7 +68,12 @@ class Config(Section):
         """Folder of the ranking model that the training goes on from; `None` where it begins anew."""
         if self.model.warm_start != "interactions":
             return self.model.warm_start
-        return str(Path(self.run) / "interactions" / self.model.backbone.name)
+        return str(Path(self.run) / self.interactions)
+
+    @property
+    def interactions(self) -> str:
+        """The artifact that is a ranking model aligned with the texts of its interactions (CTRL)."""
+        return f"interactions/{self.model.backbone.name}"
 
     @property
     def align_splits(self) -> tuple[str, ...]:

@@ -200,13 +200,13 @@ class TextEncoder(keras.Model):
         self.projection.set_weights(fit_projection(np.concatenate(vectors), self.dim))
 
     def turn_projection(self, texts: Sequence[str]) -> None:
-        """Turns the projection, so that its columns are the main directions of what it makes of these texts, about their mean.
+        """Turns the projection, so that its columns are the main directions of what it makes of these cleaned texts, about their mean.
 
         Distances stay as they are. What reads the vectors column by column, as a table does that is standardised, then meets each direction once.
         """
         if self.projection is None:
             return
-        rotation, shift = fit_projection(self.encode(texts), self.dim)
+        rotation, shift = fit_projection(self.encode_cleaned(texts), self.dim)
         kernel, bias = self.projection.get_weights()
         self.projection.set_weights([kernel @ rotation, bias @ rotation + shift])
 

@@ -66,7 +66,7 @@ class SweepSettings(Section):
         empty = [name for name, values in self.space.items() if not isinstance(values, Range) and not values]
         if empty:
             raise ValueError(f"each setting of the space must have a value. Received: none for {', '.join(empty)}")
-        if len({name.partition(".")[0] == "model" for name in self.space}) > 1 or not self._sections <= {"model", "ppm", "train"}:
+        if self._sections != {"model"} and not self._sections <= {"ppm", "train"}:
             raise ValueError(
                 "the space must hold settings of the ranking model alone, model.*, or of PPM alone, ppm.* and train.*, since all trials share what"
                 f" comes before. Received: {', '.join(self.space)}"

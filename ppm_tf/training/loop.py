@@ -61,6 +61,13 @@ class TrainingResult:
     standing: Standing = Standing("unknown")
     figures: dict[str, float] = field(default_factory=dict)
 
+    def summary(self) -> dict[str, Any]:
+        """How it ended, for the `summary.json` of what was trained."""
+        return {
+            "best_step": self.best_step, "steps": self.steps, "stopped_early": self.stopped_early,
+            "standing": self.standing.state, "gained": self.standing.gained, "risen": self.standing.risen,
+        }  # fmt: skip
+
     def line(self, figure: str) -> str:
         """How it ended, in words; `figure` names the one that chose the weights."""
         return f"best validation {figure} {self.best:.4f} at step {self.best_step} of {self.steps}{' (stopped early)' if self.stopped_early else ''}"

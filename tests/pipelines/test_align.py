@@ -17,7 +17,7 @@ from ppm_tf.encoders.saved import describe_encoder, load_encoder
 from ppm_tf.evaluation import read_metrics
 from ppm_tf.rows import FIRST_ROW
 from ppm_tf.workspace import Workspace
-from tests.pipelines.small_shop import SETTINGS
+from tests.pipelines.small_shop import SETTINGS, copy_shop
 
 RANKER = ["model.backbone={name: din, mlp_units: [32, 16], attention_units: [16]}", "model.train.batch_size=64", "model.train.learning_rate=3e-3"]
 ALIGN = [
@@ -35,7 +35,7 @@ ALIGN = [
 def shop(small_shop, tmp_path_factory):
     """The shop with a ranker of ids, the aligned encoder, its table, and a ranker that reads it; in a folder of its own."""
     workspace = Workspace(tmp_path_factory.mktemp("align") / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))  # other tests may have trained some
+    copy_shop(small_shop, workspace)
     main(align.STAGE, arguments(workspace))
     main(evaluate.STAGE, arguments(workspace, "model.ppm=none", "model.tables=[aligned]", "model.fusion=mlp", "model.similarity_bins=8"))
     return workspace
@@ -137,7 +137,7 @@ ROUNDS = ["rounds=2", "model.train.max_step=12", "text.align.max_step=12", "eval
 def rounds(small_shop, tmp_path_factory):
     """Two rounds without a break."""
     workspace = Workspace(tmp_path_factory.mktemp("rounds") / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))
+    copy_shop(small_shop, workspace)
     alternate.main([*arguments(workspace), *ROUNDS])
     return workspace
 
@@ -164,7 +164,7 @@ def test_every_round_has_artifacts_of_its_own_and_a_row(rounds):
 
 def test_broken_off_in_a_round_the_same_command_ends_alike(small_shop, rounds, tmp_path):
     workspace = Workspace(tmp_path / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))
+    copy_shop(small_shop, workspace)
     real = evaluate.STAGE.run
 
     def broken(config, its, recipe):

@@ -1,7 +1,5 @@
 """CTRL's two stages on a small shop, through the command line."""
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from ppm_tf.evaluation import read_metrics
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.ranking_files import load_ranking_model
 from ppm_tf.workspace import Workspace
-from tests.pipelines.small_shop import SETTINGS
+from tests.pipelines.small_shop import SETTINGS, copy_shop
 
 RANKER = ["model.backbone={name: din, mlp_units: [32, 16], attention_units: [16]}", "model.train.learning_rate=3e-3", "model.train.max_step=1"]
 ALIGN = ["text.interactions.batch_size=64", "text.interactions.epochs=2"]
@@ -23,7 +21,7 @@ ALIGN = ["text.interactions.batch_size=64", "text.interactions.epochs=2"]
 def shop(small_shop, tmp_path_factory):
     """The shop with an aligned ranking model, in a folder of its own."""
     workspace = Workspace(tmp_path_factory.mktemp("interactions") / "shop")
-    shutil.copytree(small_shop.folder, workspace.folder, ignore=shutil.ignore_patterns("models"))
+    copy_shop(small_shop, workspace)
     main(interactions.STAGE, arguments(workspace))
     return workspace
 
@@ -67,6 +65,12 @@ def test_what_cannot_be_aligned_is_refused_by_name(shop, capsys, more, message):
     with pytest.raises(SystemExit):
         main(interactions.STAGE, arguments(shop, *more))
     assert message in capsys.readouterr().err
+
+
+def test_what_is_made_is_what_a_training_goes_on_from_whatever_its_splits():
+    config = load(["run=r", "model.ppm=none", "model.backbone.name=din", "model.warm_start=interactions", "model.splits=[pretrain,train]"])
+    assert config.start == f"r/{interactions.STAGE.artifact(config)}"
+    assert interactions.settings(config)["model"]["splits"] == ["pretrain", "train"]
 
 
 @pytest.mark.parametrize("more", [["model.ppm=random"], ["model.ppm=none", "model.tables=[title]"]])
