@@ -51,7 +51,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     schema, tables = inputs.schema, inputs.tables
     tasks_to_validate(workspace.path("data"), schema.tasks[:1])
     folder = workspace.path("data") / "samples"
-    train = samples.find_shards(folder, config.ppm.splits, settings.verify, settings.max_bad_share)
+    train = samples.find_shards(folder, config.ppm_splits, settings.verify, settings.max_bad_share)
     valid = samples.find_shards(folder, ["valid"], settings.verify)
     dataset = samples.read(train, schema, settings.batch_size, epochs=None, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     with strategy.scope():
@@ -143,10 +143,10 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
         others = {f"ppm{AS_SERVED}": collect(Predictor(model, unplaced), schema.tasks)} if config.ppm.slots else {}
     content = None
     if config.evaluate.baselines:
-        train = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify, config.train.max_bad_share)
+        train = samples.find_shards(workspace.path("data") / "samples", config.ppm_splits, config.train.verify, config.train.max_bad_share)
         content = content_of_splits(tables, schema, train, test, config.evaluate.batch_size)
     counts = inputs.catalog.counts
-    exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm.splits) for what in ("exposures", "positives"))
+    exposures, positives = (sum(counts[f"{what}_{split}"] for split in config.ppm_splits) for what in ("exposures", "positives"))
     title = f"PPM on {config.data.source} data ({workspace.folder})"
     write_model_report(
         folder, "ppm", scores, exposures, positives, config.evaluate, config.seed, title, workspace.path("ppm"), against=others, content=content

@@ -23,7 +23,7 @@ def reader(config: Config, workspace: Workspace) -> None:
     from ppm_tf.data.schema import Schema
 
     schema = Schema.read(workspace.path("data") / "schema.json")
-    files = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify)
+    files = samples.find_shards(workspace.path("data") / "samples", config.ppm_splits, config.train.verify)
     for times in (1, 10):
         many = samples.SampleFiles(files.files * times, files.compression, files.records * times, files.candidates * times)
         dataset = samples.read(many, schema, config.train.batch_size, shuffle_buffer=config.train.shuffle_buffer, seed=config.seed)
@@ -50,7 +50,7 @@ def training(config: Config, workspace: Workspace) -> None:
     strategy = harness.prepare_backend(config.train, config.seed)
     inputs = Inputs.read(workspace, config.ppm.tables)
     schema, tables = inputs.schema, inputs.tables
-    files = samples.find_shards(workspace.path("data") / "samples", config.ppm.splits, config.train.verify)
+    files = samples.find_shards(workspace.path("data") / "samples", config.ppm_splits, config.train.verify)
     dataset = samples.read(files, schema, config.train.batch_size, epochs=1000, shuffle_buffer=config.train.shuffle_buffer, seed=config.seed)
     model = build_pretraining_model(config, schema, tables)
     optimizer = dense_optimizer(config.train.learning_rate)

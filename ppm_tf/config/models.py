@@ -36,8 +36,13 @@ class PPMSettings(TransformerSettings):
             " aligned_vectors and ids (CELA's table 3)"
         ),
     )
-    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] = Field(
-        ("pretrain", "train"), min_length=1, description="sample splits that PPM is trained on"
+    splits: Annotated[tuple[Literal["pretrain", "train"], ...], Once] | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "sample splits that PPM is trained on; null: pretrain, where there is that split, else train. A ranker trusts too much what PPM says of"
+            " requests that both have learnt from"
+        ),
     )
     standardize: bool = Field(True, description="centre the table vectors and give each dimension unit variance over the catalog")
     width: PositiveInt | None = Field(

@@ -117,7 +117,7 @@ def _trainings(config: Config, artifacts: Collection[str]) -> Iterator[str]:
     if trained and not (split.valid or split.last):
         yield f"{trained[0]} is chosen on the valid split. Received: data.split.valid=0. Remedy: set it above 0."
     for artifact, setting, splits in (
-        ("ppm", "ppm.splits", config.ppm.splits),
+        ("ppm", "ppm.splits", config.ppm_splits),
         (f"models/{config.model.folder}", "model.splits", config.model.splits),
         ("encoders/aligned", "text.align.splits", config.align_splits),
     ):

@@ -76,9 +76,19 @@ class Config(Section):
         return f"interactions/{self.model.backbone.name}"
 
     @property
+    def ppm_splits(self) -> tuple[str, ...]:
+        """The sample splits that PPM is trained on; see `ppm.splits`."""
+        return self.ppm.splits or self._apart
+
+    @property
     def align_splits(self) -> tuple[str, ...]:
         """The sample splits that the ids which texts are aligned with are learnt from; see `text.align.splits`."""
-        return self.text.align.splits or (("pretrain",) if self.data.split.pretrain else ("train",))
+        return self.text.align.splits or self._apart
+
+    @property
+    def _apart(self) -> tuple[str, ...]:
+        """The splits for what a ranking model reads and should have learnt from other labels than its own, where the data allows it."""
+        return ("pretrain",) if self.data.split.pretrain else ("train",)
 
     @property
     def scored_together(self) -> int:
