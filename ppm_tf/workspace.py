@@ -194,6 +194,30 @@ class Workspace:
         path.symlink_to(os.path.relpath(other.path(name), path.parent), target_is_directory=True)
         return True
 
+    def take(self, name: str, other: Workspace) -> bool:
+        """Gives this run a copy of another's artifact, unless it has one of that name; whether it was taken now.
+
+        Files are hard links where both lie on one file system: the copy takes no room, and stays when the other is removed. Nobody
+        writes into a whole artifact.
+
+        Raises:
+            FileNotFoundError: the other has no such artifact.
+        """
+        if self.exists(name):
+            return False
+        other.made_by(name)
+        with self.lock(name):
+            staging, final = self._hidden("new", name), self.path(name)
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.parent.mkdir(parents=True, exist_ok=True)
+            with writing(final, staging=staging):
+                shutil.copytree(other.path(name), staging, copy_function=link_or_copy)
+                sync(staging)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            staging.rename(final)
+            sync_folder(final.parent)
+        return True
+
     def work(self, name: str, recipe: Recipe) -> Path:
         """A folder that survives a kill, for the checkpoints of a run under way. Emptied when the recipe changes.
 
@@ -322,6 +346,14 @@ def _compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, A
 
 def _show(value: Any) -> str:
     return "not set" if value is None else str(value)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A second name for a file, or a copy of it where there can be none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def sync(folder: Path) -> None:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,3 +161,28 @@ def test_work_survives_until_the_recipe_changes(tmp_path):
     (workspace.work("ppm", RECIPE) / "checkpoint").write_text("x")
     assert (workspace.work("ppm", RECIPE) / "checkpoint").exists()
     assert not (workspace.work("ppm", Recipe({"seed": 2})) / "checkpoint").exists()
+
+
+def test_an_artifact_taken_from_another_run_stays_when_that_is_removed(tmp_path):
+    other, mine = Workspace(tmp_path / "other"), Workspace(tmp_path / "mine")
+    with other.commit("encoders/text", Recipe({"text": {"dim": 4}})) as folder:
+        (folder / "weights").write_text("1 2 3")
+    assert mine.take("encoders/text", other)
+    assert (mine.path("encoders/text") / "weights").samefile(other.path("encoders/text") / "weights")
+    shutil.rmtree(other.folder)
+    assert (mine.path("encoders/text") / "weights").read_text() == "1 2 3"
+    assert mine.is_current("encoders/text", Recipe({"text": {"dim": 4}}))
+
+
+def test_taking_leaves_an_artifact_that_is_there(tmp_path):
+    other, mine = Workspace(tmp_path / "other"), Workspace(tmp_path / "mine")
+    for workspace, value in ((other, "theirs"), (mine, "mine")):
+        with workspace.commit("ppm", Recipe({})) as folder:
+            (folder / "weights").write_text(value)
+    assert not mine.take("ppm", other)
+    assert (mine.path("ppm") / "weights").read_text() == "mine"
+
+
+def test_only_what_is_there_can_be_taken(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must hold the artifact 'ppm'"):
+        Workspace(tmp_path / "mine").take("ppm", Workspace(tmp_path / "other"))
