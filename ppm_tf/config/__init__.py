@@ -34,7 +34,7 @@ from ppm_tf.config.encoders import (
     TableName,
     TextSettings,
 )
-from ppm_tf.config.fits import EncoderFitSettings, FitSettings, TrainSettings
+from ppm_tf.config.fits import EncoderFitSettings, FitSettings, PPMFitSettings, TrainSettings
 from ppm_tf.config.models import (
     AutoIntSettings,
     Backbone,
@@ -117,6 +117,7 @@ __all__ = [
     "OutcomeFiles",
     "P5Settings",
     "PNNSettings",
+    "PPMFitSettings",
     "PPMSettings",
     "PTabSettings",
     "PositiveInt",

@@ -71,6 +71,12 @@ class TrainSettings(FitSettings):
         return self.criterion == "log_loss"
 
 
+class PPMFitSettings(TrainSettings):
+    """The pre-training of PPM."""
+
+    epochs: PositiveInt = Field(3, description="passes over the training examples at most; on the embedded shop PPM is done after three")
+
+
 class EncoderFitSettings(FitSettings):
     """What the trainings of encoders share."""
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ppm_tf.config.data import Data, SyntheticData
 from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
-from ppm_tf.config.fits import TrainSettings
+from ppm_tf.config.fits import PPMFitSettings
 from ppm_tf.config.models import ModelSettings, PPMSettings, RankerFitSettings
 from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
@@ -30,7 +30,7 @@ class Config(Section):
     image: ImageSettings = Field(ImageSettings(), description="the image encoder")
     embed: EmbedSettings = Field(EmbedSettings(), description="the embedding tables")
     ppm: PPMSettings = Field(PPMSettings(), description="the pre-trained plug-in model")
-    train: TrainSettings = Field(TrainSettings(), description="the training of PPM")
+    train: PPMFitSettings = Field(PPMFitSettings(), description="the training of PPM")
     model: ModelSettings = Field(default_factory=ModelSettings, description="the ranking model")
     rounds: Annotated[int, Field(ge=1)] = Field(3, description="alternate: rounds of alignment and training at most")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")

@@ -96,7 +96,7 @@ def test_a_damaged_shard_stops_the_run_with_its_name(run, tmp_path, capsys):
 
     copy = tmp_path / "copy"
     shutil.copytree(run.folder, copy)
-    shard = next((copy / "data" / "samples" / "train").glob("part-*"))
+    shard = next((copy / "data" / "samples" / "pretrain").glob("part-*"))
     shard.write_bytes(shard.read_bytes()[:-7])
     with pytest.raises(SystemExit):
         main(pretrain.STAGE, [f"run={copy}", *SETTINGS, "train.epochs=1"])
