@@ -1,0 +1,157 @@
+"""Where an update lies, the settings of its stages, and which one it goes on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ppm_tf.config import Config
+from ppm_tf.daily.plan import Ancestor, Plan
+from ppm_tf.storage import write_json
+from ppm_tf.workspace import Workspace
+
+MANIFEST, PLAN, LEDGER = "manifest.json", "plan.json", "ledger.jsonl"
+PUBLISHED, REFUSED, NOTHING, ROLLED_BACK = "published", "refused", "nothing", "rolled back"
+ENCODERS = ("encoders/adapted", "encoders/text", "encoders/bow", "encoders/image", "encoders/aligned")
+_LAST_LOOK = 10**9  # steps: a look at the end alone, so that nothing is chosen on the rows that judge
+
+
+@dataclass(frozen=True)
+class Update:
+    """The update of a day under way.
+
+    Attributes:
+        config: the settings of the run.
+        plan: what it does.
+    """
+
+    config: Config
+    plan: Plan
+
+    @property
+    def root(self) -> Workspace:
+        """The run folder of all days."""
+        return Workspace(self.config.run)
+
+    @property
+    def workspace(self) -> Workspace:
+        """The run folder of this update."""
+        return Workspace(folder_of(self.config, self.plan.day))
+
+    @property
+    def before(self) -> Workspace | None:
+        """That of the update it goes on from."""
+        return Workspace(folder_of(self.config, self.plan.parent.day)) if self.plan.parent else None
+
+    @property
+    def trains_ppm(self) -> bool:
+        """Whether PPM has something to learn; otherwise the one before stays, if there is one."""
+        return with_ppm(self.config) and bool(self.plan.pretrain)
+
+    @property
+    def model(self) -> str:
+        """The artifact that is the ranking model."""
+        return f"models/{self.config.model.folder}"
+
+    @property
+    def settings(self) -> Config:
+        """The settings of its stages."""
+        config, parent = self.config, self.before
+        daily: dict[str, Any] = {"keep_optimizer": True, "continuable": False}
+        ppm: dict[str, Any] = {"splits": ("pretrain",)}
+        model: dict[str, Any] = {"splits": ("train",), "newest": 1.0}
+        share = 1.0
+        if parent is not None:
+            daily |= {"epochs": 1, "max_step": None, "warmup": 0.0, "cooldown": 0.0, "validate_every": _LAST_LOOK}
+            share = config.update.learning_rate_share
+            if parent.exists("ppm"):
+                ppm |= {"warm_start": str(parent.path("ppm")), "warm_start_optimizer": True}
+            model |= {
+                "warm_start": str(parent.path(self.model)), "warm_start_part": "all", "warm_start_optimizer": True,
+                "warm_start_ppm": config.update.ppm,
+            }  # fmt: skip
+        fits = {name: fit.model_copy(update={**daily, "learning_rate": fit.learning_rate * share}) for name, fit in (
+            ("train", config.train), ("model", config.model.train),
+        )}  # fmt: skip
+        return config.model_copy(
+            update={
+                "run": str(self.workspace.folder),
+                "day": None,
+                "ppm": config.ppm.model_copy(update=ppm),
+                "train": fits["train"],
+                "model": config.model.model_copy(update={**model, "train": fits["model"]}),
+                "serve": config.serve.model_copy(update={"base": str(exports_of(config))}),
+            }
+        )
+
+
+def with_ppm(config: Config) -> bool:
+    """Whether the ranking model has a PPM that is trained on its own."""
+    return config.model.ppm in ("frozen", "finetune")
+
+
+def folder_of(config: Config, day: date) -> Path:
+    """The run folder of a day's update."""
+    return Path(config.run) / "updates" / day.isoformat()
+
+
+def exports_of(config: Config) -> Path:
+    """Where all versions are published."""
+    return Path(config.serve.base) if config.serve.base else Path(config.run) / "exports"
+
+
+def manifests(config: Config) -> Iterator[dict[str, Any]]:
+    """What came of each update, by day."""
+    for path in sorted(Path(config.run).glob(f"updates/*/{MANIFEST}")):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def manifest_of(config: Config, day: date) -> dict[str, Any] | None:
+    """What came of a day's update; `None` while it is not done."""
+    path = folder_of(config, day) / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def live_version(config: Config) -> tuple[int, dict[str, Any]] | None:
+    """The version that a server of `latest` answers with, and what its export says of it."""
+    from serving.layout import ABOUT, EXTRA
+    from serving.publish import versions
+
+    base, name = exports_of(config), config.serve.model or config.model.folder
+    found = versions(base, name)
+    if not found:
+        return None
+    return found[-1], json.loads((base / name / str(found[-1]) / EXTRA / ABOUT).read_text(encoding="utf-8"))
+
+
+def parent_of(config: Config, day: date) -> Ancestor | None:
+    """The update to go on from: the one whose weights are live, so that a version that was rolled back has no children."""
+    live = live_version(config)
+    if live is None:
+        return None
+    for made in reversed(list(manifests(config))):
+        if made["status"] == PUBLISHED and made["trained"] == live[1]["trained"] and made["day"] < day.isoformat():
+            learnt = made["learnt"]
+            return Ancestor(date.fromisoformat(made["day"]), date.fromisoformat(learnt["ranker"]), learnt["ppm"] and date.fromisoformat(learnt["ppm"]))
+    return None
+
+
+def begin(update: Update) -> None:
+    """Makes the folder of an update, and empties one that was begun by another plan."""
+    folder, plan = update.workspace.folder, plain(update.plan)
+    if (folder / PLAN).is_file() and json.loads((folder / PLAN).read_text(encoding="utf-8")) != plan:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PLAN, plan)
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """A plan as plain values, for its file and the manifest."""
+    parts = {role: [[part.day.isoformat(), part.hours] for part in getattr(plan, role)] for role in ("pretrain", "train", "held_out")}
+    parent = plan.parent and plan.parent.day.isoformat()
+    return {"day": plan.day.isoformat(), "parent": parent, **parts}

@@ -1,0 +1,212 @@
+"""The steps of an update, each whole or absent, so that the same command goes on after a kill and ends as if there had been none."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.stage import make, stage_of
+from pipelines.update.folders import ENCODERS, Update, exports_of, with_ppm
+from ppm_tf.workspace import Recipe
+
+if TYPE_CHECKING:
+    from ppm_tf.evaluation import Scores
+
+logger = logging.getLogger(__name__)
+
+LIVE, SEEN, GATE = "reports/live", "seen", "gate"
+
+
+@dataclass
+class Clock:
+    """Seconds of each step of this process; steps that were there already take none."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Times a step, and says that it begins."""
+        logger.info("update: %s", name)
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begun
+
+
+def view(update: Update) -> None:
+    """Commits `data`: what the update reads of the days, as a prepared data set."""
+    from ppm_tf.data.preparation.view import write_view
+
+    config, workspace, plan = update.settings, update.workspace, update.plan
+    # What it is made of stands in its id, and so in that of every model trained on it.
+    days = {f"days/{part.day}": update.root.id(f"days/{part.day}") for part in (*plan.pretrain, *plan.train, *plan.held_out)}
+    recipe = replace(stage_of("data").recipe(config, workspace), inputs=days)
+    if workspace.is_current("data", recipe):
+        return
+    workspace.settings = config.model_dump(mode="json")
+    with workspace.commit("data", recipe) as folder:
+        parts = [[(part.day, part.hours) for part in parts] for parts in (plan.pretrain, plan.train, plan.held_out)]
+        write_view(update.root.path("days"), *parts, plan.newest, folder)
+
+
+def vectors(update: Update) -> None:
+    """Takes over the encoders of the update before and makes the tables: vectors of items that did not change are kept."""
+    config, workspace, before = update.settings, update.workspace, update.before
+    tables = tables_of(update)
+    if before is not None:
+        for name in ENCODERS:
+            if before.exists(name):
+                workspace.take(name, before)
+        for name in tables:
+            if before.exists(name):
+                workspace.take(name, before)
+    for name in tables:
+        quietly(name, update, asked=False)
+    logger.info("tables of %s: %s", config.run, ", ".join(tables) or "none")
+
+
+def tables_of(update: Update) -> list[str]:
+    """The tables that the ranking model and its PPM read."""
+    config = update.settings
+    return [f"tables/{name}" for name in dict.fromkeys((*config.ranking_tables, *(config.ppm.tables if with_ppm(config) else ())))]
+
+
+def pretrain(update: Update) -> None:
+    """PPM learns its window; one with nothing to learn is that of the update before."""
+    if update.trains_ppm:
+        quietly("ppm", update)
+    elif with_ppm(update.config) and update.before is not None:
+        update.workspace.take("ppm", update.before)
+
+
+def train(update: Update) -> None:
+    """The ranking model learns its window and is scored on the held-out hours."""
+    quietly("models", update)
+    quietly("reports", update)
+
+
+def quietly(artifact: str, update: Update, asked: bool = True) -> None:
+    """Makes an artifact of the update without its stage's own words on standard output."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        make(stage_of(artifact), update.settings, update.workspace, asked=asked)
+
+
+def live_scores(update: Update) -> Scores | None:
+    """The held-out hours under the live model, whose weights are those of the update before; `None` where there is none.
+
+    It meets new items by their vectors and fields, as it does at the server once their vectors are there.
+    """
+    from ppm_tf.evaluation import load_scores, save_scores
+
+    if update.before is None or not update.plan.held_out:
+        return None
+    workspace, folder = update.workspace, update.before.path(update.model)
+    recipe = Recipe({"model": update.before.id(update.model)}, parents={"data": workspace.id("data")})
+    if not workspace.is_current(LIVE, recipe):
+        scores = score(update, folder)
+        with workspace.commit(LIVE, recipe) as made:
+            save_scores(scores, made / "scores.npz")
+    return load_scores(workspace.path(LIVE) / "scores.npz")
+
+
+def score(update: Update, folder: Path) -> Scores:
+    """The held-out hours under the model in `folder`."""
+    from ppm_tf import training
+    from ppm_tf.config import load
+    from ppm_tf.data import samples
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.evaluation import collect
+    from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.predict import Predictor
+    from ppm_tf.models.ranking_files import SCHEMA, load_ranking_model
+    from ppm_tf.models.request_rows import RequestRows
+    from ppm_tf.workspace import SETTINGS
+
+    config, workspace = load([str(folder / SETTINGS)]), update.workspace
+    training.prepare_backend(config.model.train, config.seed)
+    inputs = Inputs.read(workspace, config.ranking_tables)
+    model = load_ranking_model(config, inputs, folder)
+    files = samples.find_shards(workspace.path("data") / "samples", ["test"], config.model.train.verify)
+    in_rows_of_training = RequestRows(inputs.schema, Schema.read(folder / SCHEMA))
+    with samples.reading(files):
+        dataset = samples.read(files, inputs.schema, config.scored_together, with_truth=True).map(in_rows_of_training)
+        return collect(Predictor(model, dataset), inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
+
+
+def seen(update: Update) -> None:
+    """Commits `seen`: how often the model, over all its days, has met each item, and each user."""
+    import numpy as np
+
+    from ppm_tf.data.sample_counts import SampleCounts
+
+    workspace, before = update.workspace, update.before
+    recipe = Recipe({}, parents={update.model: workspace.id(update.model)})
+    if workspace.is_current(SEEN, recipe):
+        return
+    counts = SampleCounts.read(workspace.path(update.model))
+    exposures, user_id, requests = counts.exposures, counts.user_id, counts.user_requests
+    if before is not None and before.exists(SEEN):
+        with np.load(before.path(SEEN) / "seen.npz") as earlier:
+            exposures = exposures.copy()
+            exposures[: len(earlier["exposures"])] += earlier["exposures"]  # rows keep their numbers
+            user_id, place = np.unique(np.concatenate([user_id, earlier["user_id"]]), return_inverse=True)
+            requests = np.bincount(place, weights=np.concatenate([requests, earlier["requests"]])).astype(np.int64)
+    with workspace.commit(SEEN, recipe) as folder:
+        np.savez(folder / "seen.npz", exposures=exposures, user_id=user_id, requests=requests)
+
+
+def frequencies(update: Update, users: Any) -> tuple[Any, Any]:
+    """How often the model has met each item row, `[V]`, and each of `users`."""
+    import numpy as np
+
+    with np.load(update.workspace.path(SEEN) / "seen.npz") as arrays:
+        user_id, requests = arrays["user_id"], arrays["requests"]
+        place = np.minimum(np.searchsorted(user_id, users), max(len(user_id) - 1, 0))
+        of_users = np.where(user_id[place] == users, requests[place], 0) if len(user_id) else np.zeros(len(users), np.int64)
+        return arrays["exposures"], of_users
+
+
+def moved_tables(update: Update) -> list[Any]:
+    """How each item table differs from that of the update before."""
+    from ppm_tf.daily import table_drift
+    from ppm_tf.data.catalog import ItemCatalog
+    from ppm_tf.data.tables import read_table
+
+    if update.before is None:
+        return []
+    found = []
+    for name in tables_of(update):
+        if not update.before.exists(name):
+            continue
+        old, new = (read_table(one.path(name), ItemCatalog.read(one.path("data") / "catalog")) for one in (update.before, update.workspace))
+        anew = old.encoder_version != new.encoder_version
+        cosine = update.config.gate.table_cosine
+        found.append(table_drift(name.removeprefix("tables/"), old.vectors, old.present, new.vectors, new.present, cosine, anew))
+    return found
+
+
+def day_of(root_days: Path, day: date) -> dict[str, Any]:
+    """What the preparation of a day has counted."""
+    return json.loads((root_days / day.isoformat() / "statistics.json").read_text(encoding="utf-8"))
+
+
+def exported(update: Update) -> Path | None:
+    """The version that holds this update's model; `None` while it is not exported."""
+    from serving.layout import ABOUT, EXTRA
+    from serving.publish import versions
+
+    base, name = exports_of(update.config), update.config.serve.model or update.config.model.folder
+    trained = update.workspace.id(update.model)
+    for number in reversed(versions(base, name)):
+        about = base / name / str(number) / EXTRA / ABOUT
+        if about.is_file() and json.loads(about.read_text(encoding="utf-8"))["trained"] == trained:
+            return base / name / str(number)
+    return None
