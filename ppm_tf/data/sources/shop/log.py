@@ -23,7 +23,7 @@ _KEEP_INTEREST = 0.4  # probability that a session takes over the interest of th
 _HOURS = np.array([1, 0.5, 0.3, 0.2, 0.2, 0.4, 1, 2, 3, 3, 3, 3, 4, 4, 3, 3, 3, 4, 5, 6, 7, 7, 5, 2.5])
 _CHANNELS = {"popular": 0.33, "taste": 0.36, "new": 0.05, "any": 0.26}  # shares of the candidates
 _TASTE_DRAWS = 3  # items that the taste channel compares
-_NEW_DAYS = 3  # age up to which an item is a new arrival
+NEW_DAYS = 3  # age up to which an item is a new arrival
 _SURPLUS = 3  # candidates drawn for each one kept, because draws repeat
 
 
@@ -108,7 +108,7 @@ class Policy:
         rows, columns = np.nonzero(channel == list(_CHANNELS).index("taste"))
         drawn = np.select(
             [channel == list(_CHANNELS).index("popular"), channel == list(_CHANNELS).index("new")],
-            [self.by_popularity.draw(rng.random(shape), day[:, None]), self.by_birth.draw(rng.random(shape), day[:, None], days=_NEW_DAYS)],
+            [self.by_popularity.draw(rng.random(shape), day[:, None]), self.by_birth.draw(rng.random(shape), day[:, None], days=NEW_DAYS)],
             default=-1,
         )
         drawn[rows, columns] = self._to_taste(users, user[rows], day[rows], interest[rows], rng)

@@ -48,7 +48,7 @@ def write(settings: SyntheticData, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").unlink(missing_ok=True)
     items = make_items(settings.seed, settings.items, settings.days)
-    _write_items(settings.seed, items, folder / "items.parquet")
+    write_items(settings.seed, items, folder / "items.parquet")
     statistics = _write_log(settings, items, folder)
     truth = {
         "settings": settings.model_dump(mode="json"),
@@ -90,7 +90,8 @@ def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
 # === Files ===
 
 
-def _write_items(seed: int, items: Items, path: Path) -> None:
+def write_items(seed: int, items: Items, path: Path) -> None:
+    """Writes the item file: all items, with their texts and pictures."""
     with _Table(path) as table:
         for block, first in enumerate(range(0, len(items.item_id), _ITEMS_A_BLOCK)):
             rows = slice(first, first + _ITEMS_A_BLOCK)
@@ -119,28 +120,36 @@ def _write_log(settings: SyntheticData, items: Items, folder: Path) -> _Statisti
         _Table(folder / "queries.parquet") as query_file,
         tqdm(total=settings.users, desc="simulate the shop", unit="user", dynamic_ncols=True, mininterval=1.0) as bar,
     ):
-        for number, users in enumerate(_user_blocks(settings)):
+        for number, users in enumerate(user_blocks(settings)):
             rng = generator(settings.seed, "log", number)
             block = simulate(users, items, policy, settings.days, settings.requests_per_user, settings.candidates, rng)
-            user_file.write(user_id=users.user_id, gender=_names(GENDERS, users.gender), age_group=_names(AGE_GROUPS, users.age_group))
-            log_file.write(**_log_columns(block, users, items, first_request=statistics.requests))
-            query_file.write(**_query_columns(block, users, items, generator(settings.seed, "queries", number)))
+            user_file.write(**user_columns(users))
+            request = statistics.requests + np.arange(len(block.user))
+            log_file.write(**log_columns(block, users, items, request))
+            query_file.write(**query_columns(block, users, items, generator(settings.seed, "queries", number)))
             statistics.add(block, items)
             bar.update(len(users.user_id))
         statistics.queries = query_file.rows
     return statistics
 
 
-def _user_blocks(settings: SyntheticData) -> Iterator[Users]:
+def user_blocks(settings: SyntheticData) -> Iterator[Users]:
+    """All users, by blocks."""
     size = max(1, _REQUESTS_A_BLOCK // settings.requests_per_user)
     for block, first in enumerate(range(0, settings.users, size)):
         yield make_users(settings.seed, first, min(size, settings.users - first), block)
 
 
-def _log_columns(block: Block, users: Users, items: Items, first_request: int) -> dict[str, np.ndarray | pa.Array]:
+def user_columns(users: Users) -> dict[str, np.ndarray | pa.Array]:
+    """The rows of the user file."""
+    return {"user_id": users.user_id, "gender": _names(GENDERS, users.gender), "age_group": _names(AGE_GROUPS, users.age_group)}
+
+
+def log_columns(block: Block, users: Users, items: Items, request: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+    """The rows of the log of a block whose requests have these numbers, int64 [R]."""
     requests, slots = block.item.shape
     return {
-        "request_id": np.repeat(np.arange(first_request, first_request + requests), slots),
+        "request_id": np.repeat(request, slots),
         "user_id": np.repeat(users.user_id[block.user], slots),
         "item_id": items.item_id[block.item].ravel(),
         "time": np.repeat(block.time, slots),
@@ -152,7 +161,7 @@ def _log_columns(block: Block, users: Users, items: Items, first_request: int) -
     }
 
 
-def _query_columns(block: Block, users: Users, items: Items, rng: np.random.Generator) -> dict[str, np.ndarray | pa.Array]:
+def query_columns(block: Block, users: Users, items: Items, rng: np.random.Generator) -> dict[str, np.ndarray | pa.Array]:
     """Searches made shortly before a request, and the item clicked for each: drawn beside the log, so no query tells a label."""
     asked = np.flatnonzero(rng.random(len(block.user)) < _QUERY_SHARE)
     likely = np.log(block.probability["click"][asked])
