@@ -63,6 +63,7 @@ from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
 from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
 from ppm_tf.config.settings import Config
+from ppm_tf.config.simulate import BEST, CHANCE, ArmSettings, SimulateSettings, folder_name
 from ppm_tf.config.text_models import (
     ClassifierSettings,
     CTRBERTSettings,
@@ -74,9 +75,12 @@ from ppm_tf.config.text_models import (
 )
 
 __all__ = [
+    "BEST",
+    "CHANCE",
     "TABLES",
     "AdaptSettings",
     "AmazonData",
+    "ArmSettings",
     "AutoIntSettings",
     "Backbone",
     "BackboneSettings",
@@ -129,6 +133,7 @@ __all__ = [
     "ServeSettings",
     "Share",
     "ShopSplit",
+    "SimulateSettings",
     "SplitSettings",
     "SyntheticData",
     "TableName",
@@ -145,6 +150,7 @@ __all__ = [
     "XDeepFMSettings",
     "check_relations",
     "describe",
+    "folder_name",
     "from_dict",
     "load",
     "named_contents",

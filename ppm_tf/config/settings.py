@@ -14,6 +14,7 @@ from ppm_tf.config.models import ModelSettings, PPMSettings, RankerFitSettings
 from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section
+from ppm_tf.config.simulate import SimulateSettings
 from ppm_tf.config.text_models import TextModelSettings
 
 
@@ -37,6 +38,7 @@ class Config(Section):
     serve: ServeSettings = Field(ServeSettings(), description="the exported model")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
+    simulate: SimulateSettings = Field(SimulateSettings(), description="a simulated month of the embedded shop")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 
     @property
