@@ -72,6 +72,7 @@ from ppm_tf.config.text_models import (
     TextModel,
     TextModelSettings,
 )
+from ppm_tf.config.update import UpdateSettings
 
 __all__ = [
     "TABLES",
@@ -137,6 +138,7 @@ __all__ = [
     "TrainSettings",
     "TransformerSettings",
     "URMSettings",
+    "UpdateSettings",
     "UniSRecSettings",
     "UserFiles",
     "UserSplit",
