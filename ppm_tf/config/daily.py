@@ -119,8 +119,8 @@ class GateSettings(Section):
     def _judges(self) -> GateSettings:
         if all(getattr(self, name) is None or getattr(self, name) == {} for name in MODEL_BOUNDS):
             raise ValueError(
-                f"a gate without a bound on the model would pass anything: none of {', '.join(MODEL_BOUNDS)} is set. Remedy: set one, or leave them at"
-                " their defaults"
+                f"a gate without a bound on the model would pass anything: none of {', '.join(MODEL_BOUNDS)} is set. Remedy: set one, or leave them"
+                " as they are by default"
             )
         if self.override is not None and not re.fullmatch(rf"\d{{4}}-\d\d-\d\d: *\S.{{{_MIN_REASON - 1},}}", self.override, re.DOTALL):
             raise ValueError(
@@ -156,7 +156,8 @@ class UpdateSettings(Section):
         7, description="days that the first update, and one from scratch, trains on: the older half is PPM's, the newer the ranking model's"
     )
     ppm: Literal["replace", "keep", "average"] = Field(
-        "replace", description="what becomes of PPM inside the ranking model: the newest takes its place (as in the paper), it stays, or both are averaged"
+        "replace",
+        description="what becomes of PPM inside the ranking model: the newest takes its place (as in the paper), it stays, or both are averaged",
     )
     cadence: CadenceSettings = Field(CadenceSettings(), description="what is trained anew every so many days")
     keep_days: PositiveInt = Field(30, description="newest prepared days, and updates, that stay on disk; never fewer than an update needs")
