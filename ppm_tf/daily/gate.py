@@ -18,7 +18,6 @@ from ppm_tf.daily.drift import TableDrift, score_drift
 from ppm_tf.daily.figures import ALL, measured, require_same_rows, slice_masks, tasks_of
 from ppm_tf.daily.verdict import CHANGE, FAILED, LIVE, NOT_JUDGED, TABLES, Figure, Line, Verdict, held
 from ppm_tf.evaluation import Scores
-from ppm_tf.metrics import auc
 
 FIRST = "first update: there is no live model"
 _CHANCE = (
@@ -72,7 +71,7 @@ def judge(
     missing = "" if live is not None else no_live
     lines = [
         *data,
-        *(judge_live(live, settings, live_before) if live is not None else ()),
+        *(judge_live(live, settings, live_before, seed) if live is not None else ()),
         *_numbers(candidate, settings),
         *_floors(figures, settings),
         *_changes(figures, settings, missing),
@@ -82,7 +81,7 @@ def judge(
     ]
     problems = []
     if not any(line.outcome != NOT_JUDGED for line in lines if line.bound in MODEL_BOUNDS):
-        whys = list(dict.fromkeys(line.why for line in lines if line.bound in MODEL_BOUNDS))
+        whys = list(dict.fromkeys(line.why for line in lines if line.bound in MODEL_BOUNDS and line.why != missing))
         problems.append(
             f"A bound on the model must be judged. Received: none that could be ({'; '.join(whys[:3]) or 'no slice has one'}). Remedy: more held-out"
             " rows (update.held_out_hours), or smaller gate.min_rows and gate.min_positives."
@@ -90,34 +89,35 @@ def judge(
     return Verdict(day, tuple(lines), tuple(figures), missing, _override(settings, day), tuple(problems))
 
 
-def judge_live(live: Scores, settings: GateSettings, before: Mapping[str, Sequence[float]] | None = None) -> list[Line]:
+def judge_live(live: Scores, settings: GateSettings, before: Mapping[str, Sequence[float]] | None = None, seed: int = 0) -> list[Line]:
     """Whether the day can be believed: the live model, which did not change overnight, must rank its newest rows as it ranked those before.
 
-    Needs no training: shuffled labels are found here before anything learns them.
+    Needs no training: shuffled labels are found here before anything learns them. What counts for the floor is the lower end of the
+    interval, for chance itself passes a figure by luck.
 
     Args:
         live: the newest rows under the live model.
         settings: `min_live_auc`, `max_live_drop`, smallest sample.
         before: AUC by task on the newest rows of the days before.
+        seed: of the resamples.
     """
     found: list[Line] = []
-    for column, task in enumerate(tasks_of(live)):
-        known = live.labels[:, column] >= 0
-        labels = live.labels[known, column]
-        value = auc(labels, live.scores[known, column])
-        too_few = _too_few(labels.size, int((labels == 1).sum()), settings)
-        why = too_few or value.reason
-        common = {"group": LIVE, "task": task, "slice": ALL, "count": int(labels.size), "outcome": NOT_JUDGED, "why": why}
-        if (least := _of_task(settings.min_live_auc, task)) is not None:
-            found.append(held(Line("min_live_auc", "AUC of the live model", float(value), least=least, **common), fails=_CHANCE))
+    figures = measured(live, None, {ALL: np.ones(live.item_row.size, bool)}, settings, seed)
+    for one in (figure for figure in figures if figure.metric == "auc"):
+        too_few = _too_few(one.count, one.positives, settings)
+        why = too_few or (one.reason if math.isnan(one.value) else "")
+        common = {"group": LIVE, "task": one.task, "slice": ALL, "count": one.count, "outcome": NOT_JUDGED}
+        if (least := _of_task(settings.min_live_auc, one.task)) is not None:
+            line = Line("min_live_auc", "AUC of the live model", one.value, low=one.low, high=one.high, least=least, why=why, **common)
+            found.append(held(line, None if math.isnan(one.low) else one.low, _CHANCE))
         if settings.max_live_drop is not None:
-            earlier = [one for one in (before or {}).get(task, ())[-settings.days_before :] if one is not None and not math.isnan(one)]
+            earlier = [value for value in (before or {}).get(one.task, ())[-settings.days_before :] if value is not None and not math.isnan(value)]
             usual = float(np.median(earlier)) if earlier else math.nan
             line = Line(
-                "max_live_drop", "fall of the live model's AUC below that of the days before", usual - float(value), most=settings.max_live_drop,
-                **{**common, "why": why or ("" if earlier else "no day before")},
+                "max_live_drop", "fall of the live model's AUC below that of the days before", usual - one.value, most=settings.max_live_drop,
+                why=why or ("" if earlier else "no day before"), **common,
             )  # fmt: skip
-            found.append(held(line, fails=f"It is {float(value):.4f}; it was {usual:.4f}. {_FELL}"))
+            found.append(held(line, fails=f"It is {one.value:.4f}; it was {usual:.4f}. {_FELL}"))
     return found
 
 
