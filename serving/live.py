@@ -156,8 +156,9 @@ def _look(url: str, model: str, version: int, golden: dict[str, Any], tolerance:
 
     The last may come of another copy of the server behind the same address, which will load it a moment later: they are waited for.
     """
-    how = {"timeout": timeout, "retries": 0, "deadline": timeout}
-    with Client(url, model, **how) as latest, Client(url, model, version=version, **how) as named:
+    latest = Client(url, model, timeout=timeout, retries=0, deadline=timeout)
+    named = Client(url, model, version=version, timeout=timeout, retries=0, deadline=timeout)
+    with latest, named:
         try:
             if (found := _state(latest.status(), version)).reason:
                 return found
