@@ -3,6 +3,7 @@
 Imports pydantic and YAML only, so that a wrong setting is reported in well under a second.
 """
 
+from ppm_tf.config.daily import MODEL_BOUNDS, CadenceSettings, GateSettings, UpdateSettings
 from ppm_tf.config.data import (
     AmazonData,
     ColumnarData,
@@ -74,6 +75,7 @@ from ppm_tf.config.text_models import (
 )
 
 __all__ = [
+    "MODEL_BOUNDS",
     "TABLES",
     "AdaptSettings",
     "AmazonData",
@@ -82,6 +84,7 @@ __all__ = [
     "BackboneSettings",
     "BeamSettings",
     "CTRBERTSettings",
+    "CadenceSettings",
     "ClassifierSettings",
     "ColumnarData",
     "Config",
@@ -102,6 +105,7 @@ __all__ = [
     "FieldColumn",
     "Fields",
     "FitSettings",
+    "GateSettings",
     "ImageSettings",
     "ItemFiles",
     "LabelColumn",
@@ -139,6 +143,7 @@ __all__ = [
     "TransformerSettings",
     "URMSettings",
     "UniSRecSettings",
+    "UpdateSettings",
     "UserFiles",
     "UserSplit",
     "WideDeepSettings",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ppm_tf.config.daily import GateSettings, UpdateSettings
 from ppm_tf.config.data import Data, SyntheticData
 from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
 from ppm_tf.config.fits import PPMFitSettings
@@ -35,6 +36,8 @@ class Config(Section):
     rounds: Annotated[int, Field(ge=1)] = Field(3, description="alternate: rounds of alignment and training at most")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
     serve: ServeSettings = Field(ServeSettings(), description="the exported model")
+    update: UpdateSettings = Field(UpdateSettings(), description="the update of a day")
+    gate: GateSettings = Field(GateSettings(), description="what a new version must meet")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
