@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Settings that shape the raw files a source writes; the others only say how they are read.
 _RAW_SETTINGS = {
-    "synthetic": ("users", "items", "days", "requests_per_user", "candidates", "seed"),
+    "synthetic": ("users", "items", "days", "requests_per_user", "candidates", "seed", "by_day"),
     "amazon": ("path", "reviews", "metadata", "core", "negatives", "seed", "images", "split", "max_rejected"),
 }
 

@@ -73,6 +73,7 @@ from ppm_tf.config.text_models import (
     TextModel,
     TextModelSettings,
 )
+from ppm_tf.config.update import UpdateSettings
 
 __all__ = [
     "MODEL_BOUNDS",
@@ -142,6 +143,7 @@ __all__ = [
     "TrainSettings",
     "TransformerSettings",
     "URMSettings",
+    "UpdateSettings",
     "UniSRecSettings",
     "UpdateSettings",
     "UserFiles",

@@ -82,7 +82,13 @@ class CsvSettings(Section):
 class ItemFiles(Section):
     """The item file: one row an item."""
 
-    files: str = Field("items.parquet", description="file, folder or glob inside data.path (Parquet, CSV, TSV, JSON lines; text also as .gz)")
+    files: str = Field(
+        "items.parquet",
+        description=(
+            "file, folder or glob inside data.path (Parquet, CSV, TSV, JSON lines; text also as .gz). {day}, or a format of it such as"
+            " {day:%Y%m%d}, in this and any other name of files is the day of the log that is prepared (docs/data.md, Day by day); without a day, any"
+        ),
+    )
     id: str = Field("item_id", description="column of the item id (integers or strings)")
     id_type: IdType = Field("auto", description=_ID_TYPE)
     text: tuple[str, ...] = Field((), description="columns joined, in this order, to the item's text")
@@ -109,7 +115,10 @@ class UserFiles(Section):
 class LogFiles(Section):
     """The interaction log: one row a user-item pair that was shown or rated."""
 
-    files: str = Field("interactions.parquet", description="file or glob inside data.path")
+    files: str = Field("interactions.parquet", description="file or glob inside data.path, such as day={day}/*.parquet for a log by days")
+    done: str | None = Field(
+        None, description="file inside data.path whose presence says that a day of the log is whole, such as day={day}/_SUCCESS; null: its files do"
+    )
     user: str = Field("user_id", description="column of the user id")
     user_id_type: IdType = Field("auto", description=_ID_TYPE)
     item: str = Field("item_id", description="column of the item id")
@@ -243,6 +252,9 @@ class SyntheticData(DataSettings):
     days: PositiveInt = Field(28, description="days of the log")
     requests_per_user: PositiveInt = Field(16, description="mean number of requests a user over all days")
     seed: int = Field(1, description="seed of the generator")
+    by_day: bool = Field(
+        False, description="whether the shop writes a folder a day, each with its interactions, queries and new items, as a log that grows daily does"
+    )
     split: ShopSplit = Field(ShopSplit(), description="how the log is cut")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,16 @@ from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section
 from ppm_tf.config.text_models import TextModelSettings
+from ppm_tf.config.update import UpdateSettings
 
 
 class Config(Section):
     """All settings of a run."""
 
     run: str = Field("runs/shop", description="folder that holds every artifact of the run")
+    day: date | None = Field(
+        None, description="prepare: the day of the log, such as 2026-11-20 (UTC), up to which days are prepared one by one; null: the log as a whole"
+    )
     keep_replaced: Annotated[int, Field(ge=0)] = Field(
         1, description="how many replaced versions of each encoder, PPM and ranking model stay in <run>/.state/replaced"
     )
@@ -39,6 +44,7 @@ class Config(Section):
     update: UpdateSettings = Field(UpdateSettings(), description="the update of a day")
     gate: GateSettings = Field(GateSettings(), description="what a new version must meet")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
+    update: UpdateSettings = Field(UpdateSettings(), description="the daily update of a run")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 

@@ -80,8 +80,8 @@ def time_cuts(histogram: TimeHistogram, split: SplitSettings) -> tuple[int, int,
     return cuts[0], cuts[1], cuts[2]
 
 
-def split_by_time(times: np.ndarray, cuts: tuple[int, int, int]) -> np.ndarray:
-    """Place in `SPLITS` of requests at these seconds, int8."""
+def split_by_time(times: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
+    """Place of requests at these seconds among the splits that the cuts part, int8."""
     return np.searchsorted(np.asarray(cuts), times, side="right").astype(np.int8)
 
 

@@ -67,12 +67,12 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
     """
     folder.mkdir(parents=True, exist_ok=True)
     items = columns.items
-    forms = _survey(columns)
+    forms = survey_items(columns)
     numeric = {name: is_numeric(column, forms[column.column]) for name, column in items.fields.items()}
     builders = {name: FieldBuilder(column.separator, column.min_count, columns.missing, numeric[name]) for name, column in items.fields.items()}
-    rows, places = _read_ids(columns, id_type, batch_rows)
-    first = _first_rows(rows, places, items.repeated)
-    values, beyond = _read_attributes(columns, batch_rows, builders, first)
+    rows, places = read_ids(columns, id_type, batch_rows)
+    first = first_rows(rows, places, items.repeated)
+    values, beyond = read_attributes(columns, batch_rows, builders, first)
     ids = rows if first is None else rows.filter(pa.array(first))
     np.savez(folder / "numbers.npz", **{name: np.concatenate([np.full(FIRST_ROW, np.nan, np.float32), *parts]) for name, parts in values.items()})
     fields, tables = [], {}
@@ -88,20 +88,25 @@ def build_catalog(columns: ColumnarData, folder: Path, id_type: str, batch_rows:
         image = stack.enter_context(Spool(folder / "image.spool", len(ids)))
         index = IdIndex(ids)
         if items.text:
-            _spool_texts(columns, index, text, batch_rows, [forms[name].numeric for name in items.text])
-        are_paths = bool(items.image) and _spool_images(columns, index, image, batch_rows)
+            spool_texts(columns, index, text, batch_rows, [forms[name].numeric for name in items.text])
+        are_paths = bool(items.image) and spool_images(columns, index, image, batch_rows)
 
-        def read_images(start: int, stop: int) -> list[bytes | None]:
+        def images(start: int, stop: int) -> list[bytes | None]:
             found = image.read(start, stop)
-            return _read_images(columns, start, found, report) if are_paths else found
+            return read_images(columns, start, found, report) if are_paths else found
 
-        _write_items(folder / "items.parquet", ids, text, read_images, report)
+        _write_items(folder / "items.parquet", ids, text, images, report)
     return report
 
 
-def _read_ids(columns: ColumnarData, id_type: str, batch_rows: int) -> tuple[pa.Array, list[tuple[int, Place]]]:
-    """The id of every row of the item files; and where the rows come from: each batch's first row among all, and its place."""
-    items, ids, places, count = columns.items, [], [], 0
+def read_ids(columns: ColumnarData, id_type: str, batch_rows: int, may_be_none: bool = False) -> tuple[pa.Array, list[tuple[int, Place]]]:
+    """The id of every row of the item files; and where the rows come from: each batch's first row among all, and its place.
+
+    Raises:
+        ValueError: a row has no id, or there is no row and there must be one.
+    """
+    items, places, count = columns.items, [], 0
+    ids = [pa.array([], pa.int64() if id_type == "int" else pa.string())]
     for place, batch in _batches(columns, items.files, "data.items.files", items.id, "data.items.id", [items.id], batch_rows):
         refuse_inexact(batch.column(items.id), place)
         found = typed_ids(batch.column(items.id), id_type, columns.missing)
@@ -113,12 +118,12 @@ def _read_ids(columns: ColumnarData, id_type: str, batch_rows: int) -> tuple[pa.
         ids.append(found)
         places.append((count, place))
         count += len(found)
-    if not count:
+    if not count and not may_be_none:
         raise ValueError(f"data.items.files must hold at least one item. Received: none in {items.files} of {columns.path}.")
     return pa.concat_arrays(ids), places
 
 
-def _first_rows(ids: pa.Array, places: list[tuple[int, Place]], repeated: str) -> np.ndarray | None:
+def first_rows(ids: pa.Array, places: list[tuple[int, Place]], repeated: str) -> np.ndarray | None:
     """Which rows are the first of their id, bool `[rows]`; `None` where no id comes twice."""
     codes = ids.dictionary_encode().indices.to_numpy()
     _, first = np.unique(codes, return_index=True)
@@ -140,7 +145,7 @@ def _first_rows(ids: pa.Array, places: list[tuple[int, Place]], repeated: str) -
     )
 
 
-def _read_attributes(
+def read_attributes(
     columns: ColumnarData, batch_rows: int, builders: dict[str, FieldBuilder], first: np.ndarray | None
 ) -> tuple[dict[str, list[np.ndarray]], dict[str, int]]:
     """Numbers of all items by column, and how many are too large to be any; fills the builders of the fields. Only rows marked in `first` count."""
@@ -163,7 +168,7 @@ def _read_attributes(
     return values, {name: count for name, count in beyond.items() if count}
 
 
-def _survey(columns: ColumnarData) -> dict[str, ColumnForm]:
+def survey_items(columns: ColumnarData) -> dict[str, ColumnForm]:
     """What each column of fields and texts holds, over all item files."""
     items = columns.items
     forms = {}
@@ -181,7 +186,8 @@ def _places(columns: ColumnarData, index: IdIndex, batch: pa.RecordBatch, place:
     return index.places(typed_ids(ids, "int" if index.integers else "string", columns.missing))
 
 
-def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int, numeric: Sequence[bool]) -> None:
+def spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int, numeric: Sequence[bool]) -> None:
+    """Spools the text of each item that `index` holds, where it has one; `numeric` says which of the columns hold numbers."""
     items = columns.items
     separators = [next((field.separator for field in items.fields.values() if field.column == name), None) for name in items.text]
     pattern, setting = (items.text_files, "data.items.text_files") if items.text_files else (items.files, "data.items.files")
@@ -190,7 +196,7 @@ def _spool_texts(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows
         spool.add(_places(columns, index, batch, place), pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined))
 
 
-def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> bool:
+def spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_rows: int) -> bool:
     """Spools encoded images, or their paths; gives whether they are paths."""
     items, are_paths = columns.items, False
     pattern, setting = (items.image_files, "data.items.image_files") if items.image_files else (items.files, "data.items.files")
@@ -207,7 +213,7 @@ def _spool_images(columns: ColumnarData, index: IdIndex, spool: Spool, batch_row
     return are_paths
 
 
-def _read_images(columns: ColumnarData, start: int, paths: list[bytes | None], report: CatalogReport) -> list[bytes | None]:
+def read_images(columns: ColumnarData, start: int, paths: list[bytes | None], report: CatalogReport) -> list[bytes | None]:
     """The image files of a block of items; one that is not there is reported and left out."""
     names = [None if value is None else value.decode() for value in paths]
     files = [None if name is None else full_path(columns.path, name) for name in names]
@@ -219,16 +225,21 @@ def _read_images(columns: ColumnarData, start: int, paths: list[bytes | None], r
     return images
 
 
-def _write_items(path: Path, ids: pa.Array, text: Spool, read_images: Callable[[int, int], list[bytes | None]], report: CatalogReport) -> None:
-    schema = pa.schema({"item_id": ids.type, "text": pa.string(), "image": pa.binary()})
-    with pq.ParquetWriter(path, schema, compression={"item_id": "zstd", "text": "zstd", "image": "none"}) as writer:
+def items_writer(path: Path, id_type: pa.DataType) -> pq.ParquetWriter:
+    """Opens `items.parquet` for row groups of `ROW_GROUP` items."""
+    schema = pa.schema({"item_id": id_type, "text": pa.string(), "image": pa.binary()})
+    return pq.ParquetWriter(path, schema, compression={"item_id": "zstd", "text": "zstd", "image": "none"})
+
+
+def _write_items(path: Path, ids: pa.Array, text: Spool, images_of: Callable[[int, int], list[bytes | None]], report: CatalogReport) -> None:
+    with items_writer(path, ids.type) as writer:
         for start in range(0, len(ids), ROW_GROUP):
             stop = min(start + ROW_GROUP, len(ids))
-            words, images = text.read(start, stop), read_images(start, stop)
+            words, images = text.read(start, stop), images_of(start, stop)
             report.with_text += sum(word is not None for word in words)
             report.with_image += sum(image is not None for image in images)
             strings = pa.array([word or b"" for word in words], pa.binary()).cast(pa.string())
-            table = pa.table([ids.slice(start, stop - start), strings, pa.array(images, pa.binary())], schema=schema)
+            table = pa.table([ids.slice(start, stop - start), strings, pa.array(images, pa.binary())], schema=writer.schema)
             writer.write_table(table, row_group_size=ROW_GROUP)
 
 

@@ -6,6 +6,7 @@ Elements are columnar batches of many rows, because a runner spends tens of micr
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,6 +16,7 @@ import pyarrow as pa
 from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.batch_job import run_job
 from ppm_tf.data.catalog import ItemCatalog
+from ppm_tf.data.preparation.histories import DayHistories
 from ppm_tf.data.preparation.log_batches import LogForms, LogReader, from_bytes, to_arrays, to_bytes
 from ppm_tf.data.preparation.repeats import differing_context, merge_repeats, tied_behaviors
 from ppm_tf.data.preparation.requests import Requests, make_requests, sort_rows, with_seconds
@@ -22,12 +24,13 @@ from ppm_tf.data.preparation.sample_writer import SampleColumns, ShardWriter, en
 from ppm_tf.data.preparation.survey import Survey
 from ppm_tf.data.preparation.user_features import UserFeatures
 from ppm_tf.data.progress import watch
-from ppm_tf.data.raw.files import FileSplit
+from ppm_tf.data.raw.files import DamagedFileError, FileSplit
 from ppm_tf.data.schema import Schema
 from ppm_tf.data.splits import SPLITS
 from ppm_tf.rows import splitmix64
 
 COUNTED = ("pretrain", "train")  # splits whose items are counted
+_DAY_BITS = 24  # of a request's ordinal in its partition: day since 1970 << 24 | place in the day
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,27 @@ class SampleJob:
         schema: the prepared data set's schema.
         folder: the artifact's folder, with the catalog and users in it.
         forms: what the columns of the log hold.
-        cuts: first seconds of train, valid and test, for split.by=time.
+        cuts: first seconds of each split but the first, for split.by=time.
         batch_rows: log rows in one batch.
+        splits: names of the splits.
+        counted: those whose items are counted.
+        day: the day of the log that is prepared; `None` = all of it.
+        histories: folder with what users did before the day; `None` = nothing is before it.
     """
 
     columns: ColumnarData
     schema: Schema
     folder: str
     forms: LogForms
-    cuts: tuple[int, int, int] | None
+    cuts: tuple[int, ...] | None
     batch_rows: int
+    splits: tuple[str, ...] = SPLITS
+    counted: tuple[str, ...] = COUNTED
+    day: date | None = None
+    histories: str | None = None
 
 
-def survey_log(columns: ColumnarData, splits: list[FileSplit], catalog: Path, settings: BeamSettings, work: Path) -> Survey:
+def survey_log(columns: ColumnarData, splits: list[FileSplit], catalog: Path, settings: BeamSettings, work: Path, day: date | None = None) -> Survey:
     """Reads the whole log once and counts. Problems are found, not raised, so that every runner reports them alike."""
     path = work / "survey.json"
 
@@ -60,7 +71,7 @@ def survey_log(columns: ColumnarData, splits: list[FileSplit], catalog: Path, se
             pipeline
             | "List the pieces of the log" >> beam.Create(splits)
             | "Spread over the workers" >> beam.Reshuffle()
-            | "Survey each piece" >> beam.ParDo(_SurveyPiece(columns, catalog, settings.batch_rows))
+            | "Survey each piece" >> beam.ParDo(_SurveyPiece(columns, catalog, settings.batch_rows, day))
             | "Combine the surveys" >> beam.CombineGlobally(_CombineSurveys())
             | "Write the survey" >> beam.Map(lambda survey, target: survey.write(target), target=path)
         )
@@ -93,7 +104,8 @@ def write_samples(job: SampleJob, splits: list[FileSplit], settings: BeamSetting
         )
         _ = (
             written.counts
-            | "Sum the item counts" >> beam.CombineGlobally(_SumCounts(len(job.schema.tasks), ItemCatalog.read(Path(job.folder, "catalog")).num_rows))
+            | "Sum the item counts"
+            >> beam.CombineGlobally(_SumCounts(job.counted, len(job.schema.tasks), ItemCatalog.read(Path(job.folder, "catalog")).num_rows))
             | "Write the item counts" >> beam.Map(_write_counts, target=Path(job.folder, "catalog", "counts.npz"))
         )
 
@@ -114,13 +126,14 @@ def write_no_counts(catalog: ItemCatalog) -> None:
 class _SurveyPiece(beam.DoFn):
     """A piece of the log -> its `Survey`."""
 
-    def __init__(self, columns: ColumnarData, catalog: Path, batch_rows: int):
+    def __init__(self, columns: ColumnarData, catalog: Path, batch_rows: int, day: date | None):
         self.columns = columns
         self.catalog = catalog
         self.batch_rows = batch_rows
+        self.day = day
 
     def setup(self) -> None:
-        self.reader = LogReader(self.columns, ItemCatalog.read(self.catalog), None, self.batch_rows)
+        self.reader = LogReader(self.columns, ItemCatalog.read(self.catalog), None, self.batch_rows, self.day)
 
     def process(self, split: FileSplit) -> Iterator[Survey]:
         survey = Survey()
@@ -128,7 +141,7 @@ class _SurveyPiece(beam.DoFn):
             for batch in self.reader.read(split):
                 survey.add(batch)
         except (ValueError, OSError) as error:
-            survey.add_problem(split.file, split.first_row, str(error))
+            survey.add_problem(split.file, split.first_row, str(error), isinstance(error, DamagedFileError))
         yield survey
 
 
@@ -162,7 +175,7 @@ class _ReadPiece(beam.DoFn):
     def setup(self) -> None:
         job, schema = self.job, self.job.schema
         catalog = ItemCatalog.read(Path(job.folder, "catalog"))
-        self.reader = LogReader(job.columns, catalog, job.forms, job.batch_rows)
+        self.reader = LogReader(job.columns, catalog, job.forms, job.batch_rows, job.day)
         self.vocabularies = {field.name: (pa.array(field.vocabulary, pa.string()), field.num_values) for field in schema.side("context")}
 
     def process(self, split: FileSplit) -> Iterator[tuple[int, bytes]]:
@@ -198,6 +211,7 @@ class _WritePartition(beam.DoFn):
         self.columns = SampleColumns(schema.tasks, schema.history_task, schema.history_length, schema.has_truth)
         names = tuple(field.name for field in schema.side("user"))
         self.users = UserFeatures(Path(self.job.folder, "users.npz"), names) if names else None
+        self.histories = DayHistories(self.job.histories, self.job.folder, schema) if self.job.day else None
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[dict]:
         partition, messages = element
@@ -205,6 +219,8 @@ class _WritePartition(beam.DoFn):
         rows = sort_rows(with_seconds(from_bytes(list(messages)), settings.log.rows_in_order))
         users = np.unique(rows["user_id"])
         rows, repeats = merge_repeats(rows, settings.requests == "column", settings.repeats)
+        if self.histories:
+            rows = self.histories.before(partition, rows)
         requests = make_requests(rows, settings, self.job.cuts)
         spanning = _affected(rows, requests, requests.spans_cut)
         requests = requests.keep(~requests.spans_cut)
@@ -212,9 +228,12 @@ class _WritePartition(beam.DoFn):
         if settings.mixed_requests == "drop":
             requests = requests.keep(~differing_context(rows, requests))
         shards = self._write(partition, rows, requests)
-        for split in COUNTED:
+        if self.histories:
+            self.histories.write(partition, rows)
+        splits = self.job.splits
+        for split in self.job.counted:
             if split in shards:
-                yield beam.pvalue.TaggedOutput("counts", (split, *item_counts(rows, requests, self.columns.tasks, SPLITS.index(split))))
+                yield beam.pvalue.TaggedOutput("counts", (split, *item_counts(rows, requests, self.columns.tasks, splits.index(split))))
         yield {
             "partition": partition,
             "users": len(users),
@@ -223,22 +242,30 @@ class _WritePartition(beam.DoFn):
             "mixed": mixed,
             "repeats": repeats,
             "ties": tied_behaviors(rows, requests, rows[f"label/{self.columns.history_task}"] == 1),
-            "splits": {split: {"shard": shard, **self._describe(rows, requests, SPLITS.index(split))} for split, shard in shards.items()},
+            "splits": {split: {"shard": shard, **self._describe(rows, requests, splits.index(split))} for split, shard in shards.items()},
         }
 
     def _write(self, partition: int, rows: dict[str, np.ndarray], requests: Requests) -> dict[str, dict]:
-        settings = self.job.columns
+        settings, splits = self.job.columns, self.job.splits
         present = np.unique(requests.split).tolist()
         writers = {
-            number: ShardWriter(Path(self.job.folder, "samples", SPLITS[number]), partition, settings.shards, settings.compression)
+            number: ShardWriter(Path(self.job.folder, "samples", splits[number]), partition, settings.shards, settings.compression)
             for number in present
         }
         split = requests.split.tolist()
         user = self.users.of(rows["user_id"][requests.first]) if self.users else None
-        for index, record in encode(rows, requests, self.columns, user, partition):
+        for index, record in encode(rows, requests, self.columns, user, partition, self._first_ordinal(len(requests))):
             writers[split[index]].write(record)
-        candidates = np.bincount(requests.split, weights=requests.size, minlength=len(SPLITS)).astype(int).tolist()
-        return {SPLITS[number]: asdict(writer.close(candidates[number])) for number, writer in writers.items()}
+        candidates = np.bincount(requests.split, weights=requests.size, minlength=len(splits)).astype(int).tolist()
+        return {splits[number]: asdict(writer.close(candidates[number])) for number, writer in writers.items()}
+
+    def _first_ordinal(self, count: int) -> int:
+        """Of the requests of a day in a partition, so that those of two days differ."""
+        if self.job.day is None:
+            return 0
+        if count > 1 << _DAY_BITS:
+            raise ValueError(f"A day may have {1 << _DAY_BITS:,} requests a partition. Received: {count:,}. Remedy: raise data.shards.")
+        return (self.job.day - date(1970, 1, 1)).days << _DAY_BITS
 
     def _describe(self, rows: dict[str, np.ndarray], requests: Requests, split: int) -> dict:
         candidates = requests.candidates(requests.split == split)
@@ -256,7 +283,8 @@ def _affected(rows: dict[str, np.ndarray], requests: Requests, chosen: np.ndarra
 class _SumCounts(beam.CombineFn):
     """(split, item rows, counts) -> {split: int64 `[V, 1 + K]`}."""
 
-    def __init__(self, num_tasks: int, num_rows: int):
+    def __init__(self, splits: tuple[str, ...], num_tasks: int, num_rows: int):
+        self.splits = splits
         self.shape = (num_rows, 1 + num_tasks)
 
     def create_accumulator(self) -> dict[str, np.ndarray]:
@@ -275,7 +303,7 @@ class _SumCounts(beam.CombineFn):
         return merged
 
     def extract_output(self, accumulator: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {split: accumulator.get(split, np.zeros(self.shape, np.int64)) for split in COUNTED}
+        return {split: accumulator.get(split, np.zeros(self.shape, np.int64)) for split in self.splits}
 
 
 def _write_counts(counts: dict[str, np.ndarray], target: Path) -> None:

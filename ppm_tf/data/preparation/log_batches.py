@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,14 @@ from ppm_tf.data.preparation.vocabulary import encode
 from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.column_forms import ColumnForm, canonical
 from ppm_tf.data.raw.column_survey import flat
-from ppm_tf.data.raw.column_times import date_units, moments, ordering
+from ppm_tf.data.raw.column_times import TICKS, date_units, moments, ordering
 from ppm_tf.data.raw.columns import Place, categories, labels, numbers
 from ppm_tf.data.raw.rejected import Rejected
 from ppm_tf.rows import UNKNOWN_ROW
 
 UNKNOWN_ITEM = "unknown item"
+OTHER_DAY = "a time that is not of this day"
+DAY_SECONDS = 86_400
 _ROW_BITS = 40  # a row's place in the raw files: file << 40 | row
 
 
@@ -77,13 +80,15 @@ class LogReader:
         catalog: the items.
         forms: what the columns hold; `None` while that is not known, and is gathered in each batch's `forms`.
         batch_rows: most rows a batch.
+        day: rows of other days (UTC) are set aside; `None` = rows of any day are read.
     """
 
-    def __init__(self, columns: ColumnarData, catalog: ItemCatalog, forms: LogForms | None, batch_rows: int):
+    def __init__(self, columns: ColumnarData, catalog: ItemCatalog, forms: LogForms | None, batch_rows: int, day: date | None = None):
         self.columns = columns
         self.catalog = catalog
         self.forms = forms
         self.batch_rows = batch_rows
+        self.day = day
 
     def read(self, split: raw_files.FileSplit) -> Iterator[LogBatch]:
         """The batches of a piece of the log.
@@ -131,10 +136,15 @@ class LogReader:
         rows, rejected = self.catalog.rows_of(items), Rejected()
         no_user, no_item = _missing(raw_users, users, missing), _missing(raw_items, items, missing)
         wrong_user = ~no_user & _flags(users.is_null())
-        unknown = ~no_user & ~wrong_user & ~no_item & (rows == UNKNOWN_ROW)
-        no_item &= ~no_user & ~wrong_user
+        found_moments = moments(batch.column(log.time), log.time_unit, place(log.time, "time"), missing) if log.time else None
+        other_day = ~no_user & ~wrong_user & _outside(found_moments, self.day)
+        usable = ~no_user & ~wrong_user & ~other_day
+        unknown = usable & ~no_item & (rows == UNKNOWN_ROW)
+        no_item &= usable
         rejected.add("no user id", place(log.user, "user"), np.flatnonzero(no_user), raw_users)
         rejected.add("no integer user id", place(log.user, "user"), np.flatnonzero(wrong_user), raw_users)
+        if self.day:
+            rejected.add(OTHER_DAY, place(log.time, "time"), np.flatnonzero(other_day), batch.column(log.time))
         rejected.add("no item id", place(log.item, "item"), np.flatnonzero(no_item), raw_items)
         rejected.add(UNKNOWN_ITEM, place(log.item, "item"), np.flatnonzero(unknown), raw_items)
         arrays = {"item": rows, "origin": np.arange(first_row, first_row + batch.num_rows) + (split.file << _ROW_BITS)}
@@ -142,7 +152,7 @@ class LogReader:
             arrays[f"label/{task}"] = labels(batch.column(label.column), label.at_least, place(label.column, f"labels.{task}"), missing, label.equals)
         dates: tuple[str, ...] = ()
         if log.time:
-            arrays["moment"] = moments(batch.column(log.time), log.time_unit, place(log.time, "time"), missing)
+            arrays["moment"] = found_moments
             dates = date_units(batch.column(log.time), missing) if self.forms is None and log.time_unit == "auto" else ()
         order_form = None
         if log.order:
@@ -151,7 +161,7 @@ class LogReader:
             arrays["slot"] = _slots(batch.column(log.slot), place(log.slot, "slot"), missing)
         for task, column in log.truth.items():
             arrays[f"truth/{task}"] = numbers(batch.column(column), place(column, f"truth.{task}"), missing).astype(np.float32)
-        kept = ~(no_user | wrong_user | no_item | unknown)
+        kept = usable & ~no_item & ~unknown
         keep, requests = pa.array(kept), None
         if self.columns.requests == "column":
             requests = batch.column(log.request)
@@ -164,6 +174,23 @@ class LogReader:
             context[name] = categories(cells.filter(keep), column.separator, missing, bool(self.forms) and name in self.forms.numeric)
         arrays = {name: values[kept] for name, values in arrays.items()}
         return LogBatch(batch.num_rows, users.filter(keep), requests, arrays, context, rejected, forms, order_form, dates)
+
+
+def day_seconds(day: date) -> int:
+    """The first second of a day, UTC.
+
+    >>> day_seconds(date(1970, 1, 2))
+    86400
+    """
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def _outside(moments: np.ndarray | None, day: date | None) -> np.ndarray | bool:
+    """Which moments lie in another day."""
+    if day is None:
+        return False
+    start = day_seconds(day) * TICKS
+    return (moments < start) | (moments >= start + DAY_SECONDS * TICKS)
 
 
 def _missing(raw: pa.Array, typed: pa.Array, missing: Sequence[str]) -> np.ndarray:

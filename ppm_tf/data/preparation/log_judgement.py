@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
 
 from ppm_tf.config import ColumnarData
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.near_matches import near_matches
 from ppm_tf.data.preparation.catalog_builder import CatalogReport
-from ppm_tf.data.preparation.log_batches import UNKNOWN_ITEM, LogForms
+from ppm_tf.data.preparation.log_batches import DAY_SECONDS, OTHER_DAY, UNKNOWN_ITEM, LogForms, day_seconds
 from ppm_tf.data.preparation.survey import Survey
 from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.column_forms import ColumnForm
 from ppm_tf.data.raw.column_survey import is_numeric, survey_column
+from ppm_tf.data.raw.column_times import CALENDAR, TICKS, UNITS, moments
+from ppm_tf.data.raw.columns import Place
 from ppm_tf.data.sources.columnar import chosen_id_type
 
 logger = logging.getLogger(__name__)
@@ -30,20 +36,27 @@ def say_what_is_empty(report: CatalogReport) -> None:
         )
 
 
-def check_survey(survey: Survey, columns: ColumnarData, catalog: ItemCatalog) -> None:
+def check_survey(survey: Survey, columns: ColumnarData, catalog: ItemCatalog, hint: str = "") -> None:
     """Refuses a log that cannot be used, and says what is odd about it.
 
+    Args:
+        survey: the log.
+        columns: where its columns are.
+        catalog: the items.
+        hint: a further sentence where too many rows are set aside.
+
     Raises:
+        DamagedFileError: a file cannot be read.
         ValueError: a cell is not what its column must hold, too many rows would be set aside, or dates are taken for seconds.
     """
     if survey.problem is not None:
-        raise ValueError(survey.problem[2])
+        raise (raw_files.DamagedFileError if survey.problem[3] else ValueError)(survey.problem[2])
     if survey.rows == 0:
         raise ValueError(f"data.log.files must hold at least one row. Received: none in {columns.log.files} of {columns.path}.")
-    hint = near_matches([str(case["value"]) for case in survey.rejected.cases if case["reason"] == UNKNOWN_ITEM], catalog)
-    survey.rejected.refuse_above(columns.max_rejected, survey.rows, hint)
+    near = near_matches([str(case["value"]) for case in survey.rejected.cases if case["reason"] == UNKNOWN_ITEM], catalog)
+    survey.rejected.refuse_above(columns.max_rejected, survey.rows, near + hint)
     if survey.rows == survey.rejected.total:
-        raise ValueError(f"At least one log row must have a user and a known item. Received: none of {survey.rows}.{hint}")
+        raise ValueError(f"At least one log row must have a user and a known item. Received: none of {survey.rows}.{near}{hint}")
     if survey.dates:
         unit = survey.dates[0]
         raise ValueError(
@@ -51,8 +64,8 @@ def check_survey(survey: Survey, columns: ColumnarData, catalog: ItemCatalog) ->
             f" them is a date written as {unit}; as seconds they would lie in 1970. Remedy: set data.log.time_unit={unit}, or data.log.time_unit=s if"
             " they do count seconds."
         )
-    if hint:
-        logger.warning("log: %d rows of unknown items.%s", survey.rejected.counts[UNKNOWN_ITEM], hint)
+    if near:
+        logger.warning("log: %d rows of unknown items.%s", survey.rejected.counts[UNKNOWN_ITEM], near)
     if len(survey.order_forms) > 1 and "time" in survey.order_forms:
         raise ValueError(
             f"data.log.order must name a column of numbers or one of times. Received: column {columns.log.order}, which holds"
@@ -78,16 +91,39 @@ def log_forms(survey: Survey, columns: ColumnarData) -> LogForms:
     log, user = columns.log, survey.forms.get("user", ColumnForm())
     if columns.users:
         user.update(survey_column(columns, columns.users.files, "data.users.files", columns.users.id))
-    order = None
-    if survey.order_forms:
-        order = survey.order_forms[0] if len(survey.order_forms) == 1 else "number"
     return LogForms(
         # With an integer type set, rows with other ids were set aside already; the users' file has its own check.
         user="int" if log.user_id_type == "int" else chosen_id_type(log.user_id_type, user, "user", "data.log.user_id_type"),
         request=survey.forms.get("request", ColumnForm()).id_type,
-        order=order,
+        order=order_form(survey),
         numeric=frozenset(name for name, field in log.context.items() if is_numeric(field, survey.forms.get(f"context.{name}", ColumnForm()))),
     )
+
+
+def order_form(survey: Survey) -> str | None:
+    """What the column of the order holds as a whole; `None` without one."""
+    return survey.order_forms[0] if len(survey.order_forms) == 1 else "number" if survey.order_forms else None
+
+
+def other_day_hint(survey: Survey, columns: ColumnarData, day: date) -> str:
+    """When the first row of another day was, as its time is read, and in which units it would be one of this day; "" without such rows."""
+    case = next((case for case in survey.rejected.cases if case["reason"] == OTHER_DAY), None)
+    if case is None:
+        return ""
+    log = columns.log
+    found = {}
+    for unit in ("auto", *UNITS, *CALENDAR):
+        with suppress(ValueError, pa.ArrowException, OverflowError):
+            found[unit] = int(moments(pa.array([case["value"]]), unit, Place("", "", ""), columns.missing)[0]) // TICKS
+    start = day_seconds(day)
+    fitting = [unit for unit, seconds in found.items() if unit not in ("auto", "step", log.time_unit) and start <= seconds < start + DAY_SECONDS]
+    read = datetime.fromtimestamp(found[log.time_unit], UTC) if log.time_unit in found else "no time"
+    remedy = (
+        f"set data.log.time_unit={' or '.join(fitting)}, if that is what the numbers count"
+        if fitting and len(set(found.values())) > 1
+        else "look whether the files are another day's"
+    )
+    return f" Read as data.log.time_unit={log.time_unit}, that is {read:%Y-%m-%d %H:%M:%S} UTC, and the day is {day}: {remedy}."
 
 
 def judge_rows(partitions: list[dict], pieces: list[raw_files.FileSplit], columns: ColumnarData) -> None:

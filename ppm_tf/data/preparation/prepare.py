@@ -5,28 +5,22 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.manifest import Manifest, Shard
 from ppm_tf.data.preparation.catalog_builder import build_catalog
 from ppm_tf.data.preparation.jobs import SampleJob, survey_log, write_no_counts, write_samples
 from ppm_tf.data.preparation.log_batches import LogForms
-from ppm_tf.data.preparation.log_judgement import check_survey, judge_rows, log_forms, place_of, say_strangers, say_what_is_empty
+from ppm_tf.data.preparation.log_judgement import check_survey, judge_rows, log_forms, say_strangers, say_what_is_empty
+from ppm_tf.data.preparation.results import MIXED, SPANS_CUT, context_counts, schema_of, set_aside, statistics_of, write_manifests
 from ppm_tf.data.preparation.survey import Survey
 from ppm_tf.data.preparation.user_features import write_users
 from ppm_tf.data.preparation.vocabulary import vocabulary
 from ppm_tf.data.queries import write_queries
 from ppm_tf.data.raw import files as raw_files
-from ppm_tf.data.raw.column_forms import plain_numbers
-from ppm_tf.data.raw.column_times import CALENDAR
-from ppm_tf.data.raw.columns import Place
 from ppm_tf.data.raw.image_files import refuse_missing
 from ppm_tf.data.raw.rejected import Rejected
 from ppm_tf.data.schema import Field, Schema
@@ -35,9 +29,6 @@ from ppm_tf.data.splits import SPLITS, time_cuts
 from ppm_tf.storage import write_json
 
 logger = logging.getLogger(__name__)
-
-SPANS_CUT = "a request on both sides of a cut in time"
-MIXED = "a request whose rows differ in a field of the request"
 
 
 def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str, Any]:
@@ -76,7 +67,7 @@ def prepare(columns: ColumnarData, beam: BeamSettings, folder: Path) -> dict[str
         logger.info("queries: %d of %d kept", queries["kept"], queries["read"])
     rejected, log = Rejected(), {"users": 0, "rows_read": 0, "rows_rejected": {}, "splits": {}, "cut_times": None}
     if columns.log is None:
-        _schema(columns, item_id_type, "int", report.fields).write(folder / "schema.json")
+        schema_of(columns, item_id_type, "int", report.fields).write(folder / "schema.json")
         write_no_counts(ItemCatalog.read(folder / "catalog"))
     else:
         log, rejected = _prepare_log(columns, beam, folder, item_id_type, report.fields)
@@ -109,22 +100,22 @@ def _prepare_log(
     check_survey(survey, columns, ItemCatalog.read(folder / "catalog"))
     forms = log_forms(survey, columns)
     user_fields = write_users(columns, folder, forms.user) if columns.users else ()
-    schema = _schema(columns, item_id_type, forms.user, (*item_fields, *user_fields, *_context_fields(columns, survey, forms)))
+    schema = schema_of(columns, item_id_type, forms.user, (*item_fields, *user_fields, *_context_fields(columns, survey, forms)))
     cuts = time_cuts(survey.histogram, columns.split) if columns.split.by == "time" else None
     job = SampleJob(columns, schema, str(folder), forms, cuts, beam.batch_rows)
     partitions = write_samples(job, pieces, beam, work)
-    _set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
+    set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
     judge_rows(partitions, pieces, columns)
     say_strangers(partitions, columns)
     if columns.mixed_requests == "drop":
-        _set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
-    statistics = _statistics(survey, partitions, schema, cuts)
+        set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
+    statistics = statistics_of(survey, partitions, schema, SPLITS, cuts)
     if schema.has_time:
         found = [one for one in statistics["splits"].values() if one["requests"]]
         schema = replace(schema, time_range=(min(one["first_time"] for one in found), max(one["last_time"] for one in found)) if found else None)
     schema.write(folder / "schema.json")
     _check_splits(statistics, columns, schema, cuts)
-    _write_manifests(folder / "samples", partitions, columns.compression)
+    write_manifests(folder / "samples", partitions, SPLITS, columns.compression)
     shutil.rmtree(work)
     return statistics, survey.rejected
 
@@ -132,75 +123,10 @@ def _prepare_log(
 def _context_fields(columns: ColumnarData, survey: Survey, forms: LogForms) -> tuple[Field, ...]:
     fields = []
     for name, column in columns.log.context.items():
-        counts, numeric = survey.context.get(name, Counter()), name in forms.numeric
-        if numeric:
-            plain = plain_numbers(pa.array(list(counts), pa.string())).to_pylist()
-            merged: Counter[str] = Counter()
-            for word, count in zip(plain, counts.values(), strict=True):
-                merged[word] += count
-            counts = merged
-        fields.append(Field(name, "context", vocabulary(counts, column.min_count), survey.context_values.get(name, 1), numeric))
+        numeric = name in forms.numeric
+        words = vocabulary(context_counts(survey, name, numeric), column.min_count)
+        fields.append(Field(name, "context", words, survey.context_values.get(name, 1), numeric))
     return tuple(fields)
-
-
-def _schema(columns: ColumnarData, item_id_type: str, user_id_type: str, fields: tuple[Field, ...]) -> Schema:
-    log = columns.log
-    tasks = tuple(log.labels) if log else ()
-    return Schema(
-        fields=fields,
-        numbers=columns.items.numbers,
-        tasks=tasks,
-        history_task=(columns.history_task or tasks[0]) if log else "",
-        history_length=columns.history_length,
-        num_candidates=1 if columns.requests == "single" else columns.candidates,
-        item_id_type=item_id_type,
-        user_id_type=user_id_type,
-        has_time=log is not None and log.time is not None,
-        has_slot=log is not None and log.slot is not None,
-        has_truth=log is not None and bool(log.truth),
-        time_unit="s" if log is None or log.time_unit == "auto" or log.time_unit in CALENDAR else log.time_unit,
-        missing=columns.missing,
-    )
-
-
-def _set_aside(partitions: list[dict], what: str, reason: str, pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:
-    """Counts the requests that were left out for a reason that their rows show together."""
-    affected = [found[what] for found in partitions if found[what]["rows"]]
-    if not affected:
-        return
-    path, row = place_of(min(found["origin"] for found in affected), pieces)
-    aside = Rejected()
-    aside.add_case(reason, Place(path, columns.log.request or "", "data.log.request"), row, None)
-    aside.counts[reason] = sum(found["rows"] for found in affected)
-    survey.rejected.update(aside)
-    survey.rejected.refuse_above(columns.max_rejected, survey.rows)
-
-
-def _statistics(survey: Survey, partitions: list[dict], schema: Schema, cuts: tuple[int, int, int] | None) -> dict[str, Any]:
-    splits = {}
-    for split in SPLITS:
-        parts = [found["splits"][split] for found in partitions if split in found["splits"]]
-        labels = {task: [sum(part["labels"][task][place] for part in parts) for place in range(3)] for task in schema.tasks}
-        splits[split] = {
-            "requests": sum(part["shard"]["records"] for part in parts),
-            "candidates": sum(part["shard"]["candidates"] for part in parts),
-            "positives": {task: counts[2] for task, counts in labels.items()},
-            "negatives": {task: counts[1] for task, counts in labels.items()},
-            "missing": {task: counts[0] for task, counts in labels.items()},
-        }
-        if schema.has_time and parts:
-            splits[split] |= {"first_time": min(part["first_time"] for part in parts), "last_time": max(part["last_time"] for part in parts)}
-    return {
-        "users": sum(found["users"] for found in partitions),
-        "users_without_row": sum(found["users"] - found["described"] for found in partitions),
-        "rows_read": survey.rows,
-        "rows_repeated": sum(found["repeats"]["rows"] for found in partitions),
-        "requests_mixed": sum(found["mixed"]["requests"] for found in partitions),
-        "ties": {name: sum(found["ties"][name] for found in partitions) for name in ("requests", "behaviors")},
-        "rows_rejected": dict(sorted(survey.rejected.counts.items())),
-        "splits": splits,
-        "cut_times": dict(zip(SPLITS[1:], cuts, strict=True)) if cuts else None,
-    }
 
 
 def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Schema, cuts: tuple[int, int, int] | None) -> None:
@@ -236,10 +162,3 @@ def _check_splits(statistics: dict[str, Any], columns: ColumnarData, schema: Sch
             raise RuntimeError(
                 f"The {split} split must end before its cut at {cut}. Received: a row at {found[split]['last_time']}. This is a fault of the program."
             )
-
-
-def _write_manifests(folder: Path, partitions: list[dict], compression: str) -> None:
-    for split in SPLITS:
-        shards = tuple(Shard(**found["splits"][split]["shard"]) for found in partitions if split in found["splits"])
-        (folder / split).mkdir(parents=True, exist_ok=True)
-        Manifest(shards, compression, {"split": split}).write(folder / split)

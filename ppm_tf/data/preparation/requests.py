@@ -66,19 +66,21 @@ def sort_rows(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: values[order] for name, values in rows.items()}
 
 
-def make_requests(rows: dict[str, np.ndarray], settings: DataSettings, cuts: tuple[int, int, int] | None) -> Requests:
+def make_requests(rows: dict[str, np.ndarray], settings: DataSettings, cuts: tuple[int, ...] | None) -> Requests:
     """Groups sorted rows into requests and gives each its split.
 
     Args:
-        rows: sorted rows; read are `user_id`, `time` (if there are times), `request_id` and `has_request` (for requests=column).
+        rows: sorted rows; read are `user_id`, `time` (if there are times), `request_id` and `has_request` (for requests=column), and
+            `past` (bool, if it is there): rows that belong to no request, and to histories only.
         settings: `requests`, `candidates` and `split` are read.
-        cuts: first seconds of train, valid and test, for split.by=time.
+        cuts: first seconds of each split but the first, for split.by=time.
     """
     if settings.requests == "column":
         return _requests_by_id(rows, settings, cuts)
-    users = rows["user_id"]
+    own = np.flatnonzero(~rows["past"]) if "past" in rows else np.arange(len(rows["user_id"]))
+    users = rows["user_id"][own]
     if cuts is not None:
-        split = split_by_time(rows["time"], cuts)
+        split = split_by_time(rows["time"][own], cuts)
     else:
         place, total = _places(starts(users))
         split = split_by_user(place, total, settings.split)
@@ -86,10 +88,10 @@ def make_requests(rows: dict[str, np.ndarray], settings: DataSettings, cuts: tup
     runs, _ = _places(starts(users, split))
     start = np.flatnonzero(runs % limit == 0)
     size = np.diff(start, append=len(users))
-    return Requests(np.arange(len(users)), start, size, start, split[start], np.zeros(len(start), bool))
+    return Requests(own, start, size, own[start], split[start], np.zeros(len(start), bool))
 
 
-def _requests_by_id(rows: dict[str, np.ndarray], settings: DataSettings, cuts: tuple[int, int, int] | None) -> Requests:
+def _requests_by_id(rows: dict[str, np.ndarray], settings: DataSettings, cuts: tuple[int, ...] | None) -> Requests:
     users, request_id = rows["user_id"], rows["request_id"]
     candidates = np.flatnonzero(rows["has_request"])
     # Rows of a request together, in their order; requests in the order of their earliest row.

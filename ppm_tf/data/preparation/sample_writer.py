@@ -34,7 +34,7 @@ class SampleColumns:
 
 
 def encode(
-    rows: dict[str, np.ndarray], requests: Requests, columns: SampleColumns, user: np.ndarray | None, partition: int
+    rows: dict[str, np.ndarray], requests: Requests, columns: SampleColumns, user: np.ndarray | None, partition: int, first: int = 0
 ) -> Iterator[tuple[int, bytes]]:
     """Serializes requests.
 
@@ -44,9 +44,10 @@ def encode(
         columns: what goes in.
         user: rows of the user fields of each request, int32 `[R, values]`, if there are user fields.
         partition: place of the rows' partition.
+        first: ordinal, in the partition, of the first request.
 
     Yields:
-        Ordinal in the partition and serialized `tf.train.Example` of each request.
+        Place among the requests and serialized `tf.train.Example` of each request.
     """
     from tensorflow.core.example.example_pb2 import Example
 
@@ -65,17 +66,17 @@ def encode(
     users = user.tolist() if user is not None else None
     truth = _truth(rows, order, columns) if columns.has_truth else None
     starts, stops = requests.start.tolist(), (requests.start + requests.size).tolist()
-    for index, (start, stop, first, last) in enumerate(zip(starts, stops, begin.tolist(), end.tolist(), strict=True)):
+    for index, (start, stop, newest, oldest) in enumerate(zip(starts, stops, begin.tolist(), end.tolist(), strict=True)):
         example = Example()
         feature = example.features.feature
-        feature["request"].int64_list.value.append(partition << _INDEX_BITS | index)
+        feature["request"].int64_list.value.append(partition << _INDEX_BITS | first + index)
         feature["user_id"].int64_list.value.append(user_id[index])
         feature["time"].int64_list.value.append(time[index])
-        feature["history"].int64_list.value.extend(history[first:last])
+        feature["history"].int64_list.value.extend(history[newest:oldest])
         feature["item"].int64_list.value.extend(item[start:stop])
         feature["labels"].int64_list.value.extend(labels[start * num_tasks : stop * num_tasks])
         if history_time is not None:
-            feature["history_time"].int64_list.value.extend(history_time[first:last])
+            feature["history_time"].int64_list.value.extend(history_time[newest:oldest])
         if users is not None:
             feature["user"].int64_list.value.extend(users[index])
         if context is not None:

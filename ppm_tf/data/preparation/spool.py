@@ -64,6 +64,11 @@ class Spool:
             self._file.write(kept.buffers()[2][int(offsets[0]) : int(offsets[-1])])
         self._end += int(offsets[-1] - offsets[0])
 
+    @property
+    def held(self) -> np.ndarray:
+        """Which items have a value, bool `[num_items]`."""
+        return self._lengths >= 0
+
     def read(self, start: int, stop: int) -> list[bytes | None]:
         """The values of items `start` to `stop`, `None` where there is none."""
         self._file.flush()

@@ -31,7 +31,7 @@ class Survey:
         forms: what all cells of a column have in common: `user`, `request` and `context.<name>`.
         order_forms: what the column of the order holds, by batch.
         dates: calendar units in which every time is a date, although no unit was set; `None` before the first batch.
-        problem: the first reason, by file and row, to refuse the log, as `[file, row, message]`.
+        problem: the first reason, by file and row, to refuse the log, as `[file, row, message, whether a file is damaged]`.
     """
 
     rows: int = 0
@@ -62,10 +62,10 @@ class Survey:
             self.forms.setdefault(name, ColumnForm()).update(form)
         self._add_hints([batch.order_form] if batch.order_form else [], list(batch.dates))
 
-    def add_problem(self, file: int, row: int, message: str) -> None:
+    def add_problem(self, file: int, row: int, message: str, damaged: bool = False) -> None:
         """Notes a reason to refuse the log; the first one by file and row stays."""
         if self.problem is None or [file, row] < self.problem[:2]:
-            self.problem = [file, row, message]
+            self.problem = [file, row, message, damaged]
 
     def update(self, other: Survey) -> None:
         """Adds what was counted elsewhere."""

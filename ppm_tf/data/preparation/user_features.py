@@ -30,6 +30,26 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
         for name, column in users.fields.items()
     }
     builders = {name: FieldBuilder(column.separator, column.min_count, columns.missing, numeric[name]) for name, column in users.fields.items()}
+    user_id, order = read_users(columns, id_type, builders, batch_rows)
+    fields, tables = [], {}
+    for name, builder in builders.items():
+        words, rows = builder.finish()
+        fields.append(Field(name, "user", words, rows.shape[1], numeric[name]))
+        tables[name] = rows[order]
+    np.savez(folder / FILE_NAME, user_id=user_id, **tables)
+    return tuple(fields)
+
+
+def read_users(columns: ColumnarData, id_type: str, builders: dict[str, FieldBuilder], batch_rows: int = 131072) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the user files, and fills the builders of the fields.
+
+    Returns:
+        The stored ids, int64 `[U]`, sorted; and which row of the files each stands in.
+
+    Raises:
+        ValueError: a user id is missing or given twice.
+    """
+    users = columns.users
     wanted = [users.id, *(column.column for column in users.fields.values())]
     ids = [np.zeros(0, np.int64)]
     for split in raw_files.splits(raw_files.find(columns.path, users.files, "data.users.files"), columns.csv):
@@ -54,13 +74,7 @@ def write_users(columns: ColumnarData, folder: Path, id_type: str, batch_rows: i
             f"User ids must be unique. Received: the user of row {first + 1} again in row {second + 1} of {users.files} (data.users.files). Remedy:"
             " keep one row a user."
         )
-    fields, tables = [], {}
-    for name, builder in builders.items():
-        words, rows = builder.finish()
-        fields.append(Field(name, "user", words, rows.shape[1], numeric[name]))
-        tables[name] = rows[order]
-    np.savez(folder / FILE_NAME, user_id=user_id[order], **tables)
-    return tuple(fields)
+    return user_id[order], order
 
 
 class UserFeatures:

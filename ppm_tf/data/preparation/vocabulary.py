@@ -71,13 +71,18 @@ class FieldBuilder:
         self.seen.update(value_counts(values))
         self._batches.append((counts, values.dictionary_encode()))
 
+    def codes(self, words: Sequence[str], width: int | None = None) -> np.ndarray:
+        """The rows of all entities in a vocabulary of `words`, int32 `[entities, width]`; by default as wide as an entity has values."""
+        if width is None:
+            width = max([1, *(int(counts.max(initial=0)) for counts, _ in self._batches)])
+        array = pa.array(words, pa.string())
+        parts = [encode(counts, values.cast(pa.string()), array, width) for counts, values in self._batches]
+        return np.concatenate([np.zeros((0, width), np.int32), *parts])
+
     def finish(self) -> tuple[tuple[str, ...], np.ndarray]:
         """The vocabulary and the rows of all entities, int32 `[entities, num_values]`."""
         words = vocabulary(self.seen, self.min_count)
-        width = max([1, *(int(counts.max(initial=0)) for counts, _ in self._batches)])
-        array = pa.array(words, pa.string())
-        parts = [encode(counts, values.cast(pa.string()), array, width) for counts, values in self._batches]
-        return words, np.concatenate([np.zeros((0, width), np.int32), *parts])
+        return words, self.codes(words)
 
 
 def value_counts(values: pa.Array) -> dict[str, int]:

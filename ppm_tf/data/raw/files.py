@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ppm_tf.config.data import CsvSettings
 from ppm_tf.data.raw import json_lines
+from ppm_tf.data.raw.day_files import any_day
 
 _PLAIN = CsvSettings()
 FORMATS = {
@@ -23,6 +24,10 @@ FORMATS = {
 }
 _TEXT_BLOCK = 8 << 20  # bytes of CSV decoded at once
 _ROW_GROUPS_A_SPLIT = 8  # row groups that one worker reads in one go
+
+
+class DamagedFileError(ValueError):
+    """A raw file cannot be read: it is cut off, empty, or no file of its format."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class FileSplit:
 def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
     """The files that a file name, a folder or a glob stands for, sorted by name.
 
-    A folder, such as Spark writes, stands for the files of known formats in it and below it; names that start with "_" or "."
-    are its writer's own.
+    A day in it (`{day}`, see `day_files`) stands for any. A folder, such as Spark writes, stands for the files of known formats in
+    it and below it; names that start with "_" or "." are its writer's own.
 
     Args:
         folder: folder that a relative pattern starts from.
@@ -59,8 +64,12 @@ def find(folder: str | Path, pattern: str, setting: str) -> list[Path]:
         FileNotFoundError: there is none.
         ValueError: a file is of no known format.
     """
+    pattern = any_day(pattern)
     if Path(pattern).is_absolute():
-        folder, pattern = Path(pattern).parent, Path(pattern).name
+        # From the last folder on whose name is no glob.
+        path = Path(pattern)
+        folder = next((parent for parent in path.parents if not set("*?[") & set(str(parent))), path.parent)
+        pattern = str(path.relative_to(folder))
     folder = Path(folder)
     named = [folder / pattern] if (folder / pattern).exists() else sorted(folder.glob(pattern))
     found = sorted(file for path in named for file in (_files_below(path) if path.is_dir() else [path]))
@@ -236,7 +245,7 @@ class _refusing:
             if "UTF" in reason.upper()
             else "Restore or mend the file"
         )
-        raise ValueError(f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. {remedy}.") from error
+        raise DamagedFileError(f"{self.path} must be a readable {format_of(self.path)} file. Received: {size} bytes, {reason}. {remedy}.") from error
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -52,6 +52,11 @@ class Block:
     labels: dict[str, np.ndarray]
 
     @property
+    def day(self) -> np.ndarray:
+        """Day of the log, from 0, int64 [R]."""
+        return (self.time - EPOCH) // DAY
+
+    @property
     def hour(self) -> np.ndarray:
         """Hour of the day, int64 [R]."""
         return self.time % DAY // 3600

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ppm_tf.config import ColumnarData, DataSettings, SyntheticData
 from ppm_tf.data.sources.shop.images import draw_images
 from ppm_tf.data.sources.shop.language import write_queries, write_texts
 from ppm_tf.data.sources.shop.log import DEVICES, TASKS, Block, Policy, examination, simulate
-from ppm_tf.data.sources.shop.world import AGE_GROUPS, CATEGORIES, GENDERS, STRENGTHS, Items, Users, generator, make_items, make_users
+from ppm_tf.data.sources.shop.world import AGE_GROUPS, CATEGORIES, EPOCH, GENDERS, STRENGTHS, Items, Users, generator, make_items, make_users
 from ppm_tf.storage import write_json
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ _NEW_SHARE = 0.1  # items born in this last share of the days are the new items 
 def write(settings: SyntheticData, folder: Path) -> None:
     """Writes items, users, interactions and queries as Parquet, and `truth.json` last.
 
-    The files depend on `settings` alone: users, items, days, requests_per_user, candidates and seed.
+    With `by_day` items, interactions and queries lie in a folder a day, `day=2024-01-01/` being the first: items on the day they are
+    born; the requests of sessions that go on after the last day are left out. The files depend on `settings` alone: users, items,
+    days, requests_per_user, candidates, seed and by_day.
 
     Raises:
         ValueError: there are too few items to fill a request on the first day.
@@ -48,7 +51,7 @@ def write(settings: SyntheticData, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").unlink(missing_ok=True)
     items = make_items(settings.seed, settings.items, settings.days)
-    _write_items(settings.seed, items, folder / "items.parquet")
+    _write_items(settings, items, folder)
     statistics = _write_log(settings, items, folder)
     truth = {
         "settings": settings.model_dump(mode="json"),
@@ -64,9 +67,11 @@ def write(settings: SyntheticData, folder: Path) -> None:
 def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
     """The column mapping of the files that `write` puts into `folder`."""
     shared = {name: getattr(settings, name) for name in DataSettings.model_fields if name != "split"}
+    where = "day={day}/" if settings.by_day else ""
     return ColumnarData(
         path=str(folder),
         items={
+            "files": f"{where}items.parquet",
             "text": ("title", "description"),
             "image": "image",
             "fields": {"brand": "brand", "category": "category", "shop": "shop"},
@@ -74,6 +79,7 @@ def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
         },
         users={"fields": {"gender": "gender", "age_group": "age_group"}},
         log={
+            "files": f"{where}interactions.parquet",
             "time": "time",
             "request": "request_id",
             "slot": "slot",
@@ -81,7 +87,7 @@ def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
             "context": {"hour": "hour", "device": "device"},
             "truth": {task: f"p_{task}" for task in TASKS},
         },
-        queries={},
+        queries={"files": f"{where}queries.parquet"},
         split=settings.split.model_dump(),
         **shared,
     )
@@ -90,14 +96,16 @@ def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
 # === Files ===
 
 
-def _write_items(seed: int, items: Items, path: Path) -> None:
-    with _Table(path) as table:
+def _write_items(settings: SyntheticData, items: Items, folder: Path) -> None:
+    seed = settings.seed
+    with _table(settings, folder, "items.parquet") as table:
         for block, first in enumerate(range(0, len(items.item_id), _ITEMS_A_BLOCK)):
             rows = slice(first, first + _ITEMS_A_BLOCK)
             values = {attribute: column[rows] for attribute, column in items.values.items()}
             titles, descriptions = write_texts(values, items.brand[rows], generator(seed, "texts", block))
             images = draw_images(values, generator(seed, "images", block))
             table.write(
+                items.born_day[rows],
                 item_id=items.item_id[rows],
                 title=pa.array(titles, mask=~items.has_text[rows]),
                 description=pa.array(descriptions, mask=~items.has_text[rows]),
@@ -115,16 +123,18 @@ def _write_log(settings: SyntheticData, items: Items, folder: Path) -> _Statisti
     statistics = _Statistics(new_from=(1 - _NEW_SHARE) * settings.days)
     with (
         _Table(folder / "users.parquet") as user_file,
-        _Table(folder / "interactions.parquet") as log_file,
-        _Table(folder / "queries.parquet") as query_file,
+        _table(settings, folder, "interactions.parquet") as log_file,
+        _table(settings, folder, "queries.parquet") as query_file,
         tqdm(total=settings.users, desc="simulate the shop", unit="user", dynamic_ncols=True, mininterval=1.0) as bar,
     ):
         for number, users in enumerate(_user_blocks(settings)):
             rng = generator(settings.seed, "log", number)
             block = simulate(users, items, policy, settings.days, settings.requests_per_user, settings.candidates, rng)
-            user_file.write(user_id=users.user_id, gender=_names(GENDERS, users.gender), age_group=_names(AGE_GROUPS, users.age_group))
-            log_file.write(**_log_columns(block, users, items, first_request=statistics.requests))
-            query_file.write(**_query_columns(block, users, items, generator(settings.seed, "queries", number)))
+            block = _within(block, settings.days) if settings.by_day else block
+            user_file.write(None, user_id=users.user_id, gender=_names(GENDERS, users.gender), age_group=_names(AGE_GROUPS, users.age_group))
+            log_file.write(np.repeat(block.day, block.item.shape[1]), **_log_columns(block, users, items, first_request=statistics.requests))
+            asked = _asked(block, rng := generator(settings.seed, "queries", number))
+            query_file.write(block.day[asked], **_query_columns(block, asked, users, items, rng))
             statistics.add(block, items)
             bar.update(len(users.user_id))
         statistics.queries = query_file.rows
@@ -152,9 +162,21 @@ def _log_columns(block: Block, users: Users, items: Items, first_request: int) -
     }
 
 
-def _query_columns(block: Block, users: Users, items: Items, rng: np.random.Generator) -> dict[str, np.ndarray | pa.Array]:
+def _within(block: Block, days: int) -> Block:
+    """The requests of a block on days that are over when the log ends."""
+    kept = block.day < days
+    arrays = {name: getattr(block, name)[kept] for name in ("user", "time", "device", "interest", "item")}
+    tables = {name: {key: values[kept] for key, values in getattr(block, name).items()} for name in ("parts", "probability", "labels")}
+    return replace(block, **arrays, **tables)
+
+
+def _asked(block: Block, rng: np.random.Generator) -> np.ndarray:
+    """The requests that a search came before."""
+    return np.flatnonzero(rng.random(len(block.user)) < _QUERY_SHARE)
+
+
+def _query_columns(block: Block, asked: np.ndarray, users: Users, items: Items, rng: np.random.Generator) -> dict[str, np.ndarray | pa.Array]:
     """Searches made shortly before a request, and the item clicked for each: drawn beside the log, so no query tells a label."""
-    asked = np.flatnonzero(rng.random(len(block.user)) < _QUERY_SHARE)
     likely = np.log(block.probability["click"][asked])
     place = np.argmax(likely + rng.gumbel(size=likely.shape), axis=1)
     item = block.item[asked, place]
@@ -182,10 +204,14 @@ class _Table:
     def __enter__(self) -> _Table:
         return self
 
-    def write(self, **data: np.ndarray | pa.Array) -> None:
+    def write(self, day: np.ndarray | None, **data: np.ndarray | pa.Array) -> None:
+        """Appends one row group, of rows of whatever day."""
+        self.append(pa.table(data))
+
+    def append(self, table: pa.Table) -> None:
         """Appends one row group."""
-        table = pa.table(data)
         if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
         self._writer.write_table(table)
         self.rows += table.num_rows
@@ -193,6 +219,40 @@ class _Table:
     def __exit__(self, *error: object) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+class _DayTables:
+    """A Parquet file a day, written in row groups; a day without rows has a file without rows."""
+
+    def __init__(self, folder: Path, name: str, days: int):
+        first = datetime.fromtimestamp(EPOCH, UTC).date()
+        self._tables = [_Table(folder / f"day={first + timedelta(day)}" / name) for day in range(days)]
+        self._schema: pa.Schema | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows written."""
+        return sum(table.rows for table in self._tables)
+
+    def __enter__(self) -> _DayTables:
+        return self
+
+    def write(self, day: np.ndarray, **data: np.ndarray | pa.Array) -> None:
+        """Appends rows, each to the file of its day."""
+        table = pa.table(data)
+        self._schema = table.schema
+        for number in np.unique(day).tolist():
+            self._tables[number].append(table.take(pa.array(np.flatnonzero(day == number))))
+
+    def __exit__(self, *error: object) -> None:
+        for table in self._tables:
+            if not table.rows and self._schema is not None:
+                table.append(self._schema.empty_table())
+            table.__exit__()
+
+
+def _table(settings: SyntheticData, folder: Path, name: str) -> _Table | _DayTables:
+    return _DayTables(folder, name, settings.days) if settings.by_day else _Table(folder / name)
 
 
 # === What truth.json says of the log ===
