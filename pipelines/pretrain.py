@@ -6,10 +6,12 @@ test split once, beside the trivial answers (an item's mean click rate, its popu
 beside the best that any model could do.
 
 Writes <run>/ppm (weights, summary.json, training log, TensorBoard events) and <run>/reports/ppm (metrics.jsonl, learning_curve.png,
-bucket_auc.png). A run that was killed goes on where its last checkpoint was.
+bucket_auc.png). A run that was killed goes on where its last checkpoint was. With ppm.warm_start the training begins with the weights of an
+earlier PPM, with ppm.warm_start_optimizer with its optimiser too.
 
   python -m pipelines.pretrain                                             # the embedded shop
   python -m pipelines.pretrain configs/movielens.yaml data.path=<folder>   # MovieLens
+  python -m pipelines.pretrain ppm.warm_start=<earlier run>/ppm            # go on from an earlier PPM, on newer data
   tensorboard --logdir <run>                                               # while it runs
 """
 
@@ -19,11 +21,13 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from pipelines.continuation import work_of
-from pipelines.stage import Stage, main, peak_memory
+from pipelines.continuation import check_start, files_of, without_unused, work_of
+from pipelines.stage import Stage, check_encoders, main, peak_memory
 from ppm_tf.config import Config
 from ppm_tf.data.contents import check_contents
+from ppm_tf.models.provenance import PPM_START_ANEW
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -41,11 +45,13 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm import click_loss
+    from ppm_tf.models.ppm_files import PPM_WEIGHTS, warm_start_ppm
     from ppm_tf.models.predict import Predictor
     from ppm_tf.models.provenance import Provenance
     from ppm_tf.storage import save_weights, write_json
 
     settings, begun = config.train, time.monotonic()
+    start = Path(config.ppm.warm_start) if config.ppm.warm_start else None
     strategy = training.prepare_backend(settings, config.seed)
     inputs = Inputs.read(workspace, config.ppm.tables)
     schema, tables = inputs.schema, inputs.tables
@@ -56,6 +62,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     dataset = samples.read(train, schema, settings.batch_size, epochs=None, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     with strategy.scope():
         model = build_pretraining_model(config, schema, tables)
+        if start:
+            warm_start_ppm(start, model, config, schema, inputs.versions)
+            logger.info("going on from %s", start)
     logger.info(
         "PPM: %s trainable weights, tables %s; %s requests with %s candidates to train on, %s requests to validate on",
         f"{sum(variable.shape.num_elements() for variable in model.trainable_variables):,}",
@@ -85,10 +94,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             title="pretrain",
             criterion=settings.criterion,
             minimize=settings.minimizes,
+            start=training.OptimizerStart(start, "ppm") if start and config.ppm.warm_start_optimizer else None,
+            keep_optimizer=settings.keep_optimizer,
         )
     logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     with workspace.commit("ppm", recipe) as made:
-        save_weights(model, made / "ppm.weights.h5")
+        save_weights(model, made / PPM_WEIGHTS)
         Provenance.of(tables).write(made)
         summary = {
             "valid_auc": result.figures["auc"], **result.summary(), "requests": train.records,
@@ -98,6 +109,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         schema.write(made / "schema.json")
         training.keep_logs(work, made)
         training.keep_trunk(work, made, settings)
+        training.keep_best_optimizer(work, made, settings)
     workspace.clear_work("ppm")
 
 
@@ -157,7 +169,8 @@ def needs(config: Config) -> Iterator[str]:
     """The data and the tables that PPM reads; the contents of all tables are looked at before the first is made.
 
     Raises:
-        ValueError: the data has no log to learn from, or no item has the content of a table.
+        ValueError: the data has no log to learn from, no item has the content of a table, or ppm.warm_start was trained on vectors of other
+            encoders than the run has, or without keeping its optimiser where that is to go on.
     """
     if not config.has_log:
         raise ValueError(
@@ -165,9 +178,19 @@ def needs(config: Config) -> Iterator[str]:
             "without one, `python -m pipelines.finetune` and `python -m pipelines.embed` are what this data serves."
         )
     check_contents(config, config.ppm.tables)
+    if config.ppm.warm_start:
+        check_encoders(Path(config.ppm.warm_start), config.ppm.tables, config, PPM_START_ANEW)
+        check_start(config.ppm.warm_start, config.ppm.warm_start_optimizer, "ppm")
     yield "data"
     check_contents(config, config.ppm.tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
     yield from (f"tables/{name}" for name in config.ppm.tables)
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What shapes PPM: its section and that of its training."""
+    found = {name: value for name, value in config.model_dump(mode="json").items() if name in ("seed", "ppm", "train")}
+    without_unused(found["ppm"], found["train"])
+    return found
 
 
 STAGE = Stage(
@@ -178,6 +201,8 @@ STAGE = Stage(
     also_uses=("data", "text", "image", "embed", "evaluate", "beam"),
     run=run,
     show=show,
+    settings=settings,
+    inputs=lambda config: files_of(config.ppm.warm_start),
     sticky=True,
 )
 

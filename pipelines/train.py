@@ -16,6 +16,7 @@ TensorBoard events. The name is <backbone>-<ppm>, or model.name. A training that
   python -m pipelines.train model.backbone.name=ctr_bert model.ppm=none data.users=400    # a language model over texts
   python -m pipelines.train model.backbone.name=din model.ppm=none model.warm_start=interactions              # CTRL
   python -m pipelines.train model.warm_start=<earlier run>/models/urm-finetune # go on from an earlier model; new ids get rows
+      model.warm_start_optimizer=true model.train.keep_optimizer=true           # ... and its optimiser goes on too, day after day
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.continuation import work_of
+from pipelines.continuation import check_start, files_of, without_unused, work_of
 from pipelines.given import with_settings
 from pipelines.stage import Stage, check_encoders, main, peak_memory, preset_files
 from ppm_tf.config import Config
@@ -35,7 +36,7 @@ from ppm_tf.data.contents import check_contents, lacking
 from ppm_tf.models.provenance import PPM_ANEW, START_ANEW, Provenance
 from ppm_tf.storage import write_json
 from ppm_tf.text_models.presets import check_language, no_texts
-from ppm_tf.workspace import Recipe, Workspace, fingerprint
+from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -92,10 +93,13 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         else:
             model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
             initial = model.embedding.initial_values()
+        carried, share = None, 1.0 if pretrained is None else config.model.earlier_ppm_share
         if start:
-            fresh = warm_start(start, model, config, inputs, vocabularies, keep_ppm=pretrained is None)
-            plug_in = "" if config.model.ppm == "none" else f"; PPM is {'that of the run' if pretrained else 'the one of the earlier model'}"
-            logger.info("going on from %s: %s embedding rows are new%s", start, f"{fresh:,}", plug_in)
+            carried = warm_start(start, model, config, inputs, vocabularies, share)
+            model.embedding.still_strange(initial, carried.strangers)
+            mixed = f"that of the run, mixed with the one of the earlier model, which counts {share:g}" if share else "that of the run"
+            plug_in = "" if config.model.ppm == "none" else f"; PPM is {'the one of the earlier model' if share == 1.0 else mixed}"
+            logger.info("going on from %s: %s embedding rows are new%s", start, f"{carried.fresh:,}", plug_in)
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     logger.info(
         "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); "
@@ -114,6 +118,12 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             settings.weight_decay, settings.table_weight_decay,
         )  # fmt: skip
 
+    optimizer_start = None
+    if carried and config.model.warm_start_optimizer:
+        plug_in = frozenset(id(weight) for weight in (model.ppm.weights if model.ppm else []))
+        optimizer_start = training.OptimizerStart(
+            start, "model", carried.rows, anew=plug_in if share == 0.0 else frozenset(), mixed=plug_in if share < 1.0 else frozenset()
+        )
     if reads_text:
         with samples.reading(train, valid):
             of_prompts = _prompts(config, model, schema, train, valid, since, counts.requests, work, strategy)
@@ -132,11 +142,13 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             section="model.train",
             criterion=settings.criterion,
             minimize=settings.minimizes,
+            start=optimizer_start,
+            keep_optimizer=settings.keep_optimizer,
         )
     logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     valid_auc = result.figures["auc"]
     if settled := {} if reads_text else model.embedding.settle_strangers(initial):
-        met = {name: count for name, count in settled.items() if not name.endswith(".linear")}
+        met = {name: len(rows) for name, rows in settled.items() if not name.endswith(".linear")}
         with samples.reading(valid):
             valid_auc = validation_figures(predictor, schema.tasks, weights)["auc"]
         logger.info(
@@ -146,7 +158,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )
     with workspace.commit(name, recipe) as made:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
-        save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm))
+        save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm), settled)
         summary = {
             "valid_auc": valid_auc, **result.summary(), "requests": counts.requests,
             "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
@@ -157,6 +169,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         write_json(made / SUMMARY, summary)
         training.keep_logs(work, made)
         training.keep_trunk(work, made, settings)
+        training.keep_best_optimizer(work, made, settings)
     workspace.clear_work(name)
 
 
@@ -242,10 +255,13 @@ def show(config: Config, workspace: Workspace) -> None:
 def settings(config: Config) -> dict[str, Any]:
     """What shapes the model: its section and, where PPM starts at random, PPM's network."""
     found = config.model_dump(mode="json")
-    model = {**found["model"], "seed": config.ranking_seed}
+    model, unread = {**found["model"], "seed": config.ranking_seed}, ("splits", "warm_start", "warm_start_optimizer")
     del model["name"]
     if config.model.reads_text:
-        return {"model": {**model, "train": config.ranking_fit.model_dump(mode="json")}, "text": _language(config)}
+        model["train"] = config.ranking_fit.model_dump(mode="json")
+        without_unused(model, model["train"])
+        return {"model": model, "text": _language(config)}
+    without_unused(model, model["train"])
     if not config.model.warm_start:
         del model["warm_start_part"]
     if not model["tables"]:  # they say how tables enter
@@ -256,7 +272,7 @@ def settings(config: Config) -> dict[str, Any]:
         del model["trainable_width"]
     return {
         "model": model,
-        **({"ppm": {name: value for name, value in found["ppm"].items() if name != "splits"}} if config.model.ppm == "random" else {}),
+        **({"ppm": {name: value for name, value in found["ppm"].items() if name not in unread}} if config.model.ppm == "random" else {}),
     }
 
 
@@ -273,7 +289,7 @@ def needs(config: Config) -> Iterator[str]:
 
     Raises:
         ValueError: the data has no log to learn from, no item has the content of a table, or PPM (or `model.warm_start`) was trained on
-            vectors of other encoders than the run has.
+            vectors of other encoders than the run has, or without keeping its optimiser where that is to go on.
     """
     if not config.has_log:
         raise ValueError(
@@ -286,8 +302,9 @@ def needs(config: Config) -> Iterator[str]:
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
     aligned = config.model.warm_start == "interactions"
     if config.model.warm_start and config.model.warm_start_part == "all" and not aligned:
-        kept = config.ranking_tables if not reads_ppm(config) else config.model.tables
-        check_encoders(Path(config.model.warm_start), kept, config, START_ANEW)
+        replaced = reads_ppm(config) and not config.model.earlier_ppm_share
+        check_encoders(Path(config.model.warm_start), config.model.tables if replaced else config.ranking_tables, config, START_ANEW)
+        check_start(config.model.warm_start, config.model.warm_start_optimizer, "model")
     yield "data"
     check_contents(config, config.ranking_tables, Workspace(config.run).path("data"))  # which was made by now, where the caller makes it
     if config.model.reads_text and lacking(config, ["title"], Workspace(config.run).path("data")):
@@ -311,7 +328,7 @@ def start_files(config: Config) -> dict[str, str]:
         return preset_files(config)
     if not config.model.warm_start or config.model.warm_start == "interactions":  # which is made for it, and counts as what it needs
         return {}
-    return fingerprint(sorted(Path(config.model.warm_start).glob("*.*")))
+    return files_of(config.model.warm_start)
 
 
 STAGE = Stage(

@@ -28,6 +28,47 @@ def full_kernel(layer: Any) -> Any:
     return layer._kernel
 
 
+def optimizer_slots(optimizer: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Of a built Keras Adam or `TableAdam`: the name of a slot, the weight, and the variable that holds it; `average` under `use_ema`."""
+    slots = {"momentum": "_momentums", "velocity": "_velocities", "accumulator": "_accumulators", "average": "_model_variables_moving_average"}
+    for name, attribute in slots.items():
+        for weight, variable in zip(optimizer._trainable_variables, getattr(optimizer, attribute, None) or (), strict=False):
+            if variable is not None:
+                yield name, weight, variable
+
+
+def weight_paths(model: Any) -> dict[int, str]:
+    """`id(weight)` -> its path through the attributes of the model's layers, the same in every process; Keras numbers the names of layers."""
+    return {
+        id(weight): f"{path}/{place}-{weight.name}" for path, layer in _layers_by_path(model) for place, weight in enumerate(layer._trainable_variables)
+    }
+
+
+def random_states(model: Any) -> dict[str, Any]:
+    """The states of the model's random generators (dropout), by path. Weights on disk leave them out."""
+    return {f"{path}/{place}": one.state for path, layer in _layers_by_path(model) for place, one in enumerate(layer._seed_generators)}
+
+
+def _layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
+    """The model and every layer inside it, once, with the attributes that lead to it, as Keras saves weights by."""
+    import keras
+    from keras.src.saving.saving_lib import _walk_saveable
+
+    seen: set[int] = set()
+
+    def look(path: str, one: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(one, (list, tuple, dict)):
+            for name, child in one.items() if isinstance(one, dict) else enumerate(one):
+                yield from look(f"{path}.{name}", child)
+        elif isinstance(one, keras.layers.Layer) and id(one) not in seen:
+            seen.add(id(one))
+            yield path, one
+            for name, child in _walk_saveable(one):
+                yield from look(f"{path}/{name}", child)
+
+    return look("model", model)
+
+
 @contextmanager
 def averaged(optimizer: Any, variables: Sequence[Any]) -> Iterator[None]:
     """Lets the variables that a Keras optimizer with `use_ema` averages have their averages for a while. Keras can only overwrite them for good."""

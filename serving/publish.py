@@ -143,6 +143,26 @@ def rollback(base: Path, model: str, to: int | None = None, pins: Pins | None = 
     return target
 
 
+def withdraw(base: Path, model: str, version: int, pins: Pins | None = None) -> None:
+    """Puts the only version aside, as one that must not be served at all; `restore` brings it back. Of several, `rollback` goes back.
+
+    Raises:
+        ValueError: it is not the only version, or it is pinned.
+        RuntimeError: another process publishes this model.
+    """
+    folder = _folder(base, model)
+    with _lock(folder):
+        found, pinned = _numbers(folder), (pins or Pins()).pinned()
+        if found != [version]:
+            raise ValueError(f"A version that is withdrawn must be the only one in {folder}. Received: {version}; there are {found}. Roll back.")
+        if version in pinned:
+            told = _told({version: pinned[version]})
+            raise ValueError(f"A version that is withdrawn must be pinned by nothing. Received: {told}. Change the {CONFIG} first.")
+        os.rename(_numbered(folder)[version], folder / f"{_WITHDRAWN}{version}")
+        sync_folder(folder)
+    logger.info("withdraw: done, version %d of %s is aside, and none is published", version, folder)
+
+
 def restore(base: Path, model: str, version: int) -> Path:
     """Brings a withdrawn version back under its number; it is live if that is the highest.
 

@@ -78,11 +78,11 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )  # fmt: skip
         after = model.figures(batches(test))
     logger.info("%s; %s", result.line("loss"), peak_memory())
-    ranker.embedding.settle_strangers(initial)  # a training that goes on from here could not tell them from what was learnt
+    strangers = ranker.embedding.settle_strangers(initial)
     aligned = build_ranking_model(config, schema, catalog, {}, vocabularies)
     logger.info("%s weights of the outputs are left at their start", f"{carry_inner(ranker, aligned):,}")
     with workspace.commit(name, recipe) as made:
-        save_ranking_model(made, aligned, schema, vocabularies, counts, Provenance.of({}))
+        save_ranking_model(made, aligned, schema, vocabularies, counts, Provenance.of({}), strangers)
         for title, figures in {"before": before, "after": after}.items():
             records = [Record("interactions", "test", metric, value, count=test.records) for metric, value in figures.items()]
             write_metrics(records, made / "metrics.jsonl", title, seed)
@@ -113,7 +113,8 @@ def show(config: Config, workspace: Workspace) -> None:
 def settings(config: Config) -> dict[str, Any]:
     """What shapes the ranking model: its section and that of the alignment."""
     unread = {"name", "tables", "fusion", "similarity_bins", "trainable_width", "tasks", "seed"}
-    model = of_ids(config).model.model_dump(mode="json", exclude={*unread, "warm_start", "warm_start_ppm", "warm_start_part"})
+    model = of_ids(config).model.model_dump(mode="json", exclude={*unread, *[name for name in type(config.model).model_fields if name.startswith("warm_start")]})
+    model["train"].pop("keep_optimizer")
     return {"seed": config.ranking_seed, "model": model, "text": {"interactions": config.text.interactions.model_dump(mode="json")}}
 
 

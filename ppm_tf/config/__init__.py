@@ -3,6 +3,7 @@
 Imports pydantic and YAML only, so that a wrong setting is reported in well under a second.
 """
 
+from ppm_tf.config.daily import MODEL_BOUNDS, CadenceSettings, GateSettings, UpdateSettings
 from ppm_tf.config.data import (
     AmazonData,
     ColumnarData,
@@ -73,11 +74,11 @@ from ppm_tf.config.text_models import (
     TextModel,
     TextModelSettings,
 )
-from ppm_tf.config.update import UpdateSettings
 
 __all__ = [
     "BEST",
     "CHANCE",
+    "MODEL_BOUNDS",
     "TABLES",
     "AdaptSettings",
     "AmazonData",
@@ -87,6 +88,7 @@ __all__ = [
     "BackboneSettings",
     "BeamSettings",
     "CTRBERTSettings",
+    "CadenceSettings",
     "ClassifierSettings",
     "ColumnarData",
     "Config",
@@ -107,6 +109,7 @@ __all__ = [
     "FieldColumn",
     "Fields",
     "FitSettings",
+    "GateSettings",
     "ImageSettings",
     "ItemFiles",
     "LabelColumn",
@@ -146,6 +149,7 @@ __all__ = [
     "URMSettings",
     "UpdateSettings",
     "UniSRecSettings",
+    "UpdateSettings",
     "UserFiles",
     "UserSplit",
     "WideDeepSettings",

@@ -10,8 +10,8 @@ from ppm_tf.config.section import PositiveInt, Section, Share
 
 WARMUP = "passes in which the learning rate rises from zero, such as 0.1"
 COOLDOWN = (
-    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant. 1: it falls from the start. PPM and"
-    " ranking models with more epochs go on from where it began to fall"
+    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant. 1: it falls from the start; 0: it never"
+    " falls, as in trainings of a day that the next day goes on from. PPM and ranking models with more epochs go on from where it began to fall"
 )
 
 
@@ -23,7 +23,7 @@ class FitSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(1e-3, description="Adam's highest learning rate")
     final_learning_rate: Annotated[float, Field(ge=0)] = Field(0.0, description="Adam's last learning rate")
     warmup: Annotated[float, Field(ge=0)] = Field(0.0, description=WARMUP)
-    cooldown: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description=COOLDOWN)
+    cooldown: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description=COOLDOWN)
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="decoupled weight decay, not on biases, norms and embeddings")
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
@@ -53,11 +53,14 @@ class TrainSettings(FitSettings):
     batch_size: PositiveInt = Field(64, description="requests a step, over all replicas")
     learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Adam's highest learning rate; PPM has 0.0004 at batches of 20,000")
     warmup: Annotated[float, Field(ge=0)] = Field(0.02, description=WARMUP)
-    cooldown: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description=COOLDOWN)
+    cooldown: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description=COOLDOWN)
     final_learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="Adam's last learning rate")
     criterion: Literal["auc", "log_loss"] = Field("auc", description="validation figure that chooses the weights and stops the training")
     continuable: bool = Field(
         True, description="with cooldown below 1: keep the state from before the fall beside the weights, three times their size, to go on from"
+    )
+    keep_optimizer: bool = Field(
+        False, description="keep the optimiser's state beside the weights, twice their size, for a later training with warm_start_optimizer"
     )
     shuffle_buffer: PositiveInt = Field(8192, description="records shuffled in memory")
     verify: Literal["sha256", "size"] = Field(

@@ -62,6 +62,19 @@ class PPMSettings(TransformerSettings):
         0.05, description="standard deviation of the Gaussian initial weights; PPM has 0.01 and millions of steps to grow them"
     )
 
+    warm_start: str | None = Field(
+        None, description="folder of an earlier PPM of the same network, on tables of the same encoders, whose weights the training begins with"
+    )
+    warm_start_optimizer: bool = Field(
+        False, description="with ppm.warm_start: the optimiser goes on too; the earlier training had train.keep_optimizer"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_start(self) -> PPMSettings:
+        if self.warm_start_optimizer and not self.warm_start:
+            raise ValueError("warm_start_optimizer goes on from warm_start. Received: warm_start_optimizer: true, warm_start: null")
+        return self
+
     @model_validator(mode="after")
     def _has_whole_heads(self) -> PPMSettings:
         if self.width and self.width % self.num_heads:
@@ -302,10 +315,21 @@ class ModelSettings(Section):
             " aligned with the texts of its interactions (CTRL), which is made first"
         ),
     )
-    warm_start_ppm: Literal["replace", "keep"] = Field(
+    warm_start_ppm: Literal["replace", "keep", "average"] = Field(
         "replace",
         description=(
-            "with model.warm_start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model"
+            "with model.warm_start, the plug-in's weights: replace: those of the run's own PPM, which may be newer; keep: those of the earlier model;"
+            " average: both, mixed, where the run's PPM went on from the one before (ppm.warm_start)"
+        ),
+    )
+    warm_start_ppm_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="with model.warm_start_ppm=average: what the earlier model's weights of the plug-in count; the run's PPM counts the rest"
+    )
+    warm_start_optimizer: bool = Field(
+        False,
+        description=(
+            "with model.warm_start: the optimiser goes on too, for PPM's weights unless they are replaced; the earlier training had"
+            " model.train.keep_optimizer"
         ),
     )
     warm_start_part: Literal["all", "ids"] = Field(
@@ -333,10 +357,22 @@ class ModelSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_a_start(self) -> ModelSettings:
+        if self.warm_start_optimizer and (self.warm_start in (None, "interactions") or self.warm_start_part != "all"):
+            raise ValueError(
+                "warm_start_optimizer goes on from an earlier ranking model, all of it. Received: warm_start_optimizer: true, warm_start:"
+                f" {self.warm_start or 'null'}, warm_start_part: {self.warm_start_part}"
+            )
+        if self.warm_start_ppm == "average" and self.ppm not in ("frozen", "finetune"):
+            raise ValueError(f"warm_start_ppm: average needs a pre-trained PPM, ppm: frozen or finetune. Received: ppm: {self.ppm}")
+        return self
+
+    @model_validator(mode="after")
     def _reads_text_alone(self) -> ModelSettings:
         if self.reads_text:
             unread = {"ppm": "none", "tables": (), "trainable_width": 0, "warm_start": None}
             given = [f"{name}: {getattr(self, name)}" for name, without in unread.items() if getattr(self, name) != without]
+            given += ["train.keep_optimizer: true"] if self.train.keep_optimizer else []
             if given:
                 raise ValueError(
                     f"backbone.name: {self.backbone.name} reads texts, and no ids, tables or plug-in. Received: {', '.join(given)}. Remedy:"
@@ -348,6 +384,11 @@ class ModelSettings(Section):
     def reads_text(self) -> bool:
         """Whether the model reads a request as text (`ppm_tf.text_models`), and not its ids."""
         return isinstance(self.backbone, TextModelSettings)
+
+    @property
+    def earlier_ppm_share(self) -> float:
+        """What the earlier model's weights of the plug-in count beside those of the run's PPM, where there are both."""
+        return {"replace": 0.0, "average": self.warm_start_ppm_share, "keep": 1.0}[self.warm_start_ppm]
 
     @property
     def folder(self) -> str:

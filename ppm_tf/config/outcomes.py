@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ppm_tf.config.section import Name, Once, PositiveInt, Section
 
@@ -67,6 +67,9 @@ class ServeSettings(Section):
     status: str | None = Field(
         None, description="URL of the model's status at its server, http://host:8501/v1/models/<name>: versions that it serves stay"
     )
+    url: str | None = Field(
+        None, description="the running server, http://host:8501: a daily update counts as published when it answers from the new version there"
+    )
     requests: PositiveInt = Field(4, description="requests of the test split that become the warm-up and the golden answers")
     warmup_batches: tuple[PositiveInt, ...] = Field(
         (1,), min_length=1, description="requests at once in the warm-up: the batch sizes that clients send, or the server's allowed ones"
@@ -74,6 +77,13 @@ class ServeSettings(Section):
     check_requests: PositiveInt = Field(
         2000, description="requests of the valid split on which the exported tables are compared with the trained ones"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("url must be http://host:port or https://host:port")
+        return value
 
 
 class ReportSettings(Section):

@@ -201,6 +201,7 @@ def _files(config: Config, missing: Collection[str]) -> Iterator[str]:
         (f"models/{config.model.folder}", "text.path", config.text.path if config.model.reads_text else None, True),
         ("encoders/image", "image.path", config.image.path, True),
         ("encoders/image", "image.weights", config.image.weights, False),
+        ("ppm", "ppm.warm_start", config.ppm.warm_start, True),
         (f"models/{config.model.folder}", "model.warm_start", None if config.model.warm_start == "interactions" else config.model.warm_start, True),
     ):
         if artifact in missing and path is not None and not (Path(path).is_dir() if is_folder else Path(path).is_file()):

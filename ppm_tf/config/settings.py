@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ppm_tf.config.daily import GateSettings, UpdateSettings
 from ppm_tf.config.data import Data, SyntheticData
 from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
 from ppm_tf.config.fits import PPMFitSettings
@@ -17,7 +18,6 @@ from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSetting
 from ppm_tf.config.section import Section
 from ppm_tf.config.simulate import SimulateSettings
 from ppm_tf.config.text_models import TextModelSettings
-from ppm_tf.config.update import UpdateSettings
 
 
 class Config(Section):
@@ -41,8 +41,9 @@ class Config(Section):
     rounds: Annotated[int, Field(ge=1)] = Field(3, description="alternate: rounds of alignment and training at most")
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="metrics and intervals")
     serve: ServeSettings = Field(ServeSettings(), description="the exported model")
+    update: UpdateSettings = Field(UpdateSettings(), description="the update of a day")
+    gate: GateSettings = Field(GateSettings(), description="what a new version must meet")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
-    update: UpdateSettings = Field(UpdateSettings(), description="the daily update of a run")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
     simulate: SimulateSettings = Field(SimulateSettings(), description="a simulated month of the embedded shop")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")

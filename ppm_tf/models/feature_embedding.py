@@ -186,6 +186,17 @@ class FeatureEmbedding(keras.layers.Layer):
         """
         return {name: np.array(layer.table[: self._may_be_strange(name, layer)]) for name, layer in self.id_tables().items()}
 
+    def still_strange(self, before, strangers):
+        """Says that some rows are as unlearnt as initial ones, though they have another value: the mean that an earlier training gave them.
+
+        Args:
+            before: `initial_values()`; the rows get the values that they have now, in place.
+            strangers: dict of table name -> rows.
+        """
+        for name, layer in self.id_tables().items():
+            if name in strangers:
+                before[name][strangers[name]] = np.array(layer.table)[strangers[name]]
+
     def settle_strangers(self, before):
         """Gives the rows that never trained a meaning.
 
@@ -195,10 +206,10 @@ class FeatureEmbedding(keras.layers.Layer):
 
         Args:
             before: `initial_values()` of the model as it was built, before the weights of an earlier one were put into it; a row
-                that is still the same was learnt by neither.
+                that is still the same was learnt by neither. See `still_strange` for rows that the earlier training settled.
 
         Returns:
-            How many rows were settled, by table.
+            The rows that were settled, by table.
         """
         settled = {}
         for name, layer in self.id_tables().items():
@@ -211,7 +222,7 @@ class FeatureEmbedding(keras.layers.Layer):
             if strange.any() and learnt.any():
                 values[strange] = values[learnt].mean(axis=0)
                 layer.table.assign(values)
-                settled[name] = int(strange.sum())
+                settled[name] = np.flatnonzero(strange)
         return settled
 
     def id_tables(self):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ppm_tf.data.schema import Schema
+from ppm_tf.layers.frozen_embedding import FrozenEmbedding
 from ppm_tf.layers.id_embedding import IdEmbedding
 from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID, field_of
 from ppm_tf.models.ranking import RankingModel
@@ -21,7 +22,7 @@ def carry_over(
     new_schema: Schema,
     old_ids: Vocabularies,
     new_ids: Vocabularies,
-    keep_ppm: bool = True,
+    ppm_share: float = 1.0,
     ids_alone: bool = False,
 ) -> int:
     """Gives `new` all that `old` has learnt; the rows of values that `old` did not know keep their initial values.
@@ -33,16 +34,18 @@ def carry_over(
         new_schema: what `new` is for. Its fields must have the same names; their vocabularies may differ.
         old_ids: id vocabularies of `old`.
         new_ids: those of `new`, grown from `old_ids`.
-        keep_ppm: whether the plug-in's weights are carried over, too; else `new` keeps its own.
+        ppm_share: what `old`'s weights of the plug-in count beside those of `new`: 1: they are carried over, 0: `new` keeps its own, between:
+            both are mixed.
         ids_alone: whether the id tables are all that is carried over; the models may differ in all else, and in which tables they have.
 
     Returns:
         How many embedding rows are new.
 
     Raises:
-        ValueError: a weight has another shape in the earlier model, so its settings were others.
+        ValueError: a weight has another shape in the earlier model, so its settings were others; or plug-ins are to be mixed whose
+            weights belong to item vectors on other scales.
     """
-    maps = _row_maps(old_schema, new_schema, old_ids, new_ids)
+    maps = rows_of_fields(old_schema, new_schema, old_ids, new_ids)
     old_tables, new_tables = old.embedding.id_tables(), new.embedding.id_tables()
     if ids_alone:
         new_tables = {name: table for name, table in new_tables.items() if name in old_tables and table.dim == old_tables[name].dim}
@@ -57,15 +60,27 @@ def carry_over(
         fresh += len(values) - len(new_rows)
     if ids_alone:
         return fresh
-    mine, theirs = _other_variables(old, keep_ppm), _other_variables(new, keep_ppm)
+    mixed = _to_be_mixed(old, new) if 0.0 < ppm_share < 1.0 else frozenset()
+    mine, theirs = (_other_variables(model, with_ppm=ppm_share > 0.0) for model in (old, new))
     if [variable.shape for variable in mine] != [variable.shape for variable in theirs]:
         raise ValueError(
             "model.warm_start must be a model of the same settings. Received: one whose weights have other shapes. "
             "Look at model.backbone, model.dim and model.ppm."
         )
     for source, target in zip(mine, theirs, strict=True):
-        target.assign(source)
+        target.assign(ppm_share * np.array(source) + (1.0 - ppm_share) * np.array(target) if id(target) in mixed else source)
     return fresh
+
+
+def rows_of_tables(
+    new: RankingModel, old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Of each id table of `new`, by the `id` of its variable, the rows that the earlier model's has too: where they were, and where they are.
+
+    What is kept beside a weight, such as an optimiser's slots, is carried over by them. Arguments as of `carry_over`.
+    """
+    maps = rows_of_fields(old_schema, new_schema, old_ids, new_ids)
+    return {id(layer.table): maps[field_of(name)] for name, layer in new.embedding.id_tables().items()}
 
 
 def carry_inner(old: RankingModel, new: RankingModel) -> int:
@@ -87,6 +102,21 @@ def carry_inner(old: RankingModel, new: RankingModel) -> int:
     return kept
 
 
+def _to_be_mixed(old: RankingModel, new: RankingModel) -> frozenset[int]:
+    """The weights of `new`'s plug-in; what tells how item vectors are scaled is the same in both, and random states are no weights."""
+    pairs = [
+        (name, getattr(old.ppm.tables[name], what), getattr(table, what)) for name, table in new.ppm.tables.items() for what in ("mean", "scale")
+    ]
+    if others := dict.fromkeys(name for name, mine, theirs in pairs if not np.array_equal(np.array(mine), np.array(theirs))):
+        raise ValueError(
+            "model.warm_start_ppm=average mixes two PPMs of one line, which see item vectors on one scale. Received: other means or deviations of"
+            f" the vectors of {', '.join(others)}. Remedy: let the run's PPM go on from the one before (ppm.warm_start), or take"
+            " model.warm_start_ppm=replace."
+        )
+    scales = {id(one) for table in new.ppm.tables.values() if isinstance(table, FrozenEmbedding) for one in (table.mean, table.scale)}
+    return frozenset(id(weight) for weight in new.ppm.weights) - scales
+
+
 def _other_variables(model: RankingModel, with_ppm: bool) -> list[keras.Variable]:
     """What is neither an id table nor the data's own (catalog, item tables, user ids), nor perhaps the plug-in's."""
     data = cached_variables(model)
@@ -97,8 +127,8 @@ def _other_variables(model: RankingModel, with_ppm: bool) -> list[keras.Variable
     return [variable for variable in model.variables if id(variable) not in left_out]
 
 
-def _row_maps(old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of each field, the rows that both models have: where they were, and where they are."""
+def rows_of_fields(old_schema: Schema, new_schema: Schema, old_ids: Vocabularies, new_ids: Vocabularies) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each field, `<side>.<field>`, the rows that both models have: where they were, and where they are."""
     maps = {}
     old_fields = {(field.side, field.name): field for field in old_schema.fields}
     for field in new_schema.fields:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:  # what a folder says is read without loading a framework
     from ppm_tf.data.tables import EmbeddingTable
 
 FILE_NAME = "made_of.json"
+OPTIMIZER = "optimizer.npz"  # the state of the optimiser beside the weights, where it was kept
 # remedies of `Provenance.require`
 PPM_ANEW = "train PPM anew with `python -m pipelines.pretrain`"
 MODEL_ANEW = "train the model anew with `python -m pipelines.train`, after `python -m pipelines.pretrain` where PPM is plugged in"
 START_ANEW = "train a model from its start, without model.warm_start"
+PPM_START_ANEW = "train PPM from its start, without ppm.warm_start"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,24 @@ class Provenance:
                 " earlier encoder back (text.encoder=saved text.path=<its folder>, image.encoder=saved image.path=<its folder>) and run `python -m"
                 " pipelines.embed`."
             )
+
+
+def require_optimizer(folder: str | Path, section: str) -> None:
+    """Refuses an earlier training that left no optimiser state to go on from.
+
+    Args:
+        folder: its artifact.
+        section: `"ppm"` or `"model"`, whose `warm_start_optimizer` asks for it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not Path(folder, OPTIMIZER).is_file():
+        raise ValueError(
+            f"{section}.warm_start_optimizer needs the optimiser's state beside the weights of {section}.warm_start. Received: no {OPTIMIZER} in"
+            f" {folder}. Remedy: {section}.warm_start_optimizer=false, or train the earlier one with"
+            f" {'model.train' if section == 'model' else 'train'}.keep_optimizer=true."
+        )
 
 
 @contextmanager

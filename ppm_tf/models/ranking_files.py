@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from ppm_tf.config import Config, load
 from ppm_tf.data.sample_counts import SampleCounts
 from ppm_tf.data.schema import Schema, differences, other_form
 from ppm_tf.models.build import build_ranking_model
-from ppm_tf.models.growth import carry_over
+from ppm_tf.models.feature_embedding import field_of
+from ppm_tf.models.growth import carry_over, rows_of_fields, rows_of_tables
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import MODEL_ANEW, START_ANEW, Provenance, precision_of
 from ppm_tf.models.ranking import RankingModel
@@ -22,17 +25,44 @@ from ppm_tf.workspace import SETTINGS
 
 WEIGHTS = "ranking.weights.h5"
 SCHEMA = "schema.json"
+STRANGERS = "strangers.npz"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What an earlier model has given to a new one.
+
+    Attributes:
+        fresh: embedding rows that are new.
+        rows: `id(table)` -> of each row that the earlier table has too, where it was and where it is; none where ids alone were taken.
+        strangers: name of a table -> rows that no training has learnt so far: each is the mean of those that the earlier one learnt.
+    """
+
+    fresh: int
+    rows: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    strangers: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def save_ranking_model(
-    folder: Path, model: RankingModel, schema: Schema, vocabularies: Vocabularies, counts: SampleCounts, provenance: Provenance
+    folder: Path,
+    model: RankingModel,
+    schema: Schema,
+    vocabularies: Vocabularies,
+    counts: SampleCounts,
+    provenance: Provenance,
+    strangers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes all that `load_ranking_model` needs beside the data, what the weights belong to, and the counts of the training samples."""
+    """Writes all that `load_ranking_model` needs beside the data, what the weights belong to, and the counts of the training samples.
+
+    `strangers` are the rows of each table that were settled after the training (`FeatureEmbedding.settle_strangers`).
+    """
     save_weights(model, folder / WEIGHTS)
     provenance.write(folder)
     schema.write(folder / SCHEMA)
     vocabularies.write(folder)
     counts.write(folder)
+    if strangers:
+        np.savez(folder / STRANGERS, **strangers)
 
 
 def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype: str | None = None) -> RankingModel:
@@ -58,7 +88,7 @@ def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype
     provenance.require(inputs.versions, folder, MODEL_ANEW)
     with precision_of(provenance):
         model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
-    model.load_weights(folder / WEIGHTS)
+    model.load_weights(folder / WEIGHTS)  # with the means and scales of the training's tables and numbers, whatever items have come since
     return model
 
 
@@ -114,8 +144,8 @@ def check_requests(inputs: Inputs, folder: Path) -> None:
             )
 
 
-def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies, keep_ppm: bool) -> int:
-    """Gives `model` what the earlier model in `folder` has learnt; returns how many embedding rows are new.
+def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs, vocabularies: Vocabularies, ppm_share: float) -> Carried:
+    """Gives `model` what the earlier model in `folder` has learnt.
 
     With `model.warm_start_part=ids` that is its id tables alone, and it may be of another network and read other tables.
 
@@ -125,14 +155,15 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         config: the settings.
         inputs: the data and tables of `model`.
         vocabularies: those of `model`.
-        keep_ppm: whether the plug-in's weights come from the earlier model, too; else they stay as they are.
+        ppm_share: what the plug-in's weights of the earlier model count: 1: they are taken, 0: `model` keeps its own, between: both are mixed.
 
     Raises:
-        ValueError: the earlier model has other settings, or read vectors of other encoders, or tables that are not there.
+        ValueError: the earlier model has other settings, or read vectors of other encoders, or tables that are not there; or the plug-ins
+            cannot be mixed.
     """
     ids_alone = config.model.warm_start_part == "ids"
     # PPM that is replaced brings vectors of its own encoders.
-    kept = {name: version for name, version in inputs.versions.items() if keep_ppm or name in config.model.tables}
+    kept = {name: version for name, version in inputs.versions.items() if ppm_share > 0.0 or name in config.model.tables}
     if not ids_alone:
         Provenance.read(folder).require(kept, folder, START_ANEW)
     schema, earlier = Schema.read(folder / SCHEMA), Vocabularies.read(folder)
@@ -150,7 +181,22 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         raise ValueError(
             f"model.warm_start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
         ) from None
-    return carry_over(old, model, schema, inputs.schema, earlier, vocabularies, keep_ppm, ids_alone)
+    vocabularies_of = (schema, inputs.schema, earlier, vocabularies)
+    fresh = carry_over(old, model, *vocabularies_of, ppm_share, ids_alone)
+    return Carried(fresh) if ids_alone else Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, rows_of_fields(*vocabularies_of)))
+
+
+def _strangers(folder: Path, maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The rows that the earlier training settled, where they are now."""
+    if not (folder / STRANGERS).is_file():
+        return {}
+    with np.load(folder / STRANGERS) as file:
+        settled = {name: file[name] for name in file}
+    found = {}
+    for name, rows in settled.items():
+        were, are = maps[field_of(name)]
+        found[name] = are[np.isin(were, rows)]
+    return found
 
 
 class _Known:

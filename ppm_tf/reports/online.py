@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
 from ppm_tf.config import OnlineSettings
 from ppm_tf.evaluation.online import DAY, FIGURES, GROUP, OF_GROUP, SHARE, OnlineResult
@@ -15,31 +12,15 @@ from ppm_tf.evaluation.popularity import Popularity
 from ppm_tf.metrics.user_ratio import Difference
 from ppm_tf.reports.markdown import markdown_table
 from ppm_tf.reports.online_plots import write_plots
+from ppm_tf.reports.pages import Part, page_html, page_markdown
 from ppm_tf.reports.ranking import UNDEFINED
-from ppm_tf.reports.sheet import _data_uri
 
-_STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 75rem; color: #222; background: #fff; } h1 { font-size: 1.4rem; }
-h2 { font-size: 1.1rem; margin-top: 1.6rem; } table { border-collapse: collapse; display: block; overflow-x: auto; } img { max-width: 100%; }
-th, td { padding: .15rem .7rem; text-align: right; font-variant-numeric: tabular-nums; border-top: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } .alarm { color: #b00020; font-weight: 600; }
-"""
 _SOURCES = {  # what an item's popularity was taken from, in words
     "train": "exposures in the training data",
     "before": "exposures in the pre-period",
     "pooled": "exposures in all buckets of the experiment",
     "control": "exposures in control",
 }
-
-
-class Part(NamedTuple):
-    """A part of the report: a heading, sentences, a table and a plot, each of which may be empty."""
-
-    title: str
-    lines: Sequence[str] = ()
-    header: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-    plot: str = ""
 
 
 def write_online_report(result: OnlineResult, settings: OnlineSettings, folder: Path, title: str) -> None:
@@ -49,8 +30,8 @@ def write_online_report(result: OnlineResult, settings: OnlineSettings, folder: 
     (folder / "figures.jsonl").write_text("".join(lines), encoding="utf-8")
     plots = write_plots(result, settings, folder / "plots", title)
     parts = [part for part in parts_of(result, settings) if not part.plot or part.plot in plots or part.rows]
-    (folder / "report.md").write_text(_markdown(title, parts, plots), encoding="utf-8")
-    (folder / "report.html").write_text(_html(title, parts, plots), encoding="utf-8")
+    (folder / "report.md").write_text(page_markdown(title, parts, plots), encoding="utf-8")
+    (folder / "report.html").write_text(page_html(title, parts, plots), encoding="utf-8")
 
 
 def parts_of(result: OnlineResult, settings: OnlineSettings) -> list[Part]:
@@ -216,33 +197,3 @@ def _p(value: float) -> str:
 
 def _finite(record: dict) -> dict:
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()}
-
-
-# === Files ===
-
-
-def _markdown(title: str, parts: Sequence[Part], plots: Sequence[str]) -> str:
-    blocks = [f"# {title}"]
-    for part in parts:
-        blocks += [f"## {part.title}"] if part.title else []
-        blocks += list(part.lines)
-        blocks += [markdown_table(part.header, part.rows)] if part.rows else []
-        blocks += [f"![{part.title}](plots/{part.plot}.png)"] if part.plot in plots else []
-    return "\n\n".join(blocks) + "\n"
-
-
-def _html(title: str, parts: Sequence[Part], plots: dict[str, Path]) -> str:
-    body = [f"<h1>{escape(title)}</h1>"]
-    for part in parts:
-        body += [f"<h2>{escape(part.title)}</h2>"] if part.title else []
-        body += [f'<p class="alarm">{escape(line)}</p>' if line.startswith("ALARM") else f"<p>{escape(line)}</p>" for line in part.lines]
-        if part.rows:
-            head = "".join(f"<th>{escape(cell)}</th>" for cell in part.header)
-            rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in part.rows)
-            body.append(f"<table><tr>{head}</tr>{rows}</table>")
-        if part.plot in plots:
-            body.append(f'<img alt="{escape(part.title)}" src="{_data_uri(plots[part.plot].read_bytes(), "png")}">')
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
-    )

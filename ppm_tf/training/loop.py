@@ -23,12 +23,13 @@ from ppm_tf.metrics.standing import Standing, standing_of
 from ppm_tf.private_apis import averaged
 from ppm_tf.storage import save_weights, size_of, writing
 from ppm_tf.training.log import LOG, ProgressBar, TrainingLog, read_log
+from ppm_tf.training.optimizer_state import OptimizerStart, save_optimizer
 from ppm_tf.training.optimizers import dense_optimizer
 from ppm_tf.training.rates import RiseHoldFall, steps_between_looks
 from ppm_tf.training.start import state_variables
 from ppm_tf.training.stopping import Stopping
 from ppm_tf.training.trainer import Trainer, known_labels
-from ppm_tf.training.trunk import BEST_WEIGHTS, Trunk
+from ppm_tf.training.trunk import BEST_OPTIMIZER, BEST_WEIGHTS, Trunk
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ def fit(
     identify: Callable[[dict, Any], Any] | None = None,
     unit: str = "candidates",
     section: str = "train",
+    start: OptimizerStart | None = None,
+    keep_optimizer: bool = False,
 ) -> TrainingResult:
     """Trains a model, keeps the weights that validate best, and survives being killed.
 
@@ -98,7 +101,8 @@ def fit(
     ends with the same weights, bit for bit on CPU, as one that was not killed.
 
     `settings.epochs` is a bound. Where the learning rate is held (`settings.cooldown` below 1) and `settings.patience` looks bring
-    nothing better, the training goes back to its best look and the rate falls from there; where the rate falls already, it stops. The
+    nothing better, the training goes back to its best look and the rate falls from there; where the rate falls already, or never
+    (`settings.cooldown` 0), it stops. The
     state from before the fall stays in `folder/trunk`, from which a longer training goes on (`ppm_tf.training.trunk`) and ends with the
     weights of one that was that long from the start.
 
@@ -121,6 +125,9 @@ def fit(
         identify: `identify(batch, outputs)`, the ids that a message about a loss that is not finite names; default: requests.
         unit: what `weight` counts, for the progress bar.
         section: the section of the settings, for the remedy where the training was not done.
+        start: the state of an earlier training's optimiser, which this one goes on with: slots, steps (which Adam corrects its moments
+            by) and random states. The schedule begins anew.
+        keep_optimizer: whether that state is kept beside the best weights, as it was when they were, in `folder/best.optimizer.npz`.
 
     Returns:
         `TrainingResult`. The model holds the best weights.
@@ -129,6 +136,7 @@ def fit(
         NonFiniteLossError: the loss became NaN or infinite. The weights on disk are from before it.
         UndefinedCriterionError: `validate` gave NaN or infinity as `criterion`, which says nothing of the weights.
         DiskFullError: there was no room for weights, a checkpoint or the log; the checkpoints before it stay.
+        ValueError: `start` holds no state, or that of an optimiser of other settings.
     """
     strategy = strategy or tf.distribute.get_strategy()
     schedule = RiseHoldFall.of(settings, records)
@@ -142,6 +150,8 @@ def fit(
     several = strategy.num_replicas_in_sync > 1
     batches = strategy.experimental_distribute_dataset(dataset) if several else dataset
     trainer = Trainer(model, loss, weight or known_labels(), made, batches, strategy, settings.clip_norm, identify)
+    if start is not None:
+        schedule.begins = start.take_over(made, model)
     stopping = Stopping(minimize)
     saved: dict[str, Any] = {
         "step": trainer.global_step,
@@ -161,9 +171,9 @@ def fit(
         if several:
             trainer.train_dataset = strategy.experimental_distribute_dataset(dataset.skip(int(trainer.global_step)))
 
-    if start := manager.latest_checkpoint or trunk.latest:
-        restore(start)
-        logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), schedule.steps, start)
+    if latest := manager.latest_checkpoint or trunk.latest:
+        restore(latest)
+        logger.info("continuing from step %d of %d (%s)", int(trainer.global_step), schedule.steps, latest)
     need = size_of(variable for part in saved.values() if isinstance(part, _Variables) for variable in part.items)
     with contextlib.ExitStack() as closing:
         closing.enter_context(writing(folder, need))
@@ -196,6 +206,8 @@ def fit(
                     _require_number(scores, criterion, step, schedule.steps)
                     if better := stopping.look(step, scores[criterion]):
                         save_weights(model, folder / BEST_WEIGHTS)
+                if better and keep_optimizer:
+                    save_optimizer(made, model, folder / BEST_OPTIMIZER)
                 logger.info(
                     "step %d of %d: validation %s%s",
                     step,
@@ -209,7 +221,7 @@ def fit(
                 if better and schedule.holds and not falling:
                     trunk.save()
                 manager.save(checkpoint_number=trainer.global_step)
-            if step >= schedule.ends or (stopping.misses >= settings.patience and (falling or not schedule.holds)):
+            if step >= schedule.ends or (stopping.misses >= settings.patience and (falling or not schedule.holds or not schedule.falls)):
                 break
             if stopping.misses >= settings.patience:
                 looks = [(line["step"], line[f"valid_{criterion}"]) for line in read_log(folder / LOG) if f"valid_{criterion}" in line]

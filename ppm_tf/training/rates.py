@@ -46,6 +46,7 @@ class RiseHoldFall(keras.optimizers.schedules.LearningRateSchedule):
         self.steps = steps
         # Where the fall began early, and where it ends then; -1 = it did not. Plain variables: Keras' own would count as the optimiser's.
         self._early = tf.Variable([-1, -1], dtype=tf.int64, trainable=False)
+        self.begins = 0  # steps that the optimiser had taken in earlier trainings, which it counts on
         self.variables = [self._early]
 
     @classmethod
@@ -66,6 +67,11 @@ class RiseHoldFall(keras.optimizers.schedules.LearningRateSchedule):
         return int(self._early[1]) if int(self._early[0]) >= 0 else self.steps
 
     @property
+    def falls(self) -> bool:
+        """Whether it is to fall at all, before the training ends."""
+        return self.falls_from < self.steps
+
+    @property
     def holds(self) -> bool:
         """Whether there are steps at the full rate between rise and fall."""
         return self.falls_from > self.rise
@@ -76,7 +82,7 @@ class RiseHoldFall(keras.optimizers.schedules.LearningRateSchedule):
         self._early.assign([step, min(step + max(round(share * step), 1), self.steps)])
 
     def __call__(self, step):
-        step = ops.cast(step, "float32")
+        step = ops.cast(step - self.begins, "float32")
         early = ops.cast(self._early, "float32")
         start = ops.where(early[0] >= 0, early[0], float(self.falls_from))
         end = ops.where(early[0] >= 0, early[1], float(self.steps))

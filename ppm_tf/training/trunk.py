@@ -9,9 +9,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from ppm_tf.config import TrainSettings
+from ppm_tf.models.provenance import OPTIMIZER
 from ppm_tf.training.log import LOG
 
 BEST_WEIGHTS = "best.weights.h5"
+BEST_OPTIMIZER = "best.optimizer.npz"  # where it is kept
 TRUNK = "trunk"
 
 
@@ -36,11 +38,11 @@ class Trunk:
 
     def save(self) -> None:
         """Keeps the state as it is now in place of the one before."""
-        if (best := self._folder / BEST_WEIGHTS).is_file():
+        for best in _best_in(self._folder):
             (self._folder / TRUNK).mkdir(exist_ok=True)
-            part = self._folder / TRUNK / f"{BEST_WEIGHTS}.part"
+            part = self._folder / TRUNK / f"{best.name}.part"
             shutil.copy(best, part)
-            os.replace(part, self._folder / TRUNK / BEST_WEIGHTS)
+            os.replace(part, self._folder / TRUNK / best.name)
         self._manager.save(checkpoint_number=self._step)
 
 
@@ -56,10 +58,21 @@ def keep_trunk(work: Path, artifact: Path, settings: TrainSettings) -> None:
         shutil.copytree(work / TRUNK, artifact / TRUNK)
 
 
+def keep_best_optimizer(work: Path, artifact: Path, settings: TrainSettings) -> None:
+    """Copies the optimiser's state of a training's best weights into its artifact, if the settings want it kept."""
+    if settings.keep_optimizer:
+        shutil.copy(work / BEST_OPTIMIZER, artifact / OPTIMIZER)
+
+
 def take_up(artifact: Path, work: Path) -> None:
     """Lets the training in the empty folder `work` go on from the trunk of `artifact`."""
     shutil.copy(artifact / LOG, work / LOG)
-    if (best := artifact / TRUNK / BEST_WEIGHTS).is_file():
-        shutil.copy(best, work / BEST_WEIGHTS)
+    for best in _best_in(artifact / TRUNK):
+        shutil.copy(best, work / best.name)
     shutil.copytree(artifact / TRUNK, work / f"{TRUNK}.part", dirs_exist_ok=True)
     os.replace(work / f"{TRUNK}.part", work / TRUNK)  # last: a kill before it leaves a training that begins anew
+
+
+def _best_in(folder: Path) -> list[Path]:
+    """The best weights in a folder, and the optimiser's state beside them."""
+    return [folder / name for name in (BEST_WEIGHTS, BEST_OPTIMIZER) if (folder / name).is_file()]

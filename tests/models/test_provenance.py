@@ -56,18 +56,18 @@ def test_an_earlier_model_of_other_encoders_is_no_start(trained):
     folder, _ = trained
     later = model(*WITH_TABLES)
     with pytest.raises(ValueError, match="the table image was of encoder v1 and is of v3.*without model.warm_start"):
-        warm_start(folder, later, settings(*WITH_TABLES), inputs(image="v3"), vocabularies(), keep_ppm=True)
-    assert warm_start(folder, later, settings(*WITH_TABLES), inputs(), vocabularies(), keep_ppm=True) == 0
+        warm_start(folder, later, settings(*WITH_TABLES), inputs(image="v3"), vocabularies(), ppm_share=1.0)
+    assert warm_start(folder, later, settings(*WITH_TABLES), inputs(), vocabularies(), ppm_share=1.0).fresh == 0
 
 
 def test_ids_alone_may_come_from_a_model_of_other_encoders_but_not_of_more_tables(trained):
     folder, made = trained
     (folder / SETTINGS).write_text(yaml.safe_dump(settings(*WITH_TABLES).model_dump(mode="json")))
     later, ids = model(*WITH_TABLES), "model.warm_start_part=ids"
-    assert warm_start(folder, later, settings(*WITH_TABLES, ids), inputs(image="v3"), vocabularies(), keep_ppm=True) == 0
+    assert warm_start(folder, later, settings(*WITH_TABLES, ids), inputs(image="v3"), vocabularies(), ppm_share=1.0).fresh == 0
     np.testing.assert_array_equal(*(np.array(one.embedding.embeddings["item.item_id"].table) for one in (later, made)))
     with pytest.raises(ValueError, match="must be among those of the new model. Received: .*, which read .*image too. Remedy: name them"):
-        warm_start(folder, later, settings(*WITH_TABLES, ids), replace(inputs(), tables={}), vocabularies(), keep_ppm=True)
+        warm_start(folder, later, settings(*WITH_TABLES, ids), replace(inputs(), tables={}), vocabularies(), ppm_share=1.0)
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -76,7 +76,7 @@ def test_the_plug_in_is_kept_or_replaced(trained, keep):
     keras.utils.set_random_seed(1)
     new = model(*WITH_TABLES)
     own = [np.array(variable) for variable in new.ppm.trainable_variables]
-    carry_over(old, new, SCHEMA, SCHEMA, vocabularies(), vocabularies(), keep)
+    carry_over(old, new, SCHEMA, SCHEMA, vocabularies(), vocabularies(), float(keep))
     expected = [np.array(variable) for variable in old.ppm.trainable_variables] if keep else own
     for found, wanted in zip(new.ppm.trainable_variables, expected, strict=True):
         np.testing.assert_array_equal(found, wanted)

@@ -1,0 +1,35 @@
+"""Daily life: the quality gate, drift, and the ledger of the days. No TensorFlow."""
+
+from ppm_tf.daily.day_data import DayStatistics, judge_data
+from ppm_tf.daily.drift import TableDrift, js_divergence, psi, score_drift, table_drift
+from ppm_tf.daily.gate import FIRST, judge, judge_live, judge_tables
+from ppm_tf.daily.ledger import DISCARDED, PREPARED, REFUSED, TRAINED, Event, Ledger, LedgerError, day_hash
+from ppm_tf.daily.verdict import FAILED, NOT_JUDGED, PASSED, Figure, Line, Verdict
+
+__all__ = [
+    "DISCARDED",
+    "FAILED",
+    "FIRST",
+    "NOT_JUDGED",
+    "PASSED",
+    "PREPARED",
+    "REFUSED",
+    "TRAINED",
+    "DayStatistics",
+    "Event",
+    "Figure",
+    "Ledger",
+    "LedgerError",
+    "Line",
+    "TableDrift",
+    "Verdict",
+    "day_hash",
+    "js_divergence",
+    "judge",
+    "judge_data",
+    "judge_live",
+    "judge_tables",
+    "psi",
+    "score_drift",
+    "table_drift",
+]
