@@ -90,7 +90,6 @@ __all__ = [
     "CTRBERTSettings",
     "CadenceSettings",
     "ClassifierSettings",
-    "ColumnarData",
     "Config",
     "ConfigError",
     "DCNSettings",
