@@ -1,4 +1,4 @@
-"""The files of the live shop: items and users as they are, and what a day brings: its log and its searches, and its exposures for a report."""
+"""The files of the live shop: items and users as they are, and what a day brings: its searches, its log, and its exposures for a report."""
 
 from __future__ import annotations
 
@@ -25,39 +25,43 @@ def write_goods(shop: LiveShop, folder: Path) -> None:
     pq.write_table(pa.table(user_columns(shop.users)), folder / USERS, compression="zstd")
 
 
-def write_day(shop: LiveShop, requests: Requests, block: Block, day: int, folder: Path) -> None:
-    """Writes the log of a day, without the truth that the shop's own log has, and its searches."""
-    rows = log_columns(block, shop.users, shop.items, requests.number)
-    pq.write_table(pa.table({name: values for name, values in rows.items() if name not in _TRUTH}), folder / LOG, compression="zstd")
+def write_searches(shop: LiveShop, block: Block, day: int, folder: Path) -> None:
+    """Writes the searches that came before a day's requests."""
     asked = asked_before(block, rng := generator(shop.settings.seed, "queries", day))
     pq.write_table(pa.table(query_columns(block, asked, shop.users, shop.items, rng)), folder / QUERIES, compression="zstd")
+
+
+def write_day(shop: LiveShop, requests: Requests, block: Block, folder: Path) -> None:
+    """Writes the log of a day, without the truth that the shop's own log has."""
+    rows = log_columns(block, shop.users, shop.items, requests.number)
+    pq.write_table(pa.table({name: values for name, values in rows.items() if name not in _TRUTH}), folder / LOG, compression="zstd")
 
 
 def write_exposures(shop: LiveShop, block: Block, bucket: str, path: Path) -> None:
     """Writes a day's exposures as `pipelines.report online` reads them.
 
-    All arms have the same users, and a user of an experiment is in one bucket: the user's id holds the arm's name. `person` is the user alone.
+    All arms have the same users, and a user of an experiment is in one bucket: `user_id` is the user in the arm, `person` the user alone.
     """
     requests, slots = block.item.shape
-    user = shop.users.user_id[block.user]
-    names = pa.array([f"{one}@{bucket}" for one in user.tolist()]).dictionary_encode()
-    table = pa.table(
-        {
-            "user_id": names.take(pa.array(np.repeat(np.arange(requests), slots))),
-            "person": np.repeat(user, slots),
-            "item_id": shop.items.item_id[block.item].ravel(),
-            "time": np.repeat(block.time, slots),
-            "slot": np.tile(np.arange(slots, dtype=np.int32), requests),
-            **{task: block.labels[task].ravel().astype(np.int32) for task in TASKS},
-            "bucket": pa.array([bucket]).dictionary_encode().take(pa.array(np.zeros(requests * slots, np.int64))),
-        }
-    )
+    rows = np.repeat(np.arange(requests), slots)
+    person = shop.users.user_id[block.user]
+    users = pa.array([f"{one}@{bucket}" for one in person.tolist()]).dictionary_encode()
+    labels = {task: block.labels[task].ravel().astype(np.int8) for task in TASKS}
+    table = {
+        "user_id": users.take(pa.array(rows)),
+        "person": person[rows],
+        "item_id": shop.items.item_id[block.item].ravel(),
+        "time": block.time[rows],
+        "slot": np.tile(np.arange(slots, dtype=np.int32), requests),
+        **labels,
+        "bucket": pa.array([bucket]).dictionary_encode().take(pa.array(np.zeros(rows.size, np.int64))),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(pa.table(table), path, compression="zstd")
 
 
 def mapping(settings: SyntheticData, folder: Path) -> ColumnarData:
-    """The column mapping of a folder with the files of `write_goods` and `write_day`, the latter in a folder a day."""
+    """The column mapping of a folder with the files of `write_goods`, and those of `write_searches` and `write_day` in a folder a day."""
     found = columns(settings.model_copy(update={"by_day": True}), folder)
     return found.model_copy(update={"log": found.log.model_copy(update={"truth": {}})})
 
