@@ -67,7 +67,10 @@ def config_of(config: Config, name: str, settings: dict[str, Any]) -> Config:
     Raises:
         ConfigError: one is unknown or wrong, or ranks by what the model does not learn.
     """
-    shared = config.model_dump(mode="json", exclude={"data"})
+    settings = merged(settings)
+    shared = config.model_dump(mode="json", exclude={"data", "simulate"}, exclude_defaults=True)
+    if "backbone" in settings.get("model", {}):  # another one has settings of its own
+        shared.get("model", {}).pop("backbone", None)
     start = {"update.start_days": config.simulate.start_days}
     start |= {"update.keep_days": max(config.update.keep_days, config.simulate.start_days + 2)}
     own = {"serve.base": None, "serve.url": None, "serve.server_config": None, "serve.status": None}
@@ -75,7 +78,7 @@ def config_of(config: Config, name: str, settings: dict[str, Any]) -> Config:
         found = from_dict(merged(shared, start, settings, own))
     except ConfigError as error:
         raise ConfigError(f"simulate.arms.{name}: {error}") from None
-    return _at(found.model_copy(update={"data": config.data}), name)
+    return _at(found.model_copy(update={"data": config.data, "simulate": config.simulate}), name)
 
 
 def _at(config: Config, name: str) -> Config:

@@ -98,7 +98,8 @@ def days_of(arm: Arm, config: Config) -> Iterator[dict[str, Any]]:
         yield json.loads((arm.workspace.path(f"{SHOP}/{day_folder(day)}") / DAY).read_text(encoding="utf-8"))
 
 
-def _days(config: Config) -> range:
+def days(config: Config) -> range:
+    """The days on which the arms choose, 0 the first of the log."""
     return range(config.simulate.start_days, config.simulate.start_days + config.simulate.days)
 
 
