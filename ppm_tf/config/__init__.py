@@ -73,7 +73,6 @@ from ppm_tf.config.text_models import (
     TextModel,
     TextModelSettings,
 )
-from ppm_tf.config.update import UpdateSettings
 
 __all__ = [
     "MODEL_BOUNDS",
@@ -143,7 +142,6 @@ __all__ = [
     "TrainSettings",
     "TransformerSettings",
     "URMSettings",
-    "UpdateSettings",
     "UniSRecSettings",
     "UpdateSettings",
     "UserFiles",

@@ -164,6 +164,12 @@ class UpdateSettings(Section):
         "replace",
         description="what becomes of PPM inside the ranking model: the newest takes its place (as in the paper), it stays, or both are averaged",
     )
+    learning_rate_share: Annotated[float, Field(gt=0)] = Field(
+        0.5, description="learning rate of PPM and of the ranking model in a day's pass, in multiples of their own; it neither rises nor falls"
+    )
+    missing_days: Literal["wait", "pass_over"] = Field(
+        "wait", description="a day without files before one that has them: wait for it, or go on without it, which cannot be undone"
+    )
     cadence: CadenceSettings = Field(CadenceSettings(), description="what is trained anew every so many days")
     keep_days: PositiveInt = Field(30, description="newest prepared days, and updates, that stay on disk; never fewer than an update needs")
     live_seconds: Annotated[float, Field(gt=0)] = Field(

@@ -17,7 +17,6 @@ from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section
 from ppm_tf.config.text_models import TextModelSettings
-from ppm_tf.config.update import UpdateSettings
 
 
 class Config(Section):
@@ -44,7 +43,6 @@ class Config(Section):
     update: UpdateSettings = Field(UpdateSettings(), description="the update of a day")
     gate: GateSettings = Field(GateSettings(), description="what a new version must meet")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
-    update: UpdateSettings = Field(UpdateSettings(), description="the daily update of a run")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 

@@ -1,0 +1,122 @@
+"""The days of the log that an update reads: prepared in order, noted in the ledger, passed over where they cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Any
+
+from pipelines.prepare import prepare_days, prepared_days
+from ppm_tf.config import Config
+from ppm_tf.daily import REFUSED, DayStatistics, Ledger, LedgerError
+from ppm_tf.daily.plan import DAY
+from ppm_tf.data.day_errors import DayBrokenError, DayNotThereError
+from ppm_tf.workspace import Recipe, Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace) -> str:
+    """Prepares the days up to `newest` that are not there yet. An earlier day that cannot be used is passed over.
+
+    Returns:
+        Why the newest day is refused; "" where it is not.
+
+    Raises:
+        DayNotThereError: a day has not come yet.
+        DayBrokenError: the first day of all cannot be used.
+    """
+    while True:
+        try:
+            prepare_days(config.model_copy(update={"day": newest}), root)
+            return _note(config, newest, ledger, root)
+        except DayNotThereError as error:
+            day = _next(root, error)
+            if day >= newest or config.update.missing_days == "wait":
+                raise
+            pass_over_day(day, str(error), root)
+        except DayBrokenError as error:
+            day = _next(root, error)
+            if day >= newest:
+                return str(error)
+            pass_over_day(day, str(error), root)
+            ledger.refuse(day.isoformat(), "", by=(newest + DAY).isoformat(), reason=str(error))
+
+
+def _next(root: Workspace, error: Exception) -> date:
+    """The first day that is not prepared, and could not be; without one before it the error stands."""
+    done = prepared_days(root)
+    if not done:
+        raise error
+    return done[-1] + DAY
+
+
+def _note(config: Config, newest: date, ledger: Ledger, root: Workspace) -> str:
+    """Enters the days into the ledger; one whose rows another day has is passed over."""
+    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.pass_over import passed_over
+
+    for day in prepared_days(root):
+        folder, name = root.path(f"days/{day}"), day.isoformat()
+        if day > newest or passed_over(folder) or ledger.hash_of(name) == (content := read_ledger(folder)["content"]):
+            continue
+        try:
+            ledger.prepare(name, content)
+        except LedgerError as error:
+            if day == newest:
+                return str(error)
+            pass_over_day(day, str(error), root)
+    return ""
+
+
+def pass_over_day(day: date, reason: str, root: Workspace) -> None:
+    """Commits a day without rows, in place of what was prepared of it; the first day of all has none before it to go on from.
+
+    Raises:
+        ValueError: it is the first day.
+    """
+    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.pass_over import pass_over
+
+    before, artifact = f"days/{day - DAY}", f"days/{day}"
+    if not root.exists(before):
+        raise ValueError(f"{day}: the first day of the log cannot be passed over. {reason}")
+    files: Sequence[dict[str, Any]] = read_ledger(root.path(artifact))["files"] if root.exists(artifact) else ()
+    made = root.made_by(before)
+    logger.warning("update: %s is passed over: %s", day, reason)
+    with root.commit(artifact, Recipe(made["settings"], {"passed over": reason}, {before: root.id(before)})) as folder:
+        pass_over(root.path(before), day, folder, reason, files)
+
+
+def usable_days(root: Workspace) -> list[date]:
+    """The prepared days that were not passed over."""
+    from ppm_tf.data.preparation.pass_over import passed_over
+
+    return [day for day in prepared_days(root) if not passed_over(root.path(f"days/{day}"))]
+
+
+def refused_days(ledger: Ledger) -> set[date]:
+    """Days that nothing may be learnt from, as they were when they were refused."""
+    events = ledger.events()
+    return {date.fromisoformat(one.day) for one in events if one.what == REFUSED and one.hash == (ledger.hash_of(one.day) or "")}
+
+
+def counted(found: dict[str, Any], catalog_has: Callable[[str], int] | None = None) -> DayStatistics:
+    """The counts of a prepared day, from its `statistics.json`, as the gate reads them."""
+    splits = found["splits"].values()
+    rejected = found["rows_rejected"]
+    tasks = next(iter(splits))["positives"]
+    unknown, outside = rejected.get("unknown item", 0), rejected.get("not of this day", 0)
+    return DayStatistics(
+        day=found["day"],
+        rows=found["rows_read"],
+        requests=sum(half["requests"] for half in splits),
+        shown=sum(half["candidates"] for half in splits) + unknown,
+        positives={task: sum(half["positives"][task] for half in splits) for task in tasks},
+        labelled={task: sum(half["positives"][task] + half["negatives"][task] for half in splits) for task in tasks},
+        rejected=sum(rejected.values()) - unknown - outside,
+        repeated=found["rows_repeated"],
+        outside_day=outside,
+        unknown_items=unknown,
+    )
