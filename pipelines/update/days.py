@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -12,6 +13,7 @@ from ppm_tf.config import Config
 from ppm_tf.daily import REFUSED, DayStatistics, Ledger, LedgerError
 from ppm_tf.daily.plan import DAY
 from ppm_tf.data.day_errors import DayBrokenError, DayNotThereError
+from ppm_tf.rows import FIRST_ROW
 from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
@@ -102,21 +104,35 @@ def refused_days(ledger: Ledger) -> set[date]:
     return {date.fromisoformat(one.day) for one in events if one.what == REFUSED and one.hash == (ledger.hash_of(one.day) or "")}
 
 
-def counted(found: dict[str, Any], catalog_has: Callable[[str], int] | None = None) -> DayStatistics:
-    """The counts of a prepared day, from its `statistics.json`, as the gate reads them."""
-    splits = found["splits"].values()
-    rejected = found["rows_rejected"]
-    tasks = next(iter(splits))["positives"]
-    unknown, outside = rejected.get("unknown item", 0), rejected.get("not of this day", 0)
+def counted(day: date, root: Workspace) -> DayStatistics:
+    """The counts of a prepared day, as the gate reads them."""
+    import numpy as np
+
+    from ppm_tf.data.catalog import ItemCatalog
+    from ppm_tf.data.preparation.day import HALVES
+    from ppm_tf.data.preparation.log_batches import OTHER_DAY, UNKNOWN_ITEM
+
+    folder = root.path(f"days/{day}")
+    found = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
+    halves, rejected, tasks = found["splits"].values(), found["rows_rejected"], tuple(found["splits"][HALVES[0]]["positives"])
+    unknown, outside = rejected.get(UNKNOWN_ITEM, 0), rejected.get(OTHER_DAY, 0)
+    catalog, before = ItemCatalog.read(folder / "catalog"), root.path(f"days/{day - DAY}") / "catalog"
+    shown = sum(catalog.counts[f"exposures_{half}"] for half in HALVES)  # of all days up to it
+    if before.is_dir():
+        earlier = ItemCatalog.read(before).counts
+        shown[: len(earlier["exposures_head"])] -= sum(earlier[f"exposures_{half}"] for half in HALVES)
+    has_text, has_image = (np.concatenate([np.ones(FIRST_ROW, bool), present]) for present in catalog.present("text", "image"))
     return DayStatistics(
         day=found["day"],
         rows=found["rows_read"],
-        requests=sum(half["requests"] for half in splits),
-        shown=sum(half["candidates"] for half in splits) + unknown,
-        positives={task: sum(half["positives"][task] for half in splits) for task in tasks},
-        labelled={task: sum(half["positives"][task] + half["negatives"][task] for half in splits) for task in tasks},
+        requests=sum(half["requests"] for half in halves),
+        shown=sum(half["candidates"] for half in halves) + unknown,
+        positives={task: sum(half["positives"][task] for half in halves) for task in tasks},
+        labelled={task: sum(half["positives"][task] + half["negatives"][task] for half in halves) for task in tasks},
         rejected=sum(rejected.values()) - unknown - outside,
         repeated=found["rows_repeated"],
         outside_day=outside,
         unknown_items=unknown,
+        without_text=int(shown[~has_text].sum()),
+        without_image=int(shown[~has_image].sum()),
     )
