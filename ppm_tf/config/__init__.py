@@ -24,7 +24,7 @@ from ppm_tf.config.data import (
     UserFiles,
     UserSplit,
 )
-from ppm_tf.config.description import describe
+from ppm_tf.config.description import changed, describe
 from ppm_tf.config.encoders import (
     TABLES,
     AdaptSettings,
@@ -148,6 +148,7 @@ __all__ = [
     "UserSplit",
     "WideDeepSettings",
     "XDeepFMSettings",
+    "changed",
     "check_relations",
     "describe",
     "from_dict",
