@@ -101,11 +101,10 @@ def prepare_days(config: Config, workspace: Workspace) -> list[date]:
     """
     from ppm_tf.data.preparation.day import prepare_day
 
-    source, done = _source(config), prepared_days(workspace)
+    done = prepared_days(workspace)
     if done:
         _refuse_other_files(config, workspace, _artifact(done[-1]))
-    raw = _write_raw(config, workspace, source)
-    columns = source.columns(config.data, raw or workspace.path("raw"))
+    columns = columns_by_day(config, workspace)
     wanted = _wanted(columns, done, config.day)
     if not wanted:
         logger.info("pipelines.prepare: %s is up to date", workspace.path(_artifact(config.day)))
@@ -125,6 +124,24 @@ def prepare_days(config: Config, workspace: Workspace) -> list[date]:
             number, len(wanted), time.monotonic() - start, workspace.path(artifact), folder_size(workspace.path(artifact)), peak_memory(),
         )  # fmt: skip
     return wanted
+
+
+def columns_by_day(config: Config, workspace: Workspace) -> ColumnarData:
+    """The column mapping of the raw files; those that the source itself writes are made first."""
+    source = _source(config)
+    raw = _write_raw(config, workspace, source)
+    return source.columns(config.data, raw or workspace.path("raw"))
+
+
+def missing_days(config: Config, workspace: Workspace) -> list[date]:
+    """The days up to `config.day` that are not prepared, in order.
+
+    Raises:
+        ValueError: the log does not come by day.
+        DayMissingError: there is no day at all.
+        DayOrderError: `config.day` lies before the first day.
+    """
+    return _wanted(columns_by_day(config, workspace), prepared_days(workspace), config.day)
 
 
 def _refuse_other_files(config: Config, workspace: Workspace, artifact: str) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from pipelines.prepare import prepare_days, prepared_days
+from pipelines.prepare import columns_by_day, missing_days, prepare_days, prepared_days
 from ppm_tf.config import Config
 from ppm_tf.daily import REFUSED, DayStatistics, Ledger, LedgerError
 from ppm_tf.daily.plan import DAY
-from ppm_tf.data.day_errors import DayBrokenError, DayNotThereError
+from ppm_tf.data.day_errors import DayBrokenError, DayNotThereError, DayOrderError
 from ppm_tf.rows import FIRST_ROW
 from ppm_tf.workspace import Recipe, Workspace
 
@@ -20,56 +21,73 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace) -> str:
-    """Prepares the days up to `newest` that are not there yet. An earlier day that cannot be used is passed over.
+    """Prepares the days up to `newest` that are not there yet, and enters them into the ledger. An earlier day that cannot be used is passed over.
 
     Returns:
         Why the newest day is refused; "" where it is not.
 
     Raises:
         DayNotThereError: a day has not come yet.
-        DayBrokenError: the first day of all cannot be used.
+        ValueError: the first day of all cannot be used.
     """
-    while True:
+    for day in missing_days(config.model_copy(update={"day": newest}), root):
         try:
-            prepare_days(config.model_copy(update={"day": newest}), root)
-            return _note(config, newest, ledger, root)
+            prepare_days(config.model_copy(update={"day": day}), root)
         except DayNotThereError as error:
-            day = _next(root, error)
-            if day >= newest or config.update.missing_days == "wait":
+            if day == newest or config.update.missing_days == "wait":
                 raise
             pass_over_day(day, str(error), root)
         except DayBrokenError as error:
-            day = _next(root, error)
-            if day >= newest:
-                return str(error)
-            pass_over_day(day, str(error), root)
-            ledger.refuse(day.isoformat(), "", by=(newest + DAY).isoformat(), reason=str(error))
-
-
-def _next(root: Workspace, error: Exception) -> date:
-    """The first day that is not prepared, and could not be; without one before it the error stands."""
-    done = prepared_days(root)
-    if not done:
-        raise error
-    return done[-1] + DAY
-
-
-def _note(config: Config, newest: date, ledger: Ledger, root: Workspace) -> str:
-    """Enters the days into the ledger; one whose rows another day has is passed over."""
-    from ppm_tf.data.preparation.day import read_ledger
-    from ppm_tf.data.preparation.pass_over import passed_over
-
-    for day in prepared_days(root):
-        folder, name = root.path(f"days/{day}"), day.isoformat()
-        if day > newest or passed_over(folder) or ledger.hash_of(name) == (content := read_ledger(folder)["content"]):
-            continue
-        try:
-            ledger.prepare(name, content)
-        except LedgerError as error:
             if day == newest:
                 return str(error)
             pass_over_day(day, str(error), root)
+            ledger.refuse(day.isoformat(), "", by=(newest + DAY).isoformat(), reason=str(error))
+        if (reason := _enter(day, ledger, root)) and day != newest:
+            pass_over_day(day, reason, root)
+        elif reason:
+            shutil.rmtree(root.path(f"days/{day}"))
+            return reason
+    return _enter(newest, ledger, root)
+
+
+def _enter(day: date, ledger: Ledger, root: Workspace) -> str:
+    """Notes a prepared day; gives why it must not be used, as where another day has its rows."""
+    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.pass_over import passed_over
+
+    folder, name = root.path(f"days/{day}"), day.isoformat()
+    if passed_over(folder) or ledger.hash_of(name) == (content := read_ledger(folder)["content"]):
+        return ""
+    try:
+        ledger.prepare(name, content)
+    except LedgerError as error:
+        return str(error)
     return ""
+
+
+def content_now(config: Config, day: date, root: Workspace) -> str:
+    """What the log of a day holds now, by hash; "" where it has no files."""
+    from ppm_tf.data.preparation.day import content_of
+
+    try:
+        return content_of(columns_by_day(config, root), day)
+    except FileNotFoundError:
+        return ""
+
+
+def take_again(day: date, root: Workspace) -> None:
+    """Lets a day that was passed over be prepared once more, where no later day has gone on without it.
+
+    Raises:
+        DayOrderError: one has.
+    """
+    later = [one for one in prepared_days(root) if one > day]
+    if later:
+        raise DayOrderError(
+            f"A day that was refused can be taken again as long as it is the newest. Received: {day}, after which {later[-1]} was prepared without it."
+            " Remedy: go on with the next day; to have it, begin anew with run=<folder>."
+        )
+    shutil.rmtree(root.path(f"days/{day}"), ignore_errors=True)
 
 
 def pass_over_day(day: date, reason: str, root: Workspace) -> None:

@@ -45,10 +45,10 @@ class GateSettings(Section):
         "bootstrap", description="interval of a change of AUC: users resampled, or DeLong's formula, which takes rows as independent and is quicker"
     )
     decide_by: Literal["low", "value", "high"] = Field(
-        "low",
+        "high",
         description=(
-            "which end of the paired interval a change must meet the bound with: low, the worse end: surely not worse, which takes rows enough for an"
-            " interval narrower than the bound; value: the figure itself; high, the better end: refused only where it is surely worse"
+            "which end of the paired interval a change must meet the bound with: high, the better end: refused only where it is surely worse; value:"
+            " the figure itself; low, the worse end: surely not worse, which takes rows enough for an interval narrower than the bound"
         ),
     )
     calibration_by: Literal["interval", "value"] = Field(

@@ -7,6 +7,10 @@ The file is a JSON object with these keys. Those that an update did not get to a
 - `reason`: why it was refused, or did nothing.
 - `model`, `version`: under which name and number it was published; the number is null where it was not.
 - `made_at`: when, UTC.
+- `trained`: id of the ranking model's artifact, which its export repeats.
+- `started`: day of the update that the model's weights began with.
+- `learnt`: the newest day whose window each model has learnt from, such as `{"ranker": "2026-11-18", "ppm": "2026-11-17"}`.
+- `content`: what the newest day of the log held, by hash; of one that could not be prepared, why.
 - `parents`: what it goes on from, such as `{"update": "2026-11-19", "ranker": <id>, "ppm": <id>}`.
 - `encoders`: version of the encoder behind each table.
 - `inputs`: hash of each day of the log that was prepared, by day.
@@ -51,6 +55,10 @@ class UpdateManifest:
     model: str = ""
     version: int | None = None
     made_at: str = ""
+    trained: str = ""
+    started: str = ""
+    learnt: dict[str, str | None] = field(default_factory=dict)
+    content: str = ""
     parents: dict[str, str] = field(default_factory=dict)
     encoders: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
