@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from datetime import date
 
 from pipelines.export import export
 from pipelines.update import steps
-from pipelines.update.days import counted, pass_over_day, prepare_up_to, refused_days, usable_days
+from pipelines.update.days import content_now, counted, pass_over_day, prepare_up_to, refused_days, take_again, usable_days
 from pipelines.update.folders import (
     LEDGER,
-    MANIFEST,
     NOTHING,
     PUBLISHED,
     REFUSED,
-    ROLLED_BACK,
     Update,
+    ancestor,
     begin,
     exports_of,
     folder_of,
-    live_version,
     manifest_of,
-    manifests,
+    name_of,
     parent_of,
-    plain,
+    published_versions,
+    windows,
     with_ppm,
 )
+from pipelines.update.report import write_reports
 from ppm_tf.config import Config
-from ppm_tf.daily import FAILED, DayStatistics, Ledger, Line, Verdict, judge, judge_data, judge_live
+from ppm_tf.daily import (
+    FAILED,
+    MANIFEST,
+    DayStatistics,
+    Ledger,
+    Line,
+    UpdateManifest,
+    Verdict,
+    data_before,
+    judge,
+    judge_data,
+    judge_live,
+    live_before,
+    read_manifests,
+)
 from ppm_tf.daily.plan import DAY, learnt, plan_of
-from ppm_tf.storage import write_json
-from ppm_tf.workspace import Recipe, Workspace
+from ppm_tf.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
-class Refused(Exception):
-    """The day, or the version made of it, is not to be published; the verdict says why."""
+class RefusedError(Exception):
+    """The day, or the version made of it, is not to be published."""
 
     def __init__(self, verdict: Verdict):
         super().__init__(" ".join(verdict.refusals()))
         self.verdict = verdict
 
 
-def update_day(config: Config, day: date, scratch: bool = False) -> dict[str, Any]:
+def update_day(config: Config, day: date, scratch: bool = False) -> tuple[UpdateManifest, bool]:
     """Does the update of a day, or what is left of it after a kill.
 
     Args:
@@ -59,7 +69,7 @@ def update_day(config: Config, day: date, scratch: bool = False) -> dict[str, An
         scratch: learn anew from the last `update.start_days` days.
 
     Returns:
-        Its manifest; with `again` where it was done before.
+        Its manifest, and whether it was made now.
 
     Raises:
         DayError: the log that it reads is not there yet.
@@ -68,167 +78,162 @@ def update_day(config: Config, day: date, scratch: bool = False) -> dict[str, An
     """
     root = Workspace(config.run)
     with root.lock("update"):
-        ledger, newest, clock = Ledger(root.folder / LEDGER), day - DAY, steps.Clock()
-        made = manifest_of(config, day)
-        if made is not None and made["status"] != REFUSED:
-            logger.info("update: %s was done before: %s", day, made["status"])
-            return {**made, "again": True}
-        override = (config.gate.override or "").startswith(f"{day}:")
-        with clock.step("prepare"):
-            refusal = prepare_up_to(config, newest, ledger, root)
+        newest, made = day - DAY, manifest_of(config, day)
         if made is not None:
-            if not override and made["content"] == _content(root, newest, refusal):
-                logger.info("update: %s was refused before, and its log is as it was", day)
-                return {**made, "again": True}
+            if made.status != REFUSED or made.trained and not _override(config, day):
+                logger.info("update: %s was done before: %s", day, made.status)
+                return made, False
+            if made.content == content_now(config, newest, root) and not _override(config, day):
+                logger.info("update: %s was refused before, and the log of %s is as it was", day, newest)
+                return made, False
+            if not made.trained:
+                take_again(newest, root)
             shutil.rmtree(folder_of(config, day))
-        if refusal:
-            return _refuse_log(config, day, refusal, clock)
-        return _Run(config, day, scratch, ledger, clock).run()
+        return _Run(config, day, scratch, root).run(), True
 
 
-def _content(root: Workspace, day: date, refusal: str) -> str:
-    """What a day's log holds now, by hash; of one that cannot be prepared, why."""
-    from ppm_tf.data.preparation.day import read_ledger
-
-    return refusal or read_ledger(root.path(f"days/{day}"))["content"]
-
-
-def _refuse_log(config: Config, day: date, refusal: str, clock: steps.Clock) -> dict[str, Any]:
-    """The manifest of a day whose log cannot be prepared; the next one passes it over."""
-    logger.error("update: %s is refused: %s", day, refusal)
-    manifest = {
-        "day": day.isoformat(), "status": REFUSED, "reasons": [refusal], "content": refusal, "seconds": clock.seconds, "verdict": None,
-    }  # fmt: skip
-    _write_manifest(config, day, manifest)
-    return manifest
+def _override(config: Config, day: date) -> str:
+    """Why a day is to be published whatever the gate finds; "" where it is not."""
+    of, _, reason = (config.gate.override or "").partition(":")
+    return reason.strip() if of == day.isoformat() else ""
 
 
 class _Run:
     """An update under way."""
 
-    def __init__(self, config: Config, day: date, scratch: bool, ledger: Ledger, clock: steps.Clock):
-        self.config, self.day, self.ledger, self.clock = config, day, ledger, clock
-        self.root, self.newest = Workspace(config.run), day - DAY
-        self.before = [one for one in manifests(config) if one["day"] < day.isoformat()]
-        self.parent = None if scratch else parent_of(config, day)
-        self.override = (config.gate.override or "").startswith(f"{day}:")
-        self.statistics: DayStatistics | None = None
+    def __init__(self, config: Config, day: date, scratch: bool, root: Workspace):
+        self.config, self.day, self.newest, self.root = config, day, day - DAY, root
+        self.ledger, self.clock = Ledger(root.folder / LEDGER), steps.Clock()
+        self.made = [one for one in read_manifests(config.run) if one.day < day.isoformat()]
+        self.parent = None if scratch else parent_of(config, self.made)
+        self.manifest = UpdateManifest(
+            day=day.isoformat(), status=NOTHING, model=name_of(config), started=self.parent.started if self.parent else day.isoformat()
+        )
         self.update: Update | None = None
 
-    def run(self) -> dict[str, Any]:
-        """Trains, judges and publishes."""
-        from ppm_tf.data.preparation.day import read_ledger
-
-        content = read_ledger(self.root.path(f"days/{self.newest}"))["content"]
+    def run(self) -> UpdateManifest:
+        """Prepares, trains, judges and publishes."""
+        with self.clock.step("prepare"):
+            refusal = prepare_up_to(self.config, self.newest, self.ledger, self.root)
+        self._note(content=content_now(self.config, self.newest, self.root))
+        if refusal:
+            logger.error("update: %s is refused: %s", self.day, refusal)
+            return self._done(REFUSED, refusal)
         try:
             data = self._believe()
-            plan = plan_of(
-                self.day, usable_days(self.root), refused_days(self.ledger), self.parent, self.config.update.start_days, with_ppm(self.config)
-            )
-            if not plan.train or not plan.held_out:
-                return self._done({"status": NOTHING, "reasons": [f"{self.newest} holds nothing to learn from"], "content": content})
-            self.update = Update(self.config, plan)
+            self.update = Update(self.config, self._plan())
+            if not self.update.plan.train or not self.update.plan.held_out:
+                return self._done(NOTHING, f"the log of {self.newest} holds nothing to learn from")
             begin(self.update)
-            verdict = self._train(data)
-        except Refused as refused:
-            return self._refused(refused.verdict, content)
-        return self._publish(verdict, content)
+            self._publish(self._train(data))
+        except RefusedError as refused:
+            return self._refuse(refused.verdict)
+        live = self.manifest.live
+        if live and not live["served"]:
+            self.ledger.discard(self.manifest.day, live["reason"])
+            return self._done(REFUSED, live["reason"])
+        return self._done(PUBLISHED)
+
+    def _plan(self):
+        usable, refused = usable_days(self.root), refused_days(self.ledger)
+        parent = ancestor(self.parent) if self.parent else None
+        plan = plan_of(self.day, usable, refused, parent, self.config.update.start_days, with_ppm(self.config))
+        after = learnt(plan, parent)
+        self._note(
+            window=windows(plan),
+            learnt={"ranker": after.ranker.isoformat(), "ppm": after.ppm and after.ppm.isoformat()},
+            inputs={str(day): self.ledger.hash_of(str(day)) or "" for day in sorted({part.day for part in (*plan.pretrain, *plan.train)})},
+        )
+        return plan
 
     def _believe(self) -> list[Line]:
-        """Holds the bounds on the day's data; nothing was trained yet."""
-        self.statistics = counted(self.newest, self.root)
-        before = [DayStatistics.from_plain(one["statistics"]) for one in self.before if one["status"] == PUBLISHED]
-        data = judge_data(self.statistics, before, self.config.gate)
-        self._require(data)
-        return data
+        """Holds the bounds on the day's data, before anything is trained."""
+        data = counted(self.newest, self.root)
+        self._note(data=data)
+        lines = judge_data(data, data_before(self.made, self.manifest.day), self.config.gate)
+        self._require(lines)
+        return lines
 
     def _require(self, lines: Sequence[Line]) -> None:
-        """Refuses the day where a bound on its data was not kept."""
-        verdict = Verdict(self.day.isoformat(), tuple(lines), override=self._reason())
-        if any(line.outcome == FAILED for line in lines) and not verdict.override:
-            raise Refused(verdict)
-
-    def _reason(self) -> str:
-        return (self.config.gate.override or "").partition(":")[2].strip() if self.override else ""
+        """Refuses the day where a bound was not kept."""
+        verdict = Verdict(self.manifest.day, tuple(lines), override=_override(self.config, self.day))
+        if any(line.outcome == FAILED for line in lines) and not verdict.passed:
+            raise RefusedError(verdict)
 
     def _train(self, data: list[Line]) -> Verdict:
-        """The trainings, and what the gate makes of them."""
-        update, clock, gate = self.update, self.clock, self.config.gate
-        name = self._model_name()
+        """The trainings, and what the gate makes of the model."""
+        update, clock, gate, by = self.update, self.clock, self.config.gate, self.manifest.day
         with clock.step("view"):
             steps.view(update)
         with clock.step("embed"):
             steps.vectors(update)
         with clock.step("live"):
             live = steps.live_scores(update)
-        lived = {task: [one["live_auc"][task] for one in self.before if one.get("live_auc")] for task in (live.tasks if live else ())}
+        lived = live_before(self.made, by)
         if live is not None:
             self._require([*data, *judge_live(live, gate, lived, self.config.seed)])
-        models = {"ranker": update.plan.train, **({"ppm": update.plan.pretrain} if update.trains_ppm else {})}
-        for model, parts in models.items():
-            for part in parts:
-                self.ledger.refuse_trained(part.day.isoformat(), part.hours, f"{model} of {name}", by=self.day.isoformat())
+        name = f"{self.manifest.model} since {self.manifest.started}"
+        trained = [(f"PPM of {name}", part) for part in update.plan.pretrain if update.trains_ppm] + [(name, part) for part in update.plan.train]
+        for model, part in trained:
+            self.ledger.refuse_trained(str(part.day), part.hours, model, by)
         with clock.step("pretrain"):
             steps.pretrain(update)
         with clock.step("train"):
             steps.train(update)
-        for model, parts in models.items():
-            for part in parts:
-                self.ledger.train(part.day.isoformat(), part.hours, f"{model} of {name}", by=self.day.isoformat())
+        for model, part in trained:
+            self.ledger.train(str(part.day), part.hours, model, by)
         with clock.step("gate"):
             steps.seen(update)
             candidate = steps.candidate_scores(update)
             items, users = steps.frequencies(update, candidate.user)
+            self._note(trained=update.workspace.id(update.model), **steps.described(update))
             verdict = judge(
-                candidate, live, gate, day=self.day.isoformat(), train_frequency=items, user_frequency=users, live_before=lived,
+                candidate, live, gate, day=by, train_frequency=items, user_frequency=users, live_before=lived,
                 tables=steps.moved_tables(update), data=data, seed=self.config.seed,
             )  # fmt: skip
-            self.metrics = steps.metrics(verdict)
+            self._note(verdict=verdict)
         if not verdict.passed:
-            raise Refused(verdict)
+            raise RefusedError(verdict)
         return verdict
 
-    def _model_name(self) -> str:
-        """The model that learns on from day to day: its backbone and the day of its start."""
-        started = self.day.isoformat()
-        if self.parent is not None:
-            started = manifest_of(self.config, self.parent.day)["started"]
-        self.started = started
-        return f"{self.config.model.folder} since {started}"
+    def _publish(self, verdict: Verdict) -> None:
+        """Exports, publishes, and asks the running server."""
+        live, base = list(published_versions(self.config)), exports_of(self.config) / name_of(self.config)
+        golden = steps.GoldenGate(self.config.gate, verdict, base / str(live[-1][0]) if live else None)
+        with self.clock.step("export"):
+            folder = steps.exported(self.update)
+            if folder is None:
+                try:
+                    folder = export(self.update.settings, self.update.workspace, judge=golden)
+                except steps.GoldenRefusedError:
+                    raise RefusedError(golden.verdict) from None
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        self._note(version=int(folder.name), verdict=golden.verdict, sizes={**self.manifest.sizes, "export": size})
+        if self.config.serve.url:
+            with self.clock.step("serve"):
+                self._note(live=steps.served(self.update, int(folder.name)).plain())
 
-    def _refused(self, verdict: Verdict, content: str) -> dict[str, Any]:
+    def _refuse(self, verdict: Verdict) -> UpdateManifest:
         """Keeps the live model, and what was refused out of all that follows."""
-        for reason in verdict.refusals():
-            logger.error("update: %s is refused: %s", self.day, reason)
         reason = " ".join(verdict.refusals())
-        trained = self.update is not None and self.update.workspace.exists(self.update.model)
-        self.ledger.refuse(self.newest.isoformat(), content, by=self.day.isoformat(), reason=reason)
-        if trained:
-            self.ledger.discard(self.day.isoformat(), reason)
+        for one in verdict.refusals():
+            logger.error("update: %s is refused: %s", self.day, one)
+        self._note(verdict=verdict)
+        self.ledger.refuse(str(self.newest), self.ledger.hash_of(str(self.newest)) or "", by=self.manifest.day, reason=reason)
+        if self.manifest.trained:
+            self.ledger.discard(self.manifest.day, reason)
         elif self.root.exists(f"days/{self.newest - DAY}"):  # rows that are not believed enter no history and no vocabulary
             pass_over_day(self.newest, reason, self.root)
-        return self._done({"status": REFUSED, "reasons": verdict.refusals(), "content": content, "verdict": verdict.plain()})
+        return self._done(REFUSED, reason)
 
-    def _publish(self, verdict: Verdict, content: str) -> dict[str, Any]:
-        """Exports, publishes, and asks the running server."""
-        update, settings, clock = self.update, self.update.settings, self.clock
-        live = live_version(self.config)
-        with clock.step("export"):
-            folder = steps.exported(update)
-            if folder is None:
-                golden = steps.GoldenGate(self.config, verdict, exports_of(self.config), settings, live and live[0])
-                try:
-                    folder = export(settings, update.workspace, judge=golden)
-                except steps.GoldenRefused as refused:
-                    return self._refused(refused.verdict, content)
-                verdict = golden.verdict
-        found = {"status": PUBLISHED, "reasons": [], "version": int(folder.name), "trained": update.workspace.id(update.model)}
-        if self.config.serve.url:
-            with clock.step("serve"):
-                answer = steps.served(update, int(folder.name))
-            found["served"] = answer.plain()
-            if not answer.served:
-                logger.error("update: %s is rolled back: %s", self.day, answer.reason)
-                self.ledger.discard(self.day.isoformat(), answer.reason)
-                found |= {"status": ROLLED_BACK, "reasons": [answer.reason]}
-        return self._done({**found, "content": content, "verdict": verdict.plain()})
+    def _note(self, **found) -> None:
+        self.manifest = replace(self.manifest, **found)
+
+    def _done(self, status, reason: str = "") -> UpdateManifest:
+        """Writes the manifest, the last of all: what was killed before it does what is left."""
+        made_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._note(status=status, reason=reason, made_at=made_at, seconds=self.clock.seconds, settings=steps.changed_settings(self.config))
+        folder = folder_of(self.config, self.day)
+        write_reports(self.config, self.manifest, self.made)
+        self.manifest.write(folder / MANIFEST)
+        return self.manifest

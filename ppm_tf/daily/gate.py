@@ -89,6 +89,19 @@ def judge(
     return Verdict(day, tuple(lines), tuple(figures), missing, _override(settings, day), tuple(problems))
 
 
+def judge_golden(golden: tuple[Mapping[str, ArrayLike], Mapping[str, ArrayLike]], settings: GateSettings) -> list[Line]:
+    """How far the answers to the golden requests of the live version are from its own.
+
+    Args:
+        golden: probabilities by task, of the new version and of the live one.
+        settings: `max_golden_change`.
+
+    Raises:
+        ValueError: the answers are not of the same requests.
+    """
+    return list(_golden(golden, settings, ""))
+
+
 def judge_live(live: Scores, settings: GateSettings, before: Mapping[str, Sequence[float]] | None = None, seed: int = 0) -> list[Line]:
     """Whether the day can be believed: the live model, which did not change overnight, must rank its newest rows as it ranked those before.
 

@@ -150,6 +150,11 @@ class Verdict:
         """What speaks against the version, a sentence each, whether it was passed by hand or not."""
         return [*self.problems, *(line.sentence() for line in self.failed)]
 
+    def with_lines(self, lines: Sequence[Line]) -> Verdict:
+        """The verdict with these lines in place of those of the same bounds."""
+        bounds = {line.bound for line in lines}
+        return replace(self, lines=(*(line for line in self.lines if line.bound not in bounds), *lines))
+
     def summary(self) -> str:
         """The verdict in one line, without the refusals."""
         counts = {outcome: sum(line.outcome == outcome for line in self.lines) for outcome in (PASSED, FAILED, NOT_JUDGED)}
