@@ -42,7 +42,7 @@ class GateSettings(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
     resamples: Annotated[int, Field(ge=2)] = Field(200, description="bootstrap resamples (of users, for both models at once) behind each interval")
     difference: Literal["bootstrap", "delong"] = Field(
-        "bootstrap", description="interval of a change of AUC: users resampled, or DeLong's formula, which takes rows as independent and is quicker"
+        "bootstrap", description="interval of a change of AUC: users resampled, or DeLong's formula, which takes rows as independent"
     )
     decide_by: Literal["low", "value", "high"] = Field(
         "high",
