@@ -67,7 +67,11 @@ def verify(folder: Path) -> dict[str, float]:
         for signature, inputs in warmup:
             answer(signature, inputs)
         signature = _signature(meta, golden["signature_name"], golden["inputs"], golden["outputs"])
-        found, difference = answer(golden["signature_name"], _arrays(signature, golden["inputs"])), 0.0
+        kinds = {name: tf.dtypes.as_dtype(info.dtype) for name, info in signature.inputs.items()}
+        inputs = {
+            name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype) for name, value in golden["inputs"].items()
+        }
+        found, difference = answer(golden["signature_name"], inputs), 0.0
         for task, expected in golden["outputs"].items():
             if found[task].shape != np.shape(expected):
                 raise ValueError(f"The scores of {task} must have the shape of the trainer's, {np.shape(expected)}. Received: {found[task].shape}.")
@@ -78,34 +82,6 @@ def verify(folder: Path) -> dict[str, float]:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
     graph = (folder / "saved_model.pb").stat().st_size / 2**20
     return {"load_seconds": seconds, "difference": difference, "megabytes": size, "graph_megabytes": graph, "ops": len(ops)}
-
-
-def answers(folder: Path, golden: dict[str, Any]) -> dict[str, Any]:
-    """What a version answers to golden requests, which may be those of another version: task -> scores.
-
-    Args:
-        folder: the version.
-        golden: content of a `golden.json`.
-
-    Raises:
-        ValueError: the version takes other requests.
-    """
-    import tensorflow as tf
-
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-        one = _signature(meta, golden["signature_name"], golden["inputs"], ())
-        feed = {one.inputs[name].name: value for name, value in _arrays(one, golden["inputs"]).items()}
-        return session.run({name: tensor.name for name, tensor in one.outputs.items()}, feed)
-
-
-def _arrays(signature: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of golden requests, of the types that a signature takes."""
-    import numpy as np
-    import tensorflow as tf
-
-    kinds = {name: tf.dtypes.as_dtype(info.dtype) for name, info in signature.inputs.items()}
-    return {name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype) for name, value in inputs.items()}
 
 
 def _signature(meta: Any, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Any:

@@ -34,7 +34,6 @@ from ppm_tf.config import Config
 from ppm_tf.daily import (
     FAILED,
     MANIFEST,
-    DayStatistics,
     Ledger,
     Line,
     UpdateManifest,

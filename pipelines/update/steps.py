@@ -231,8 +231,8 @@ class GoldenGate:
     def __call__(self, version: Path) -> None:
         """Raises `GoldenRefusedError` where a probability moved too far."""
         from ppm_tf.daily import judge_golden
+        from serving.golden import answers
         from serving.layout import EXTRA, GOLDEN
-        from serving.verify import answers
 
         if self.live is None or self.settings.max_golden_change is None:
             return
