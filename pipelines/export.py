@@ -19,6 +19,7 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ TABLES_ONLY = "--tables-only"
 SECTIONS = ("run", "serve", "model", "data", "text", "image", "embed", "ppm", "train", "beam")
 
 
-def export(config: Config, workspace: Workspace, tables_only: bool = False) -> Path:
+def export(config: Config, workspace: Workspace, tables_only: bool = False, judge: Callable[[Path], None] | None = None) -> Path:
     """Exports and publishes the model of `config.model`; returns the version's folder.
 
     Args:
         config: the settings.
         workspace: the run folder.
         tables_only: keep the graph and the weights of the newest version, and take the items and tables of the run.
+        judge: called with the verified version before it goes live; what it raises ends the publication.
 
     Raises:
         ValueError: the export does not answer as the trainer does, or `tables_only` and the weights are others.
@@ -104,12 +106,14 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False) -> P
         write_extras(staged, requests, answers, name, settings.warmup_batches, about)
         figures: dict[str, float] = {}
 
-        def judge(version: Path) -> None:
+        def verified(version: Path) -> None:
             figures.update(verify_afresh(version))
             logger.info("verified in a fresh process: %s", ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
             _note(version, {**about, "verified": figures})
+            if judge is not None:
+                judge(version)
 
-        folder = publish(staged, base, name, keep=settings.keep, pins=pins, judge=judge)
+        folder = publish(staged, base, name, keep=settings.keep, pins=pins, judge=verified)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     logger.info(

@@ -221,9 +221,17 @@ def _refusal(stale: list[tuple[Stage, str, list[str]]], workspace: Workspace) ->
     )
 
 
-def main(stage: Stage, arguments: list[str] | None = None) -> None:
-    """Runs a stage from the command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend."""
-    _run([stage], stage, arguments, lambda config: [stage])
+def main(
+    stage: Stage, arguments: list[str] | None = None, instead: Callable[[Config], Callable[[Config, Workspace], None] | None] | None = None
+) -> None:
+    """Runs a stage from the command line. Exits with 2 on a wrong setting, 1 on a failure the user can mend.
+
+    Args:
+        stage: the stage.
+        arguments: of the command line; `None` = the process's own.
+        instead: `instead(config)`, what runs in the stage's place under these settings, if anything does.
+    """
+    _run([stage], stage, arguments, lambda config: [stage], instead)
 
 
 def main_of(stages: dict[str, Stage], arguments: list[str] | None = None, default: Callable[[Config], list[str]] | None = None) -> None:
@@ -238,7 +246,7 @@ def main_of(stages: dict[str, Stage], arguments: list[str] | None = None, defaul
     _run(chosen, chosen[0], arguments[len(named) :], lambda config: chosen if named else [stages[name] for name in default(config)])
 
 
-def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: Callable[[Config], list[Stage]]) -> None:
+def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: Callable[[Config], list[Stage]], instead=None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     with printing():
         if any(argument in ("-h", "--help") for argument in arguments):
@@ -251,6 +259,10 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
             raise SystemExit(2) from None
         configure_logging()
         remember(arguments)
+        if instead is not None and (other := instead(config)) is not None:
+            with explained(stage.module, config.run):
+                other(config, Workspace(config.run))
+            return
         chosen = asked(config)
         with explained(stage.module, config.run):
             check_first(chosen, config)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from ppm_tf.config import Config
+from ppm_tf.daily import MANIFEST, UpdateManifest, published
 from ppm_tf.daily.plan import Ancestor, Plan
 from ppm_tf.storage import write_json
 from ppm_tf.workspace import Workspace
 
-MANIFEST, PLAN, LEDGER = "manifest.json", "plan.json", "ledger.jsonl"
-PUBLISHED, REFUSED, NOTHING, ROLLED_BACK = "published", "refused", "nothing", "rolled back"
+PLAN, LEDGER = "plan.json", "ledger.jsonl"
+PUBLISHED, REFUSED, NOTHING = "published", "refused", "nothing"
 ENCODERS = ("encoders/adapted", "encoders/text", "encoders/bow", "encoders/image", "encoders/aligned")
 _LAST_LOOK = 10**9  # steps: a look at the end alone, so that nothing is chosen on the rows that judge
 
@@ -105,40 +106,42 @@ def exports_of(config: Config) -> Path:
     return Path(config.serve.base) if config.serve.base else Path(config.run) / "exports"
 
 
-def manifests(config: Config) -> Iterator[dict[str, Any]]:
-    """What came of each update, by day."""
-    for path in sorted(Path(config.run).glob(f"updates/*/{MANIFEST}")):
-        yield json.loads(path.read_text(encoding="utf-8"))
+def name_of(config: Config) -> str:
+    """The name that versions are published under."""
+    return config.serve.model or config.model.folder
 
 
-def manifest_of(config: Config, day: date) -> dict[str, Any] | None:
+def manifest_of(config: Config, day: date) -> UpdateManifest | None:
     """What came of a day's update; `None` while it is not done."""
     path = folder_of(config, day) / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return UpdateManifest.read(path) if path.is_file() else None
 
 
-def live_version(config: Config) -> tuple[int, dict[str, Any]] | None:
-    """The version that a server of `latest` answers with, and what its export says of it."""
+def published_versions(config: Config) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each version that is published, rising, and what its export says of it; the last is live."""
     from serving.layout import ABOUT, EXTRA
     from serving.publish import versions
 
-    base, name = exports_of(config), config.serve.model or config.model.folder
-    found = versions(base, name)
-    if not found:
-        return None
-    return found[-1], json.loads((base / name / str(found[-1]) / EXTRA / ABOUT).read_text(encoding="utf-8"))
+    base, name = exports_of(config), name_of(config)
+    for number in versions(base, name):
+        yield number, json.loads((base / name / str(number) / EXTRA / ABOUT).read_text(encoding="utf-8"))
 
 
-def parent_of(config: Config, day: date) -> Ancestor | None:
-    """The update to go on from: the one whose weights are live, so that a version that was rolled back has no children."""
-    live = live_version(config)
-    if live is None:
-        return None
-    for made in reversed(list(manifests(config))):
-        if made["status"] == PUBLISHED and made["trained"] == live[1]["trained"] and made["day"] < day.isoformat():
-            learnt = made["learnt"]
-            return Ancestor(date.fromisoformat(made["day"]), date.fromisoformat(learnt["ranker"]), learnt["ppm"] and date.fromisoformat(learnt["ppm"]))
-    return None
+def parent_of(config: Config, made: Sequence[UpdateManifest]) -> UpdateManifest | None:
+    """The update to go on from: the one whose weights are live, so that a version that was rolled back has no children.
+
+    Args:
+        config: the settings of the run.
+        made: the manifests of the updates before.
+    """
+    live = list(published_versions(config))
+    return next((one for one in reversed(published(made)) if live and one.trained == live[-1][1]["trained"]), None)
+
+
+def ancestor(made: UpdateManifest) -> Ancestor:
+    """The same as the plan reads it."""
+    days = {name: day and date.fromisoformat(day) for name, day in made.learnt.items()}
+    return Ancestor(date.fromisoformat(made.day), days["ranker"], days.get("ppm"))
 
 
 def begin(update: Update) -> None:
@@ -155,3 +158,9 @@ def plain(plan: Plan) -> dict[str, Any]:
     parts = {role: [[part.day.isoformat(), part.hours] for part in getattr(plan, role)] for role in ("pretrain", "train", "held_out")}
     parent = plan.parent and plan.parent.day.isoformat()
     return {"day": plan.day.isoformat(), "parent": parent, **parts}
+
+
+def windows(plan: Plan) -> dict[str, list[str]]:
+    """What an update trains and judges on, in words, for the manifest."""
+    parts = {"ppm": plan.pretrain, "ranker": plan.train, "held out": plan.held_out}
+    return {name: [f"{part.day} {part.hours}" for part in its] for name, its in parts.items() if its}

@@ -10,20 +10,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.stage import make, stage_of
-from pipelines.update.folders import ENCODERS, Update, exports_of, with_ppm
+from pipelines.update.folders import ENCODERS, Update, exports_of, name_of, published_versions, with_ppm
 from ppm_tf.workspace import Recipe
 
 if TYPE_CHECKING:
+    from ppm_tf.config import GateSettings
+    from ppm_tf.daily import Verdict
     from ppm_tf.evaluation import Scores
+    from serving.live import LiveCheck
 
 logger = logging.getLogger(__name__)
 
-LIVE, SEEN, GATE = "reports/live", "seen", "gate"
+LIVE, SEEN = "reports/live", "seen"
 
 
 @dataclass
@@ -193,20 +195,100 @@ def moved_tables(update: Update) -> list[Any]:
     return found
 
 
-def day_of(root_days: Path, day: date) -> dict[str, Any]:
-    """What the preparation of a day has counted."""
-    return json.loads((root_days / day.isoformat() / "statistics.json").read_text(encoding="utf-8"))
+def candidate_scores(update: Update) -> Scores:
+    """The held-out hours under the new model, from its report."""
+    from ppm_tf.evaluation import load_scores
+
+    return load_scores(update.workspace.path(f"reports/{update.config.model.folder}") / "scores.npz")
 
 
 def exported(update: Update) -> Path | None:
     """The version that holds this update's model; `None` while it is not exported."""
-    from serving.layout import ABOUT, EXTRA
-    from serving.publish import versions
-
-    base, name = exports_of(update.config), update.config.serve.model or update.config.model.folder
+    base, name = exports_of(update.config), name_of(update.config)
     trained = update.workspace.id(update.model)
-    for number in reversed(versions(base, name)):
-        about = base / name / str(number) / EXTRA / ABOUT
-        if about.is_file() and json.loads(about.read_text(encoding="utf-8"))["trained"] == trained:
-            return base / name / str(number)
-    return None
+    found = [number for number, about in published_versions(update.config) if about["trained"] == trained and not about["tables_only"]]
+    return base / name / str(found[-1]) if found else None
+
+
+class GoldenRefusedError(Exception):
+    """The new version answers the live one's golden requests otherwise than the gate allows."""
+
+
+@dataclass
+class GoldenGate:
+    """Asks a version that is about to go live the golden requests of the live one.
+
+    Attributes:
+        settings: of the gate.
+        verdict: what the gate has found so far; with the answers' line after the call.
+        live: the live version's folder; `None` where there is none.
+    """
+
+    settings: GateSettings
+    verdict: Verdict
+    live: Path | None
+
+    def __call__(self, version: Path) -> None:
+        """Raises `GoldenRefusedError` where a probability moved too far."""
+        from ppm_tf.daily import judge_golden
+        from serving.golden import answers
+        from serving.layout import EXTRA, GOLDEN
+
+        if self.live is None or self.settings.max_golden_change is None:
+            return
+        golden = json.loads((self.live / EXTRA / GOLDEN).read_text(encoding="utf-8"))
+        self.verdict = self.verdict.with_lines(judge_golden((answers(version, golden), golden["outputs"]), self.settings))
+        if not self.verdict.passed:
+            raise GoldenRefusedError
+
+
+def served(update: Update, version: int) -> LiveCheck:
+    """Asks the running server for the new version; rolled back where it does not answer as it should."""
+    from serving.live import ensure_live
+    from serving.pins import Pins
+
+    config, base, name = update.config, exports_of(update.config), name_of(update.config)
+    pins = Pins.read(base, name, Path(config.serve.server_config) if config.serve.server_config else None, config.serve.status)
+    return ensure_live(config.serve.url, base, name, version, config.update.live_seconds, pins)
+
+
+def described(update: Update) -> dict[str, Any]:
+    """What the manifest says of an update's artifacts: parents, encoders, counts, sizes."""
+    from ppm_tf.data.manifest import Manifest
+
+    workspace = update.workspace
+    statistics = json.loads((workspace.path("data") / "statistics.json").read_text(encoding="utf-8"))
+    tables = {name.removeprefix("tables/"): workspace.path(name) for name in tables_of(update)}
+    parents = {"update": update.plan.parent.day.isoformat(), "ranker": update.before.id(update.model)} if update.before else {}
+    parents |= {"ppm": workspace.id("ppm")} if workspace.exists("ppm") else {}
+    counts = {f"{split} requests": statistics["splits"][split]["requests"] for split in ("pretrain", "train", "test")}
+    for name in ("items", "items_new", "items_changed"):
+        counts |= {name.replace("_", " "): statistics[name]} if name in statistics else {}
+    size = lambda folder: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {
+        "parents": parents,
+        "encoders": {name: Manifest.read(folder).about["encoder_version"] for name, folder in tables.items()},
+        "counts": counts,
+        "sizes": {"model": size(workspace.path(update.model)), **{f"table {name}": size(folder) for name, folder in tables.items()}},
+    }
+
+
+def changed_settings(config: Config) -> dict[str, Any]:
+    """The settings that differ from the defaults of their data source, by their dotted names."""
+    from ppm_tf.config import from_dict
+
+    mine, model = config.model_dump(mode="json"), config.model.backbone.name
+    defaults = from_dict({"data": _required(mine["data"]), "model": {"backbone": {"name": model}}}).model_dump(mode="json")
+    return {key: value for key, value in _flat(mine).items() if _flat(defaults).get(key) != value}
+
+
+def _required(data: dict[str, Any]) -> dict[str, Any]:
+    """The source of the data, and what it has no default for."""
+    return {name: data[name] for name in ("source", "path", "reviews", "metadata") if data.get(name) is not None}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return found

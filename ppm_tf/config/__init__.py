@@ -24,7 +24,7 @@ from ppm_tf.config.data import (
     UserFiles,
     UserSplit,
 )
-from ppm_tf.config.description import describe
+from ppm_tf.config.description import changed, describe
 from ppm_tf.config.encoders import (
     TABLES,
     AdaptSettings,
@@ -146,13 +146,13 @@ __all__ = [
     "TrainSettings",
     "TransformerSettings",
     "URMSettings",
-    "UpdateSettings",
     "UniSRecSettings",
     "UpdateSettings",
     "UserFiles",
     "UserSplit",
     "WideDeepSettings",
     "XDeepFMSettings",
+    "changed",
     "check_relations",
     "describe",
     "folder_name",

@@ -42,13 +42,13 @@ class GateSettings(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="level of the intervals")
     resamples: Annotated[int, Field(ge=2)] = Field(200, description="bootstrap resamples (of users, for both models at once) behind each interval")
     difference: Literal["bootstrap", "delong"] = Field(
-        "bootstrap", description="interval of a change of AUC: users resampled, or DeLong's formula, which takes rows as independent and is quicker"
+        "bootstrap", description="interval of a change of AUC: users resampled, or DeLong's formula, which takes rows as independent"
     )
     decide_by: Literal["low", "value", "high"] = Field(
-        "low",
+        "high",
         description=(
-            "which end of the paired interval a change must meet the bound with: low, the worse end: surely not worse, which takes rows enough for an"
-            " interval narrower than the bound; value: the figure itself; high, the better end: refused only where it is surely worse"
+            "which end of the paired interval a change must meet the bound with: high, the better end: refused only where it is surely worse; value:"
+            " the figure itself; low, the worse end: surely not worse, which takes rows enough for an interval narrower than the bound"
         ),
     )
     calibration_by: Literal["interval", "value"] = Field(
@@ -163,6 +163,12 @@ class UpdateSettings(Section):
     ppm: Literal["replace", "keep", "average"] = Field(
         "replace",
         description="what becomes of PPM inside the ranking model: the newest takes its place (as in the paper), it stays, or both are averaged",
+    )
+    learning_rate_share: Annotated[float, Field(gt=0)] = Field(
+        0.5, description="learning rate of PPM and of the ranking model in a day's pass, in multiples of their own; it neither rises nor falls"
+    )
+    missing_days: Literal["wait", "pass_over"] = Field(
+        "wait", description="a day without files before one that has them: wait for it, or go on without it, which cannot be undone"
     )
     cadence: CadenceSettings = Field(CadenceSettings(), description="what is trained anew every so many days")
     keep_days: PositiveInt = Field(30, description="newest prepared days, and updates, that stay on disk; never fewer than an update needs")

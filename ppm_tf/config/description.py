@@ -39,6 +39,40 @@ def describe(sections: tuple[str, ...], source: str | None = None) -> str:
     return "\n".join(lines)
 
 
+def changed(config: Config) -> dict[str, Any]:
+    """The settings that differ from their defaults, by dotted name, as plain values; a source or backbone that was chosen is named.
+
+    >>> from ppm_tf.config import load
+    >>> changed(load(["model.backbone={name: din, dropout: 0.1}", "seed=3"]))
+    {'seed': 3, 'model.backbone.name': 'din', 'model.backbone.dropout': 0.1}
+    """
+    found: dict[str, Any] = {}
+
+    def note(prefix: str, values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            name = f"{prefix}{key}"
+            found.update(chosen.pop(name, {}))
+            if isinstance(value, dict) and section_at(config, name):
+                note(f"{name}.", value)
+            else:
+                found[name] = value
+
+    chosen = {}
+    for section, key, default in (("data", "source", "synthetic"), ("model.backbone", "name", "urm")):
+        choice = getattr(section_at(config, section), key)
+        chosen[section] = {f"{section}.{key}": choice} if choice != default else {}
+    note("", config.model_dump(mode="json", exclude_defaults=True))
+    return found
+
+
+def section_at(config: Config, name: str) -> Section | None:
+    """The section of a dotted name; `None` where the name is of a value."""
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value if isinstance(value, Section) else None
+
+
 def _rows(prefix: str, section: type[Section], keys: set[str], title: str | None) -> list[str]:
     lines = [f"\n{prefix}: {(title or '').splitlines()[0]}"]
     for key, field in section.model_fields.items():

@@ -98,7 +98,7 @@ def _volume(day: DayStatistics, before: Sequence[DayStatistics], settings: GateS
     if settings.day_rows is None:
         return
     usual, (least, most) = _usual([one.rows for one in before]), settings.day_rows
-    line = Line("day_rows", "log rows, over those of the days before,", _share(day.rows, usual), NOT_JUDGED, DATA, count=day.rows, least=least,
+    line = Line("day_rows", "log rows, over those of the days before", _share(day.rows, usual), NOT_JUDGED, DATA, count=day.rows, least=least,
                 most=most, why="" if usual else "no day before")  # fmt: skip
     yield held(line, fails=f"{day.day} has {day.rows:,} rows; {usual:,.0f} are usual. It is half-written, or holds several days.")
 
@@ -114,7 +114,7 @@ def _labels(day: DayStatistics, before: Sequence[DayStatistics], settings: GateS
         why = "no day before" if not rates else "" if min(labelled, 1) and expected >= settings.min_positives else (
             f"{expected:,.0f} positives were to be expected, fewer than gate.min_positives={settings.min_positives}"
         )  # fmt: skip
-        line = Line("label_rate", "positives a label, over those of the days before,", _share(rate, usual), NOT_JUDGED, DATA, task, count=labelled,
+        line = Line("label_rate", "positives a label, over those of the days before", _share(rate, usual), NOT_JUDGED, DATA, task, count=labelled,
                     least=least, most=most, why=why)  # fmt: skip
         yield held(line, fails=f"{day.day} has a rate of {rate:.4g}; {usual:.4g} is usual. {_RATE}")
 

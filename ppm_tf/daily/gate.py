@@ -89,6 +89,19 @@ def judge(
     return Verdict(day, tuple(lines), tuple(figures), missing, _override(settings, day), tuple(problems))
 
 
+def judge_golden(golden: tuple[Mapping[str, ArrayLike], Mapping[str, ArrayLike]], settings: GateSettings) -> list[Line]:
+    """How far the answers to the golden requests of the live version are from its own.
+
+    Args:
+        golden: probabilities by task, of the new version and of the live one.
+        settings: `max_golden_change`.
+
+    Raises:
+        ValueError: the answers are not of the same requests.
+    """
+    return list(_golden(golden, settings, ""))
+
+
 def judge_live(live: Scores, settings: GateSettings, before: Mapping[str, Sequence[float]] | None = None, seed: int = 0) -> list[Line]:
     """Whether the day can be believed: the live model, which did not change overnight, must rank its newest rows as it ranked those before.
 
@@ -134,7 +147,7 @@ def judge_tables(tables: Iterable[TableDrift], settings: GateSettings) -> list[L
         if settings.table_norm is not None:
             least, most = settings.table_norm
             ratio = one.norm / one.norm_before if one.norm_before else math.nan
-            found.append(held(Line("table_norm", "mean norm of the vectors, over the earlier one,", ratio, least=least, most=most, **common)))
+            found.append(held(Line("table_norm", "mean norm of the vectors, over the earlier one", ratio, least=least, most=most, **common)))
     return found
 
 
@@ -180,7 +193,7 @@ def _changes(figures: Sequence[Figure], settings: GateSettings, no_live: str) ->
             what, ends = "change of AUC against the live model", {"least": bound}
             judged = {"low": one.change_low, "value": one.change, "high": one.change_high}[end]
         else:
-            what, ends = "change of log loss, as a share of the live model's,", {"most": bound}
+            what, ends = "change of log loss, as a share of the live model's", {"most": bound}
             judged = {"low": one.change_high, "value": one.change, "high": one.change_low}[end]
         why = no_live or _too_few(one.count, one.positives, settings)
         if not why and not math.isnan(one.value):

@@ -48,8 +48,9 @@ class Line:
     why: str = ""
 
     def where(self) -> str:
-        """Figure, task and slice in words, "AUC of click on never_seen"."""
-        return self.what + (f" of {self.task}" if self.task else "") + (f" on {self.slice}" if self.slice else "")
+        """Figure, task and slice in words, "AUC (click, never_seen)"."""
+        rows = ", ".join(part for part in (self.task, self.slice) if part)
+        return f"{self.what} ({rows})" if rows else self.what
 
     def must(self) -> str:
         """The bound in words, "at least 0.52"."""
@@ -67,7 +68,9 @@ class Line:
         bound = self.least if self.most is None else self.most if self.least is None else [self.least, self.most]
         end = "" if math.isnan(self.judged) else f"; what counts is {self.judged:.4g}"
         rows = f", {self.count:,} rows" if self.count else ""
-        return f"{self.where()} must be {self.must()} (gate.{self.bound}={bound}). Received: {self.value()}{rows}{end}. {self.why}".strip()
+        where = self.where()
+        must = f"{where[0].upper()}{where[1:]} must be {self.must()} (gate.{self.bound}={bound})."
+        return f"{must} Received: {self.value()}{rows}{end}. {self.why}".strip()
 
 
 def held(line: Line, judged: float | None = None, fails: str = "") -> Line:
@@ -146,6 +149,11 @@ class Verdict:
     def refusals(self) -> list[str]:
         """What speaks against the version, a sentence each, whether it was passed by hand or not."""
         return [*self.problems, *(line.sentence() for line in self.failed)]
+
+    def with_lines(self, lines: Sequence[Line]) -> Verdict:
+        """The verdict with these lines in place of those of the same bounds."""
+        bounds = {line.bound for line in lines}
+        return replace(self, lines=(*(line for line in self.lines if line.bound not in bounds), *lines))
 
     def summary(self) -> str:
         """The verdict in one line, without the refusals."""

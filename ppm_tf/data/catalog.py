@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ppm_tf.data.ids import IdIndex
@@ -72,6 +73,16 @@ class ItemCatalog:
         place = file.schema_arrow.get_field_index("image")
         columns = (file.metadata.row_group(number).column(place) for number in range(file.num_row_groups))
         return any(column.statistics is None or column.statistics.null_count < column.num_values for column in columns)
+
+    def present(self, *columns: str) -> list[np.ndarray]:
+        """Which items have a text, an image: bool `[num_items]` of each column; "" is no text."""
+        parts: list[list[np.ndarray]] = [[np.zeros(0, bool)] for _ in columns]
+        for _, batch in self.batches(columns):
+            for part, column in zip(parts, columns, strict=True):
+                values = batch.column(column)
+                there = pc.and_kleene(values.is_valid(), pc.greater(pc.binary_length(values), 0))
+                part.append(pc.fill_null(there, False).to_numpy(zero_copy_only=False))
+        return [np.concatenate(part) for part in parts]
 
     @cached_property
     def fields(self) -> dict[str, np.ndarray]:

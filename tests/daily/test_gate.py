@@ -44,7 +44,7 @@ def test_a_worse_model_is_refused_by_the_bounds_it_breaks():
     assert not found.passed
     assert {line.bound for line in found.failed} == {"min_auc_change", "max_log_loss_change"}
     sentence = only(found.lines, "min_auc_change").sentence()
-    assert sentence.startswith("change of AUC against the live model of click on all must be at least -0.002 (gate.min_auc_change=-0.002). Received:")
+    assert sentence.startswith("Change of AUC against the live model (click, all) must be at least -0.002 (gate.min_auc_change=-0.002). Received:")
     assert "6,000 rows; what counts is -0.0" in sentence
 
 
@@ -81,7 +81,7 @@ def test_the_first_version_has_floors_alone_and_says_so():
 def test_floors_by_task_bind_the_tasks_that_they_name():
     found = verdict(rows(tasks=("click", "order")), settings=gate(min_auc={"order": 0.99}))
     assert [line.task for line in found.lines if line.bound == "min_auc"] == ["order"]
-    assert found.refusals()[0].startswith("AUC of order on all must be at least 0.99 (gate.min_auc=0.99). Received: 0.7")
+    assert found.refusals()[0].startswith("AUC (order, all) must be at least 0.99 (gate.min_auc=0.99). Received: 0.7")
 
 
 @pytest.mark.parametrize(("factor", "by", "outcome"), [(1.0, "interval", PASSED), (1.2, "interval", FAILED), (0.8, "interval", FAILED)])

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -288,17 +288,29 @@ def _of_day(day: date) -> Iterator[None]:
         raise DayRefusedError(f"{day}: {error}") from error
 
 
+def content_of(columns: ColumnarData, day: date) -> str:
+    """What a day's log holds now, as its ledger says it: a hash of the files of the log alone, so that the same rows a second time are the same.
+
+    Raises:
+        FileNotFoundError: it has no files.
+    """
+    return _content(sha256(path) for path in raw_files.find(columns.path, at_day(columns.log.files, day), "data.log.files"))
+
+
+def _content(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+
+
 def _write_ledger(columns: ColumnarData, day: date, rows: int, folder: Path) -> None:
-    """Writes which files the day was made of. `content` is of the log's alone: the same rows a second time are the same content."""
-    files, log = [], []
+    """Writes which files the day was made of."""
+    files = []
     for setting, pattern in files_of(columns):
         if setting == "data.log.done":
             continue
         for path in raw_files.find(columns.path, at_day(pattern, day), setting):
             name = path.relative_to(columns.path).as_posix() if path.is_relative_to(columns.path) else str(path)
             files.append({"file": name, "setting": setting, "bytes": path.stat().st_size, "sha256": sha256(path)})
-            log += [files[-1]["sha256"]] if setting == "data.log.files" else []
-    content = hashlib.sha256("".join(sorted(log)).encode()).hexdigest()
+    content = _content(one["sha256"] for one in files if one["setting"] == "data.log.files")
     write_json(folder / LEDGER, {"day": day.isoformat(), "files": files, "rows": rows, "content": content})
 
 
