@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pipelines.simulate import judgement
 from pipelines.simulate.arms import Arm, arms_of
 from pipelines.simulate.days import Load, Update, serve, share_start, start
+from pipelines.update.folders import LEDGER
 from ppm_tf.config import Config
+from ppm_tf.daily import Ledger
 from ppm_tf.data.sources.shop.live import LiveShop
+from ppm_tf.data.sources.shop.policies import Score
 from ppm_tf.data.sources.shop.synthetic import date_of
 from ppm_tf.workspace import Workspace, link_or_copy
 
@@ -25,17 +30,14 @@ def run(config: Config, update: Update | None = None, load: Load | None = None) 
 
     Args:
         config: the settings, of a data set `synthetic` of all days.
-        update: updates an arm's run by a day, as `pipelines.update` does, which is the default.
+        update: updates an arm's run by a day, and gives what it says in its manifest, `status` and `version`; `pipelines.update` by default.
         load: loads a version; its answers are those of `serving.in_process.Scorer`, which is the default.
 
     Raises:
         StaleArtifactError: some days are there, and were simulated with other settings.
         RuntimeError: an arm's first update publishes nothing.
     """
-    if update is None:
-        from pipelines.update.day import update_day as update
-    if load is None:
-        from serving.in_process import Scorer as load
+    update, load = update or _update, load or _load
     root = Workspace(config.run)
     root.settings = config.model_dump(mode="json")
     with root.lock("simulate"):
@@ -62,12 +64,27 @@ def first_versions(arms: Sequence[Arm], update: Update) -> None:
         if leader is not arm and _take_version(arm, leader, update):
             continue
         for other in leaders.values():
-            _take_encoders(arm, other)
+            if other is not arm:
+                _take_days(arm, other)
+                _take_encoders(arm, other)
         update(arm.config, _first_day(arm))
 
 
-def _first_day(arm: Arm):
+def _first_day(arm: Arm) -> date:
     return date_of(arm.config.simulate.start_days)
+
+
+def _update(config: Config, day: date) -> dict[str, Any]:
+    from pipelines.update.day import update_day
+
+    made, _ = update_day(config, day)
+    return {"status": made.status, "version": made.version, "reason": made.reason}
+
+
+def _load(version: Path) -> Score:
+    from serving.in_process import Scorer
+
+    return Scorer(version)
 
 
 def _take_version(arm: Arm, leader: Arm, update: Update) -> bool:
@@ -86,9 +103,21 @@ def _take_version(arm: Arm, leader: Arm, update: Update) -> bool:
     return True
 
 
+def _take_days(arm: Arm, other: Arm) -> None:
+    """Gives an arm the first days as another arm has prepared them: they are the same days."""
+    from ppm_tf.data.preparation.day import read_ledger
+
+    if arm.config.update.held_out_hours != other.config.update.held_out_hours:
+        return
+    for day in range(arm.config.simulate.start_days):
+        name = f"days/{date_of(day)}"
+        if other.workspace.exists(name) and arm.workspace.take(name, other.workspace):
+            Ledger(arm.workspace.folder / LEDGER).prepare(f"{date_of(day)}", read_ledger(arm.workspace.path(name))["content"])
+
+
 def _take_encoders(arm: Arm, other: Arm) -> None:
     """Gives the first update of an arm the encoders of another's, where both are to train them alike."""
-    if other is arm or any(getattr(arm.config, section) != getattr(other.config, section) for section in ("seed", "text", "image")):
+    if any(getattr(arm.config, section) != getattr(other.config, section) for section in ("seed", "text", "image")):
         return
     mine, its = (Workspace(one.workspace.folder / "updates" / _first_day(one).isoformat()) for one in (arm, other))
     for name in _SHARED:
