@@ -35,7 +35,7 @@ def run(config: Config, update: Update | None = None, load: Load | None = None) 
 
     Raises:
         StaleArtifactError: some days are there, and were simulated with other settings.
-        RuntimeError: an arm's first update publishes nothing.
+        RuntimeError: an arm's first update publishes nothing; or another process simulates here.
     """
     update, load = update or _update, load or _load
     root = Workspace(config.run)
@@ -53,7 +53,11 @@ def run(config: Config, update: Update | None = None, load: Load | None = None) 
 
 
 def first_versions(arms: Sequence[Arm], update: Update) -> None:
-    """Makes the first versions: one for arms of equal settings, and encoders once for all that train them alike."""
+    """Makes the first versions: one for arms of equal settings, and days and encoders once for all that read and train them alike.
+
+    Raises:
+        RuntimeError: an arm's first update publishes nothing.
+    """
     from serving.publish import versions
 
     leaders: dict[str, Arm] = {}
@@ -67,7 +71,12 @@ def first_versions(arms: Sequence[Arm], update: Update) -> None:
             if other is not arm:
                 _take_days(arm, other)
                 _take_encoders(arm, other)
-        update(arm.config, _first_day(arm))
+        made = update(arm.config, _first_day(arm))
+        if made["status"] != "published":
+            raise RuntimeError(
+                f"The first update of an arm must publish a version, or there is nothing that could choose. Received: {made['status']} of {arm.name}:"
+                f" {made.get('reason', '')} Remedy: mend its settings or those of the gate; {arm.workspace.folder / 'updates'} says more."
+            )
 
 
 def _first_day(arm: Arm) -> date:
