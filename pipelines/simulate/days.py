@@ -10,14 +10,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipelines.simulate.arms import SHOP, Arm
 from ppm_tf.config import BEST, Config
 from ppm_tf.data.sources.shop.live import Choose, Histories, LiveShop, live
 from ppm_tf.data.sources.shop.live_files import LOG, day_folder, write_day, write_exposures, write_goods, write_searches
 from ppm_tf.data.sources.shop.log import examination
-from ppm_tf.data.sources.shop.policies import Score, by_chance, by_model, by_truth
+from ppm_tf.data.sources.shop.policies import Score, by_chance, by_list, by_model, by_truth
 from ppm_tf.data.sources.shop.synthetic import date_of
 from ppm_tf.storage import write_json
 from ppm_tf.workspace import Recipe, Workspace, link_or_copy
@@ -25,7 +23,7 @@ from ppm_tf.workspace import Recipe, Workspace, link_or_copy
 logger = logging.getLogger(__name__)
 
 HISTORIES, EXPOSURES, DAY = "histories.npz", "exposures.parquet", "day.json"
-Update = Callable[[Config, date], dict[str, Any]]
+Update = Callable[[Config, date], dict[str, Any]]  # settings of a run, the day that is served -> "status", "version", "reason", "seconds"
 Load = Callable[[Path], Score]
 
 
@@ -45,8 +43,7 @@ def start(config: Config, shop: LiveShop) -> None:
             block, where = shop.answer(requests, usual), folder / day_folder(day)
             write_searches(shop, block, day, where)
             if day < first:
-                block = live(shop, requests, histories, lambda some, _, number=requests.number, usual=usual: usual[np.searchsorted(number, some.number)])
-                write_day(shop, requests, block, where)
+                write_day(shop, requests, live(shop, requests, histories, by_list(requests, usual)), where)
         histories.save(folder / HISTORIES)
 
 
@@ -62,8 +59,7 @@ def share_start(arm: Arm, config: Config) -> None:
 
 def serve(arm: Arm, config: Config, shop: LiveShop, update: Update, load: Load) -> None:
     """Lets an arm choose on each of its days, and updates it before those on which it is."""
-    workspace, scorers = arm.workspace, _Live(arm, load)
-    root = Workspace(config.run)
+    root, workspace, model = Workspace(config.run), arm.workspace, _Live(arm, load)
     before, parents = root.path(SHOP) / HISTORIES, {SHOP: root.id(SHOP)}
     for day in days(config):
         name = f"{SHOP}/{day_folder(day)}"
@@ -71,25 +67,30 @@ def serve(arm: Arm, config: Config, shop: LiveShop, update: Update, load: Load) 
         if workspace.exists(name):
             workspace.require(name, recipe, "Choose another folder with run=<folder>, or pass the old values.")
         else:
-            begun = time.monotonic()
             made = _updated(arm, day, update) if _is_due(arm, day) else {}
-            updated = time.monotonic()
-            choose, version = scorers.choose(shop, config)
-            requests, histories = shop.requests(day), Histories.load(before)
-            block = live(shop, requests, histories, choose)
+            choose, version = model.choose(shop, config)
+            histories = Histories.load(before)
             with workspace.commit(name, recipe) as folder:
-                write_day(shop, requests, block, folder)
-                write_exposures(shop, block, arm.name, folder / EXPOSURES)
+                about = _live_day(arm, day, shop, histories, choose, folder)
                 histories.save(folder / HISTORIES)
-                expected = (examination(block.item.shape[1]) * shop.appeal(requests, block.item)).sum()
-                about = {
-                    "day": date_of(day).isoformat(), "update": made.get("status"), "version": version,
-                    "requests": len(requests.number), "clicks": int(block.labels["click"].sum()), "expected_clicks": float(expected),
-                    "seconds": {"update": updated - begun, "serve": time.monotonic() - updated},
-                }  # fmt: skip
+                about = {"update": made.get("status"), "version": version, **about, "update_seconds": made.get("seconds", 0.0)}
                 write_json(folder / DAY, about)
             logger.info("simulate: %s, %s: %s", arm.name, date_of(day), _told(about))
         before, parents = workspace.path(name) / HISTORIES, {name: workspace.id(name)}
+
+
+def _live_day(arm: Arm, day: int, shop: LiveShop, histories: Histories, choose: Choose, folder: Path) -> dict[str, Any]:
+    """Lives a day and writes its log and exposures; gives its counts."""
+    begun, requests = time.monotonic(), shop.requests(day)
+    block = live(shop, requests, histories, choose)
+    seconds = time.monotonic() - begun
+    write_day(shop, requests, block, folder)
+    write_exposures(shop, block, arm.name, folder / EXPOSURES)
+    expected = examination(block.item.shape[1]) * shop.appeal(requests, block.item)
+    return {
+        "day": date_of(day).isoformat(), "requests": len(requests.number), "clicks": int(block.labels["click"].sum()),
+        "expected_clicks": float(expected.sum()), "serve_seconds": seconds,
+    }  # fmt: skip
 
 
 def days_of(arm: Arm, config: Config) -> Iterator[dict[str, Any]]:
@@ -119,17 +120,18 @@ def _is_due(arm: Arm, day: int) -> bool:
 
 
 def _updated(arm: Arm, day: int, update: Update) -> dict[str, Any]:
+    begun = time.monotonic()
     made = update(arm.config, date_of(day))
+    made = {"seconds": time.monotonic() - begun, **made}
     if made["status"] != "published":
         logger.info("simulate: %s, %s: update %s, goes on with the version before", arm.name, date_of(day), made["status"])
     return made
 
 
 def _told(about: dict[str, Any]) -> str:
-    parts = [f"update {about['update']}"] if about["update"] else []
+    parts = [f"update {about['update']}, {about['update_seconds']:.0f} s"] if about["update"] else []
     parts += [f"version {about['version']}"] if about["version"] else []
-    parts.append(f"{about['clicks']:,} clicks in {about['requests']:,} requests")
-    return ", ".join([*parts, f"{about['seconds']['update']:.0f} s and {about['seconds']['serve']:.1f} s"])
+    return ", ".join([*parts, f"{about['clicks']:,} clicks in {about['requests']:,} requests, {about['serve_seconds']:.1f} s"])
 
 
 class _Live:

@@ -22,6 +22,7 @@ from ppm_tf.data.sources.shop.live import LiveShop
 from ppm_tf.data.sources.shop.live_files import day_folder, write_exposures
 from ppm_tf.data.sources.shop.synthetic import date_of
 from ppm_tf.rows import FIRST_ROW
+from ppm_tf.storage import finite
 from ppm_tf.workspace import Recipe, Workspace, link_or_copy
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def write(config: Config, shop: LiveShop, arms: Sequence[Arm]) -> Path:
     from ppm_tf.reports.simulation import arms_table, month_text, plot_days
 
     root, settings = Workspace(config.run), config.online
+    root.settings = config.model_dump(mode="json")
     files = gather(config, shop, arms)
     counts = count(config, shop)
     controls = {arm.name: arm.settings and arm.settings.control for arm in arms}
@@ -58,9 +60,10 @@ def write(config: Config, shop: LiveShop, arms: Sequence[Arm]) -> Path:
     recipe = Recipe({"simulate": config.simulate.model_dump(mode="json"), "tail": settings.tail, "confidence": settings.confidence})
     with root.commit(REPORT, recipe) as folder:
         (folder / "table.md").write_text(table, encoding="utf-8")
-        lines = (json.dumps(_finite(one.plain()), allow_nan=False) + "\n" for one in records)
+        lines = (json.dumps(finite(one.plain()), allow_nan=False) + "\n" for one in records)
         (folder / "figures.jsonl").write_text("".join(lines), encoding="utf-8")
-        plot_days(records, (BEST, CHANCE), folder / "days.png", f"{config.simulate.days} simulated days")
+        frozen = [arm.name for arm in arms if arm.settings and arm.settings.update == "frozen"]
+        plot_days(records, (BEST, CHANCE), frozen, folder / "days.png", f"{config.simulate.days} simulated days")
         with (folder / "days.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps({"arm": name, **one}) + "\n" for name, some in lived.items() for one in some)
     return root.path(REPORT)
@@ -87,7 +90,7 @@ def gather(config: Config, shop: LiveShop, arms: Sequence[Arm]) -> dict[str, lis
 
 
 def count(config: Config, shop: LiveShop) -> np.ndarray:
-    """How often the first days showed each item, `[V]`; and commits `<run>/data`, the catalog with it, by which `report online` tells the long tail."""
+    """How often the first days showed each item, `[V]`; commits `<run>/data`, the catalog with it, by which `report online` tells the long tail."""
     root = Workspace(config.run)
     shown = [shop.usual(day).ravel() for day in range(config.simulate.start_days)]
     counts = np.bincount(np.concatenate(shown), minlength=len(shop.items.item_id))
@@ -117,12 +120,6 @@ def _updates(lived: Sequence[dict[str, Any]]) -> str:
 
 
 def _seconds(lived: dict[str, list[dict[str, Any]]]) -> str:
-    totals = {name: [sum(one["seconds"][part] for one in some) for part in ("update", "serve")] for name, some in lived.items()}
+    totals = {name: [sum(one[part] for one in some) for part in ("update_seconds", "serve_seconds")] for name, some in lived.items()}
     told = "; ".join(f"{name}: {update / 60:.1f} and {serve / 60:.1f} min" for name, (update, serve) in totals.items())
     return f"Time in updates and in serving: {told}."
-
-
-def _finite(content: Any) -> Any:
-    from ppm_tf.storage import _finite as finite
-
-    return finite(content)

@@ -39,7 +39,6 @@ def run(config: Config, update: Update | None = None, load: Load | None = None) 
     """
     update, load = update or _update, load or _load
     root = Workspace(config.run)
-    root.settings = config.model_dump(mode="json")
     with root.lock("simulate"):
         shop = LiveShop(config.data, config.simulate.pool)
         start(config, shop)
@@ -87,7 +86,7 @@ def _update(config: Config, day: date) -> dict[str, Any]:
     from pipelines.update.day import update_day
 
     made, _ = update_day(config, day)
-    return {"status": made.status, "version": made.version, "reason": made.reason}
+    return {"status": made.status, "version": made.version, "reason": made.reason, "seconds": sum(made.seconds.values())}
 
 
 def _load(version: Path) -> Score:

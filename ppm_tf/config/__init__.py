@@ -90,6 +90,7 @@ __all__ = [
     "CTRBERTSettings",
     "CadenceSettings",
     "ClassifierSettings",
+    "ColumnarData",
     "Config",
     "ConfigError",
     "DCNSettings",

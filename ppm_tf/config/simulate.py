@@ -60,7 +60,9 @@ class SimulateSettings(Section):
     start_days: Annotated[int, Field(ge=2)] = Field(
         7, description="days before, on which the shop itself chooses; all arms share them, and their first models learn from them"
     )
-    pool: PositiveInt = Field(40, description="candidates of a request from which an arm chooses data.candidates, drawn as the shop draws what it shows")
+    pool: PositiveInt = Field(
+        40, description="candidates of a request from which an arm chooses data.candidates, drawn as the shop draws what it shows"
+    )
     rank_by: dict[str, float] = Field(
         {"click": 1.0}, min_length=1, description="task -> weight of its probability in the score by which candidates are ranked"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from ppm_tf.evaluation.paired import PairedRecord
 from ppm_tf.reports.markdown import markdown_table
 from ppm_tf.reports.online import relative_text
 from ppm_tf.reports.online_plots import _panels
-from ppm_tf.reports.ranking import MODEL_STYLES, _save
+from ppm_tf.reports.ranking import _save
 
 COMPARED = ("UCTR", "UCVR", "long-tail share", "new-item share")
 _DRAWN = {"UCTR": "clicks per user and day", "long-tail share": "share of exposures, %", "new-item share": "share of exposures, %"}
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's, told apart by everybody
+_MARKERS = "osv^DPX"
 
 
 def arms_table(records: Sequence[PairedRecord], updates: Mapping[str, str], bounds: tuple[str, str]) -> str:
@@ -46,8 +49,8 @@ def arms_table(records: Sequence[PairedRecord], updates: Mapping[str, str], boun
     return markdown_table(header, rows)
 
 
-def plot_days(records: Sequence[PairedRecord], bounds: tuple[str, str], path: str | Path, title: str = "") -> None:
-    """Draws UCTR and exposure shares by day, a line an arm; those of `bounds` in grey."""
+def plot_days(records: Sequence[PairedRecord], bounds: tuple[str, str], frozen: Collection[str], path: str | Path, title: str = "") -> None:
+    """Draws UCTR and exposure shares by day, a line an arm, those of `frozen` broken and hollow; `bounds` in grey."""
     daily = [one for one in records if one.scope.startswith(DAY)]
     days, arms = list(dict.fromkeys(one.scope for one in daily)), list(dict.fromkeys(one.arm for one in daily))
     figure, (panels,) = _panels(1, len(_DRAWN), (5.2, 3.8))
@@ -58,8 +61,11 @@ def plot_days(records: Sequence[PairedRecord], bounds: tuple[str, str], path: st
             if arm in bounds:
                 panel.plot(np.arange(len(days)), values, color="0.6", linestyle=("--", ":")[bounds.index(arm)], linewidth=1.2, label=arm)
             else:
-                color, marker = MODEL_STYLES[number % len(MODEL_STYLES)]
-                panel.plot(np.arange(len(days)), values, color=color, marker=marker, markersize=4, linewidth=1.2, label=arm)
+                color, still = _COLORS[number % len(_COLORS)], arm in frozen
+                panel.plot(
+                    np.arange(len(days)), values, color=color, marker=_MARKERS[number % len(_MARKERS)], markersize=4, linewidth=1.2,
+                    linestyle="--" if still else "-", markerfacecolor="white" if still else color, label=arm,
+                )  # fmt: skip
         step = max(1, len(days) // 5)
         panel.set_xticks(np.arange(len(days))[::step], [day.removeprefix(DAY)[5:] for day in days][::step])
         panel.set_title(name, loc="left")
@@ -73,11 +79,11 @@ def month_text(table: str, about: Mapping[str, Any]) -> str:
     """The table with what its columns mean."""
     return f"""{table}
 
-{about["days"]} days after {about["start_days"]} on which the shop itself chose; {about["users"]:,} users, {about["items"]:,} items, \
-{about["requests"]:,} requests an arm. UCTR and UCVR: clicks and orders per user and day (PPM, equation 12). Of the possible UCTR: where chance is 0 % and \
-the best possible ranking of the same candidates, by the true probability of a click, 100 %. Long tail: the {about["tail"]:.0%} of the items that the first \
-days showed least; new: items that they never showed. To control: relative, with {about["confidence"]:.0%} intervals over users, who are the same in all \
-arms and are compared in pairs; an A/B test, in which they are not, has the wider ones of {about["reports"]}.
+{about["days"]} days after {about["start_days"]} on which the shop itself chose; {about["users"]:,} users, {about["items"]:,} items,
+{about["requests"]:,} requests an arm. UCTR and UCVR: clicks and orders per user and day (PPM, equation 12). Of the possible UCTR: chance is 0 %, and
+the best possible ranking of the same candidates, by the true probability of a click, 100 %. Long tail: the {about["tail"]:.0%} of the items that the
+first days showed least; new: items that they never showed. To control: relative, with {about["confidence"]:.0%} intervals over users, who are the
+same in all arms and are compared in pairs; an A/B test, in which they are not, has wider ones: {about["reports"]}.
 
 {about["seconds"]}
 """

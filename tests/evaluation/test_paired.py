@@ -53,4 +53,6 @@ def test_exposures_are_read(tmp_path):
                  "click": pa.array([1, 0], pa.int8()), "order": pa.array([0, 0], pa.int8()), "bucket": ["A", "A"]}  # fmt: skip
         pq.write_table(pa.table(table), tmp_path / f"{number}.parquet")
     found = Shown.read([tmp_path / "0.parquet", tmp_path / "1.parquet"])
-    assert found.day.tolist() == [FIRST, FIRST, FIRST + 1, FIRST + 1] and found.person.tolist() == [1, 2, 1, 2] and found.click.tolist() == [1, 0, 1, 0]
+    assert (
+        found.day.tolist() == [FIRST, FIRST, FIRST + 1, FIRST + 1] and found.person.tolist() == [1, 2, 1, 2] and found.click.tolist() == [1, 0, 1, 0]
+    )

@@ -16,7 +16,16 @@ from ppm_tf.config import ConfigError, load
 from ppm_tf.workspace import StaleArtifactError, Workspace
 
 ARMS = "simulate.arms={Old: {update: frozen}, New: {control: Old}, Other: {control: New, settings: {model: {backbone: {name: din}, ppm: none}}}}"
-SIZES = ["data.users=60", "data.items=90", "data.requests_per_user=8", "data.candidates=5", "simulate.pool=12", "simulate.days=3", "online.aa_splits=5", "online.groups=2"]
+SIZES = [
+    "data.users=60",
+    "data.items=90",
+    "data.requests_per_user=8",
+    "data.candidates=5",
+    "simulate.pool=12",
+    "simulate.days=3",
+    "online.aa_splits=5",
+    "online.groups=2",
+]
 
 
 class Updates:
@@ -69,7 +78,7 @@ def contents(folder):
         elif path.name == "figures.jsonl":
             found[where] = path.read_text()
         elif path.name == "day.json":
-            found[where] = {name: value for name, value in json.loads(path.read_text()).items() if name != "seconds"}
+            found[where] = {name: value for name, value in json.loads(path.read_text()).items() if not name.endswith("seconds")}
         elif path.name == "histories.npz":
             with np.load(path) as arrays:
                 found[where] = {name: arrays[name].tolist() for name in arrays}
@@ -206,11 +215,16 @@ def test_the_report_of_an_experiment_against_each_control(lived):
     folder, _ = lived
     online = folder / "reports" / "online"
     assert sorted(path.name for path in online.iterdir()) == ["new", "old"]
-    mine = {(one["arm"], one["figure"], one["scope"]): one for one in map(json.loads, (folder / "reports/simulate/figures.jsonl").read_text().splitlines())}
+    mine = {
+        (one["arm"], one["figure"], one["scope"]): one
+        for one in map(json.loads, (folder / "reports/simulate/figures.jsonl").read_text().splitlines())
+    }
     for control, arms in (("old", ("Old", "New")), ("new", ("New", "Other"))):
         lines = [json.loads(line) for line in (online / control / "figures.jsonl").read_text().splitlines()]
         assert {line["bucket"] for line in lines} == set(arms)
-        compared = [line for line in lines if line["figure"] in ("UCTR", "UCVR", "CTR", "long-tail share", "new-item share") and "group" not in line["scope"]]
+        compared = [
+            line for line in lines if line["figure"] in ("UCTR", "UCVR", "CTR", "long-tail share", "new-item share") and "group" not in line["scope"]
+        ]
         assert len(compared) == 5 * 4 * 2
         for line in compared:
             assert line["value"] == pytest.approx(mine[line["bucket"], line["figure"], line["scope"]]["ratio"]["value"])

@@ -302,7 +302,7 @@ def test_a_policy_with_the_truth_beats_all_others(shop):
     policies = {
         "truth": by_truth(shop), "chance": by_chance(shop),
         "model": by_model(shop, lambda inputs: {"click": np.sin(inputs["candidate_ids"])}, {"click": 1.0}, 0.1, "any", -1),
-        "nearly": by_model(shop, lambda inputs: {"click": shop.appeal(requests, requests.pool)[:len(inputs["time"])]}, {"click": 1.0}, 0.1, "any", -1),
+        "nearly": by_model(shop, lambda inputs: {"click": shop.appeal(requests, requests.pool)}, {"click": 1.0}, 0.1, "any", -1),
     }  # fmt: skip
     for name, policy in policies.items():
         chosen = policy(requests, histories(shop))
@@ -314,4 +314,7 @@ def test_a_policy_with_the_truth_beats_all_others(shop):
     rng = generator(1, "policy")
     for _ in range(20):
         other = np.take_along_axis(requests.pool, np.argsort(rng.random(requests.pool.shape), axis=1)[:, :6], axis=1)
-        assert ((looks * shop.appeal(requests, other)).sum(axis=1) <= (looks * shop.appeal(requests, policies["truth"](requests, None))).sum(axis=1) + 1e-12).all()
+        assert (
+            (looks * shop.appeal(requests, other)).sum(axis=1)
+            <= (looks * shop.appeal(requests, policies["truth"](requests, None))).sum(axis=1) + 1e-12
+        ).all()

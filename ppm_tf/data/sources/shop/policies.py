@@ -39,6 +39,11 @@ def by_truth(shop: LiveShop) -> Choose:
     return lambda requests, histories: _shown(requests, _best(shop.appeal(requests, requests.pool), shop.settings.candidates))
 
 
+def by_list(requests: Requests, shown: np.ndarray) -> Choose:
+    """What was chosen beforehand for each of some requests, item rows `[R, N]`."""
+    return lambda some, histories: shown[np.searchsorted(requests.number, some.number)]
+
+
 def by_chance(shop: LiveShop) -> Choose:
     """Candidates at random."""
 
