@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import logging
 import time
@@ -96,9 +94,8 @@ def train(update: Update) -> None:
 
 
 def quietly(artifact: str, update: Update, asked: bool = True) -> None:
-    """Makes an artifact of the update without its stage's own words on standard output."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        make(stage_of(artifact), update.settings, update.workspace, asked=asked)
+    """Makes an artifact of the update, without what its stage would show of it."""
+    make(replace(stage_of(artifact), show=lambda config, workspace: None), update.settings, update.workspace, asked=asked)
 
 
 def live_scores(update: Update) -> Scores | None:
