@@ -49,6 +49,15 @@ def random_states(model: Any) -> dict[str, Any]:
     return {f"{path}/{place}": one.state for path, layer in _layers_by_path(model) for place, one in enumerate(layer._seed_generators)}
 
 
+def count_saved(model: Any) -> int:
+    """How many arrays Keras writes where it saves the model's weights."""
+    stores: list[dict[str, Any]] = []
+    for _, layer in _layers_by_path(model):
+        stores.append({})
+        layer.save_own_variables(stores[-1])
+    return sum(map(len, stores))
+
+
 def _layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:
     """The model and every layer inside it, once, with the attributes that lead to it, as Keras saves weights by."""
     import keras

@@ -20,7 +20,7 @@ from ppm_tf.models.provenance import MODEL_ANEW, START_ANEW, Provenance, precisi
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
-from ppm_tf.storage import save_weights
+from ppm_tf.storage import load_all_weights, save_weights
 from ppm_tf.workspace import SETTINGS
 
 WEIGHTS = "ranking.weights.h5"
@@ -176,7 +176,7 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         )
     old = build_ranking_model(its, schema, _NoItems(schema), inputs.tables, earlier)
     try:
-        old.load_weights(folder / WEIGHTS)
+        load_all_weights(old, folder / WEIGHTS)
     except ValueError as error:
         raise ValueError(
             f"model.warm_start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
