@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipelines import evaluate, pretrain, train
+from pipelines import embed, evaluate, prepare, pretrain, train
 from pipelines.stage import main
 from ppm_tf.workspace import Workspace
 from tests.pipelines.test_export_new_values import write_shop
@@ -27,20 +27,20 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory):
-    """The first day trained, its artifacts beside, and the second day trained from them in a run folder of its own."""
+    """The first day's run, and the second day's, which went on from it with the same encoder."""
     folder = tmp_path_factory.mktemp("days")
-    first = [f"run={folder / 'first'}", *SETTINGS, f"data.path={folder / 'raw'}"]
+    arguments = [f"run={folder / 'second'}", *SETTINGS, f"data.path={folder / 'raw'}"]
     write_shop(folder / "raw", 12, ["paris", "rome"], ["desk", "phone"], ["ace", "bolt"])
-    main(train.STAGE, first)
-    shutil.copytree(folder / "raw", folder / "later")
-    write_shop(folder / "later", 20, ["aachen", "paris", "rome", "zagreb"], ["car", "desk", "phone", "watch"], ["aaa", "ace", "bolt", "zzz"])
-    second = [
-        f"run={folder / 'second'}", *SETTINGS, f"data.path={folder / 'later'}", "text.encoder=saved", f"text.path={folder / 'first/encoders/text'}",
+    main(train.STAGE, arguments)
+    shutil.copytree(folder / "second", folder / "first")
+    write_shop(folder / "raw", 20, ["aachen", "paris", "rome", "zagreb"], ["car", "desk", "phone", "watch"], ["aaa", "ace", "bolt", "zzz"])
+    arguments += [
         f"ppm.warm_start={folder / 'first/ppm'}", "ppm.warm_start_optimizer=true",
         f"model.warm_start={folder / 'first/models/shop'}", "model.warm_start_optimizer=true", "model.warm_start_ppm=average",
     ]  # fmt: skip
-    main(train.STAGE, second)
-    return Workspace(folder / "first"), Workspace(folder / "second"), second
+    for stage in (prepare.STAGE, embed.STAGES["title"], pretrain.STAGE, train.STAGE):
+        main(stage, arguments)
+    return Workspace(folder / "first"), Workspace(folder / "second"), arguments
 
 
 def steps_of(workspace, artifact):
