@@ -40,7 +40,9 @@ def optimizer_slots(optimizer: Any) -> Iterator[tuple[str, Any, Any]]:
 def weight_paths(model: Any) -> dict[int, str]:
     """`id(weight)` -> its path through the attributes of the model's layers, the same in every process; Keras numbers the names of layers."""
     return {
-        id(weight): f"{path}/{place}-{weight.name}" for path, layer in _layers_by_path(model) for place, weight in enumerate(layer._trainable_variables)
+        id(weight): f"{path}/{place}-{weight.name}"
+        for path, layer in _layers_by_path(model)
+        for place, weight in enumerate(layer._trainable_variables)
     }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ppm_tf.storage import reserve, writing
+
+
 def write_arrays(path: str | Path, arrays: Iterable[tuple[str, np.ndarray]], need: int) -> None:
     """Writes named arrays as an `.npz`, uncompressed and one at a time; the file appears under its name when it is whole.
 

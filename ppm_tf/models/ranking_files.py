@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,8 @@ class Carried:
     """
 
     fresh: int
-    rows: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    strangers: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
+    strangers: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def save_ranking_model(
@@ -183,7 +184,9 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         ) from None
     vocabularies_of = (schema, inputs.schema, earlier, vocabularies)
     fresh = carry_over(old, model, *vocabularies_of, ppm_share, ids_alone)
-    return Carried(fresh) if ids_alone else Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, rows_of_fields(*vocabularies_of)))
+    return (
+        Carried(fresh) if ids_alone else Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, rows_of_fields(*vocabularies_of)))
+    )
 
 
 def _strangers(folder: Path, maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -168,10 +168,20 @@ def test_ppm_goes_on_over_a_grown_table_with_the_scores_that_it_had(tmp_path):
 @pytest.mark.parametrize(
     ("more", "schema", "versions", "message"),
     [
-        (["ppm.width=16"], LATER, {}, r"must be a PPM of the same network. Received: .*ppm, where ppm.width was 8 and is 16. Remedy: set what differs"),
+        (
+            ["ppm.width=16"],
+            LATER,
+            {},
+            r"must be a PPM of the same network. Received: .*ppm, where ppm.width was 8 and is 16. Remedy: set what differs",
+        ),
         (["ppm.tables=[image,title]"], LATER, {}, r"where ppm.tables was \['title', 'image'\] and is \['image', 'title'\]"),
         (["ppm.num_encoder_layers=1"], LATER, {}, "where ppm.num_encoder_layers was 2 and is 1.*train PPM from its start, without ppm.warm_start"),
-        ([], replace(LATER, history_length=5), {}, "another form than the data holds: data.history_length: 4 in the training, 5 now. Remedy: prepare"),
+        (
+            [],
+            replace(LATER, history_length=5),
+            {},
+            "another form than the data holds: data.history_length: 4 in the training, 5 now. Remedy: prepare",
+        ),
         ([], LATER, {"image": "v2"}, "the table image was of encoder v1 and is of v2. Remedy: train PPM from its start, without ppm.warm_start"),
     ],
 )
@@ -198,8 +208,8 @@ def test_two_plug_ins_of_one_line_are_mixed(trained, tmp_path):
     with pytest.raises(
         ValueError,
         match=(
-            "model.warm_start_ppm=average mixes two PPMs of one line.*Received: other means or deviations of the vectors of title, image. Remedy: let the"
-            " run's PPM go on from the one before"
+            "model.warm_start_ppm=average mixes two PPMs of one line.*Received: other means or deviations of the vectors of title, image. Remedy:"
+            " let the run's PPM go on from the one before"
         ),
     ):
         warm_start(folder, new, settings(*chosen), later_inputs(), LATER_IDS, 0.5)

@@ -104,7 +104,11 @@ def test_settings_that_change_nothing_are_in_no_recipe(days):
             ["model.warm_start={bare}", "model.name=other"],
             "model.warm_start_optimizer needs the optimiser's state beside the weights of model.warm_start. Received: no optimizer.npz in {bare}.",
         ),
-        (pretrain.STAGE, ["ppm.warm_start={other}"], "{other} must read vectors of the encoders that it was trained on. Received: the table title was"),
+        (
+            pretrain.STAGE,
+            ["ppm.warm_start={other}"],
+            "{other} must read vectors of the encoders that it was trained on. Received: the table title was",
+        ),
     ],
 )
 def test_what_cannot_be_gone_on_from_is_refused_before_it_is_trained(days, tmp_path, capsys, stage, more, message):
@@ -127,7 +131,10 @@ def test_what_cannot_be_gone_on_from_is_refused_before_it_is_trained(days, tmp_p
     ("more", "message"),
     [
         (["ppm.warm_start_optimizer=true"], "warm_start_optimizer goes on from warm_start. Received: warm_start_optimizer: true, warm_start: null"),
-        (["model.warm_start_optimizer=true"], "goes on from an earlier ranking model, all of it. Received: warm_start_optimizer: true, warm_start: null"),
+        (
+            ["model.warm_start_optimizer=true"],
+            "goes on from an earlier ranking model, all of it. Received: warm_start_optimizer: true, warm_start: null",
+        ),
         (["model.warm_start=x", "model.warm_start_part=ids", "model.warm_start_optimizer=true"], "warm_start: x, warm_start_part: ids"),
         (["model.warm_start_ppm=average", "model.ppm=random"], "needs a pre-trained PPM, ppm: frozen or finetune. Received: ppm: random"),
         (["model.backbone.name=ptab", "model.ppm=none", "model.train.keep_optimizer=true"], "Received: train.keep_optimizer: true"),
