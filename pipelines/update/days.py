@@ -84,7 +84,7 @@ def take_again(day: date, root: Workspace) -> None:
     later = [one for one in prepared_days(root) if one > day]
     if later:
         raise DayOrderError(
-            f"A day that was refused can be taken again as long as it is the newest. Received: {day}, after which {later[-1]} was prepared without it."
+            f"A day that was refused can be taken again while it is the newest. Received: {day}, after which {later[-1]} was prepared without it."
             " Remedy: go on with the next day; to have it, begin anew with run=<folder>."
         )
     shutil.rmtree(root.path(f"days/{day}"), ignore_errors=True)

@@ -16,7 +16,7 @@ from pipelines.update.folders import ENCODERS, Update, exports_of, name_of, publ
 from ppm_tf.workspace import Recipe
 
 if TYPE_CHECKING:
-    from ppm_tf.config import GateSettings
+    from ppm_tf.config import Config, GateSettings
     from ppm_tf.daily import Verdict
     from ppm_tf.evaluation import Scores
     from serving.live import LiveCheck

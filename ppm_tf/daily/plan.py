@@ -94,7 +94,7 @@ def plan_of(day: date, days: Collection[date], refused: Collection[date], parent
     start = [one for one in usable if newest - start_days * DAY < one <= newest]
     if len(start) < 1 + with_ppm:
         raise ValueError(
-            f"A start must find at least {1 + with_ppm} days to learn from, {'PPM the older and the ranking model the newer' if with_ppm else 'of one'}."
+            f"A start must find at least {1 + with_ppm} days to learn from{', PPM the older and the ranking model the newer' if with_ppm else ''}."
             f" Received: {', '.join(map(str, start)) or 'none'} among the {start_days} days up to {newest}. Remedy: begin on a later day, or raise"
             " update.start_days."
         )
