@@ -88,7 +88,8 @@ def plan_of(day: date, days: Collection[date], refused: Collection[date], parent
     newest, usable = day - DAY, sorted(set(days) - set(refused))
     held_out = (Part(newest, "tail"),) if newest in usable else ()
     if parent is not None:
-        ppm = [one for one in usable if parent.ppm is not None and parent.ppm < one <= newest - DAY]
+        # Where the ranking model has days to catch up, PPM waits until it has met them: at most the day before yesterday (T-2).
+        ppm = [one for one in usable if parent.ppm is not None and parent.ppm < one <= min(newest - DAY, parent.ranker)]
         ranker = [one for one in usable if parent.ranker < one <= newest]
         return Plan(day, parent, _windows(ppm, usable), _windows(ranker, usable), held_out)
     start = [one for one in usable if newest - start_days * DAY < one <= newest]
