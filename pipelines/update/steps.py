@@ -95,7 +95,7 @@ def train(update: Update) -> None:
 
 def quietly(artifact: str, update: Update, asked: bool = True) -> None:
     """Makes an artifact of the update, without what its stage would show of it."""
-    make(replace(stage_of(artifact), show=lambda config, workspace: None), update.settings, update.workspace, asked=asked)
+    make(replace(stage_of(artifact), show=lambda config, workspace: None), update.settings, update.workspace, asked, hint=False)
 
 
 def live_scores(update: Update) -> Scores | None:

@@ -78,8 +78,8 @@ def prepare_day(columns: ColumnarData, beam: BeamSettings, day: date, earlier: P
         _check_order(day, DayState.read(earlier).day)
     with _of_day(day):
         today = of_day(columns, day)
-        _find(columns, day)
         state = DayState.of(day, columns, earlier)
+        _find(columns, day)
         columnar.check(today)
         folder = folder.absolute()  # workers may run in another folder
         folder.mkdir(parents=True, exist_ok=True)
