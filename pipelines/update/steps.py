@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.stage import make, stage_of
 from pipelines.update.folders import ENCODERS, Update, exports_of, name_of, published_versions, with_ppm
-from ppm_tf.workspace import Recipe
+from ppm_tf.workspace import Recipe, Workspace
 
 if TYPE_CHECKING:
     from ppm_tf.config import Config, GateSettings
@@ -94,8 +94,13 @@ def train(update: Update) -> None:
 
 
 def quietly(artifact: str, update: Update, asked: bool = True) -> None:
-    """Makes an artifact of the update, without what its stage would show of it."""
-    make(replace(stage_of(artifact), show=lambda config, workspace: None), update.settings, update.workspace, asked, hint=False)
+    """Makes an artifact of the update."""
+    made(artifact, update.settings, update.workspace, asked)
+
+
+def made(artifact: str, config: Config, workspace: Workspace, asked: bool = True) -> None:
+    """Makes an artifact without what its stage would show of it."""
+    make(replace(stage_of(artifact), show=lambda config, workspace: None), config, workspace, asked, hint=False)
 
 
 def live_scores(update: Update) -> Scores | None:
