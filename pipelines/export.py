@@ -36,7 +36,13 @@ TABLES_ONLY = "--tables-only"
 SECTIONS = ("run", "serve", "model", "data", "text", "image", "embed", "ppm", "train", "beam")
 
 
-def export(config: Config, workspace: Workspace, tables_only: bool = False, judge: Callable[[Path], None] | None = None) -> Path:
+def export(
+    config: Config,
+    workspace: Workspace,
+    tables_only: bool = False,
+    judge: Callable[[Path], None] | None = None,
+    more: dict[str, Any] | None = None,
+) -> Path:
     """Exports and publishes the model of `config.model`; returns the version's folder.
 
     Args:
@@ -44,6 +50,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False, judg
         workspace: the run folder.
         tables_only: keep the graph and the weights of the newest version, and take the items and tables of the run.
         judge: called with the verified version before it goes live; what it raises ends the publication.
+        more: what else `export.json` is to say.
 
     Raises:
         ValueError: the export does not answer as the trainer does, or `tables_only` and the weights are others.
@@ -101,7 +108,7 @@ def export(config: Config, workspace: Workspace, tables_only: bool = False, judg
             "pad_id": settings.pad_id if schema.item_id_type == "int" else "",
             "max_candidates": settings.max_candidates, "max_history": schema.history_length, **_times(schema), "tables_only": tables_only,
             "auc_of_tables": change,
-            "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__,
+            "trained": workspace.id(f"models/{config.model.folder}"), "tensorflow": tf.__version__, **(more or {}),
         }  # fmt: skip
         write_extras(staged, requests, answers, name, settings.warmup_batches, about)
         figures: dict[str, float] = {}

@@ -34,7 +34,6 @@ from typing import Any
 from pipelines.stage import Stage, folder_size, main, peak_memory
 from ppm_tf.config import ColumnarData, Config
 from ppm_tf.data.day_errors import DayMissingError, DayOrderError
-from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.day_files import at_day, days_of, files_of, has_day
 from ppm_tf.data.sources import SOURCES
 from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
@@ -184,6 +183,8 @@ def _wanted(columns: ColumnarData, done: list[date], last: date) -> list[date]:
 
 def _inputs_of(columns: ColumnarData, day: date) -> dict[str, str]:
     """Fingerprints of a day's files, as far as they are there."""
+    from ppm_tf.data.raw import files as raw_files
+
     found = []
     for setting, pattern in files_of(columns):
         with suppress(FileNotFoundError):

@@ -136,6 +136,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     from ppm_tf.evaluation import collect, content_of_splits
     from ppm_tf.models.build import build_pretraining_model
     from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.ppm_files import PPM_WEIGHTS
     from ppm_tf.models.predict import AS_SERVED, Predictor, without_slots
     from ppm_tf.models.provenance import PPM_ANEW, Provenance, precision_of
     from ppm_tf.reports.model_report import write_model_report
@@ -146,7 +147,7 @@ def _evaluate(config: Config, workspace: Workspace, folder: Path) -> None:
     provenance.require(inputs.versions, workspace.path("ppm"), PPM_ANEW)
     with precision_of(provenance):
         model = build_pretraining_model(config, schema, tables)
-    model.load_weights(workspace.path("ppm") / "ppm.weights.h5")
+    model.load_weights(workspace.path("ppm") / PPM_WEIGHTS)
     test = samples.find_shards(workspace.path("data") / "samples", ["test"], config.train.verify)
     logger.info("scoring the test split: %s requests, %s candidates", f"{test.records:,}", f"{test.candidates:,}")
     with samples.reading(test):

@@ -125,11 +125,12 @@ def stage_of(artifact: str) -> Stage:
     return stage if isinstance(stage, Stage) else stage(artifact)
 
 
-def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True) -> None:
+def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True, hint: bool = True) -> None:
     """Makes a stage's artifact, and first what it needs.
 
     An artifact that is current stays. One made with other settings is replaced when its own stage was `asked` for, and
-    refused when it is only needed. One whose parents were made anew is made again, unless it is `sticky`.
+    refused when it is only needed. One whose parents were made anew is made again, unless it is `sticky`. `hint`: say of
+    a trained artifact that stays how it is made anew.
 
     Raises:
         StaleArtifactError: needed artifacts were made with other settings; the message lists them all, and the commands in their order.
@@ -137,10 +138,10 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
     if asked:
         refuse_all(stage, config, workspace)
     elif stage.sticky and workspace.exists(stage.artifact(config)):
-        _keep(stage, config, workspace)
+        _keep(stage, config, workspace, hint)
         return
     for name in stage.parents(config):
-        make(stage_of(name), stage.under(name, config), workspace, asked=False)
+        make(stage_of(name), stage.under(name, config), workspace, asked=False, hint=hint)
     recipe, artifact = stage.recipe(config, workspace), stage.artifact(config)
     if workspace.exists(artifact):
         if workspace.is_current(artifact, recipe):
@@ -170,7 +171,7 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True)
         stage.show(config, workspace)
 
 
-def _keep(stage: Stage, config: Config, workspace: Workspace) -> None:
+def _keep(stage: Stage, config: Config, workspace: Workspace, hint: bool) -> None:
     """Takes a trained artifact as it is, and makes nothing for it: what it was made from may be gone, or be newer.
 
     Raises:
@@ -182,7 +183,7 @@ def _keep(stage: Stage, config: Config, workspace: Workspace) -> None:
     made = workspace.made_by(artifact)
     newer = any(workspace.exists(name) and workspace.id(name) != known for name, known in made["parents"].items())
     other_seed = made["settings"].get("seed", config.seed) != config.seed
-    if newer or other_seed:
+    if hint and (newer or other_seed):
         reason = "from earlier data" if newer else "with another seed"
         logger.info("%s was made %s and stays; `%s` makes it anew", workspace.path(artifact), reason, with_settings(stage.command))
 

@@ -53,6 +53,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
+    from ppm_tf.models.ppm_files import PPM_WEIGHTS
     from ppm_tf.models.predict import Predictor
     from ppm_tf.models.ranking_files import require_same_form, save_ranking_model, warm_start
     from ppm_tf.models.vocabularies import Vocabularies
@@ -87,7 +88,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             ppm = workspace.path("ppm")
             require_same_form(ppm, Schema.read(ppm / "schema.json"), schema, PPM_ANEW)
             Provenance.read(ppm).require(inputs.versions, ppm, PPM_ANEW)
-            pretrained = ppm / "ppm.weights.h5"
+            pretrained = ppm / PPM_WEIGHTS
         if reads_text:
             model, language = build_text_model(config, inputs)
         else:

@@ -40,13 +40,24 @@ def optimizer_slots(optimizer: Any) -> Iterator[tuple[str, Any, Any]]:
 def weight_paths(model: Any) -> dict[int, str]:
     """`id(weight)` -> its path through the attributes of the model's layers, the same in every process; Keras numbers the names of layers."""
     return {
-        id(weight): f"{path}/{place}-{weight.name}" for path, layer in _layers_by_path(model) for place, weight in enumerate(layer._trainable_variables)
+        id(weight): f"{path}/{place}-{weight.name}"
+        for path, layer in _layers_by_path(model)
+        for place, weight in enumerate(layer._trainable_variables)
     }
 
 
 def random_states(model: Any) -> dict[str, Any]:
     """The states of the model's random generators (dropout), by path. Weights on disk leave them out."""
     return {f"{path}/{place}": one.state for path, layer in _layers_by_path(model) for place, one in enumerate(layer._seed_generators)}
+
+
+def count_saved(model: Any) -> int:
+    """How many arrays Keras writes where it saves the model's weights."""
+    stores: list[dict[str, Any]] = []
+    for _, layer in _layers_by_path(model):
+        stores.append({})
+        layer.save_own_variables(stores[-1])
+    return sum(map(len, stores))
 
 
 def _layers_by_path(model: Any) -> Iterator[tuple[str, Any]]:

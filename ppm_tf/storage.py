@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ppm_tf.private_apis import cached_variables
+from ppm_tf.private_apis import cached_variables, count_saved
 
 # What a full disk, a limit on the size of files (ulimit -f) and a quota are called, by errno and by the words of libraries that give none.
 _REASONS = {errno.ENOSPC: "No space left on device", errno.EFBIG: "File too large", errno.EDQUOT: "Disk quota exceeded"}
@@ -130,6 +130,22 @@ def save_weights(model: Any, path: str | Path) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def load_all_weights(model: Any, path: str | Path) -> None:
+    """`model.load_weights(path)`, where the file holds the model's weights and no others. Keras leaves aside what it finds no layer for.
+
+    Raises:
+        ValueError: a weight is missing, has another shape, or is one too many.
+    """
+    import h5py
+
+    found = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
+    if len(found) > (wanted := count_saved(model)):
+        raise ValueError(f"{len(found)} arrays for the {wanted} of the model")
+    model.load_weights(path)
 
 
 def weights_size(model: Any) -> int:

@@ -23,16 +23,17 @@ DAY = 86_400
 TYPES = {"item_id": pa.int64(), "title": pa.string(), "brand": pa.string(), "price": pa.float64()}
 
 
-def items(ids: Sequence[int], brand: str | None = "ace", **others: Sequence) -> dict:
-    """Items of a brand, with a title each."""
+def items(ids: Sequence[int], brand: str | list = "ace", **others: Sequence) -> dict:
+    """Items of a brand, or of a brand each, with a title."""
+    brands = [brand] * len(ids) if isinstance(brand, str) else brand
     columns = {
         "item_id": list(ids),
         "title": [f"item {one}" for one in ids],
-        "brand": [brand] * len(ids),
+        "brand": brands,
         "price": [float(one) for one in ids],
         **others,
     }
-    return {name: pa.array(values, TYPES.get(name, pa.string())) for name, values in columns.items()}
+    return {name: values if isinstance(values, pa.Array) else pa.array(values, TYPES.get(name, pa.string())) for name, values in columns.items()}
 
 
 def rows(day: int, *found: tuple) -> dict:

@@ -113,7 +113,8 @@ def show(config: Config, workspace: Workspace) -> None:
 def settings(config: Config) -> dict[str, Any]:
     """What shapes the ranking model: its section and that of the alignment."""
     unread = {"name", "tables", "fusion", "similarity_bins", "trainable_width", "tasks", "seed"}
-    model = of_ids(config).model.model_dump(mode="json", exclude={*unread, *[name for name in type(config.model).model_fields if name.startswith("warm_start")]})
+    unread |= {name for name in type(config.model).model_fields if name.startswith("warm_start")}
+    model = of_ids(config).model.model_dump(mode="json", exclude=unread)
     model["train"].pop("keep_optimizer")
     return {"seed": config.ranking_seed, "model": model, "text": {"interactions": config.text.interactions.model_dump(mode="json")}}
 

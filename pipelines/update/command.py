@@ -11,16 +11,17 @@ from pipelines.given import remember
 from pipelines.stage import check_first, configure_logging, explained, help_of, stage_of
 from pipelines.update.day import update_day
 from pipelines.update.folders import NOTHING, REFUSED
+from pipelines.update.items import publish_items
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.daily import UpdateManifest
 from ppm_tf.daily.plan import DAY
-from ppm_tf.data.day_errors import DayError, DayNotThereError
+from ppm_tf.data.day_errors import DayNotThereError
 from ppm_tf.terminal import printing
 
 logger = logging.getLogger(__name__)
 
 DONE, REFUSED_BY_GATE, NOTHING_TO_DO, ROLLED_BACK = 0, 3, 4, 5
-_SCRATCH = "--from-scratch"
+_SCRATCH, _ITEMS = "--from-scratch", "--items"
 _SECTIONS = ("run", "day", "update", "gate", "serve", "data", "text", "image", "embed", "ppm", "train", "model", "evaluate", "beam")
 
 
@@ -88,12 +89,12 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     with printing():
         if {"-h", "--help"} & set(arguments):
-            print(help_of("pipelines.update", f" [{_SCRATCH}]", _SECTIONS))
+            print(help_of("pipelines.update", f" [{_SCRATCH} | {_ITEMS}]", _SECTIONS))
             return
-        others = [one for one in arguments if one != _SCRATCH and not one.startswith(("from=", "to="))]
+        others = [one for one in arguments if one not in (_SCRATCH, _ITEMS)]
         try:
-            config = load(others)
-            days = days_of([one for one in arguments if one != _SCRATCH], config)
+            config = load([one for one in others if not one.startswith(("from=", "to="))])
+            days = days_of(others, config) if _ITEMS not in arguments else []
             check_update(config)
         except ConfigError as error:
             print(error, file=sys.stderr)
@@ -102,6 +103,10 @@ def main(arguments: list[str] | None = None) -> None:
         remember(arguments)
         with explained("pipelines.update", config.run):
             check_first([stage_of("models")], config)
+            if _ITEMS in arguments:
+                done = publish_items(config)
+                print(done or "nothing to do: no item is new or changed")
+                raise SystemExit(DONE if done else NOTHING_TO_DO)
             code = update(config.model_copy(update={"day": None}), days, _SCRATCH in arguments)
         if code:
             raise SystemExit(code)
@@ -118,6 +123,3 @@ def check_update(config: Config) -> None:
     for setting, value in (("model.warm_start", config.model.warm_start), ("ppm.warm_start", config.ppm.warm_start)):
         if value is not None:
             raise ConfigError(f"{setting} is set by the update itself. Received: {value}. Remedy: leave it out.")
-
-
-__all__ = ["DayError", "main", "update"]

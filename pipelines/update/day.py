@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from pipelines.export import export
 from pipelines.update import steps
@@ -79,16 +80,30 @@ def update_day(config: Config, day: date, scratch: bool = False) -> tuple[Update
     with root.lock("update"):
         newest, made = day - DAY, manifest_of(config, day)
         if made is not None:
-            if made.status != REFUSED or made.trained and not _override(config, day):
-                logger.info("update: %s was done before: %s", day, made.status)
+            if made.status != REFUSED or made.live:
+                logger.info("update: %s was done before: %s", day, made.reason if made.live else made.status)
                 return made, False
-            if made.content == content_now(config, newest, root) and not _override(config, day):
-                logger.info("update: %s was refused before, and the log of %s is as it was", day, newest)
+            same_log = made.content == content_now(config, newest, root)
+            if same_log and _bounds(made.settings) == _bounds(steps.changed_settings(config)):
+                logger.info("update: %s was refused before, and the log of %s and the gate are as they were", day, newest)
                 return made, False
-            if not made.trained:
-                take_again(newest, root)
-            shutil.rmtree(folder_of(config, day))
+            _begin_again(made, config, newest, root, same_log)
         return _Run(config, day, scratch, root).run(), True
+
+
+def _bounds(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the gate was told, of the settings that differ from the defaults."""
+    return {name: value for name, value in settings.items() if name.startswith(("gate.", "update."))}
+
+
+def _begin_again(made: UpdateManifest, config: Config, newest: date, root: Workspace, same_log: bool) -> None:
+    """Lets an update that was refused run once more: a trained model is judged again, all else is made anew."""
+    if made.trained and same_log:
+        (folder_of(config, newest + DAY) / MANIFEST).unlink()
+        return
+    if not made.trained:
+        take_again(newest, root)
+    shutil.rmtree(folder_of(config, newest + DAY))
 
 
 def _override(config: Config, day: date) -> str:
@@ -134,7 +149,7 @@ class _Run:
         return self._done(PUBLISHED)
 
     def _plan(self):
-        usable, refused = usable_days(self.root), refused_days(self.ledger)
+        usable, refused = usable_days(self.root), refused_days(self.ledger, self.day)
         parent = ancestor(self.parent) if self.parent else None
         plan = plan_of(self.day, usable, refused, parent, self.config.update.start_days, with_ppm(self.config))
         after = learnt(plan, parent)

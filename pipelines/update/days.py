@@ -84,7 +84,7 @@ def take_again(day: date, root: Workspace) -> None:
     later = [one for one in prepared_days(root) if one > day]
     if later:
         raise DayOrderError(
-            f"A day that was refused can be taken again as long as it is the newest. Received: {day}, after which {later[-1]} was prepared without it."
+            f"A day that was refused can be taken again while it is the newest. Received: {day}, after which {later[-1]} was prepared without it."
             " Remedy: go on with the next day; to have it, begin anew with run=<folder>."
         )
     shutil.rmtree(root.path(f"days/{day}"), ignore_errors=True)
@@ -116,10 +116,10 @@ def usable_days(root: Workspace) -> list[date]:
     return [day for day in prepared_days(root) if not passed_over(root.path(f"days/{day}"))]
 
 
-def refused_days(ledger: Ledger) -> set[date]:
-    """Days that nothing may be learnt from, as they were when they were refused."""
-    events = ledger.events()
-    return {date.fromisoformat(one.day) for one in events if one.what == REFUSED and one.hash == (ledger.hash_of(one.day) or "")}
+def refused_days(ledger: Ledger, by: date) -> set[date]:
+    """Days that nothing may be learnt from: those that updates before that of `by` refused as they are now."""
+    refused = [one for one in ledger.events() if one.what == REFUSED and one.by < by.isoformat()]
+    return {date.fromisoformat(one.day) for one in refused if one.hash == (ledger.hash_of(one.day) or "")}
 
 
 def counted(day: date, root: Workspace) -> DayStatistics:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import logging
 import time
@@ -15,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.stage import make, stage_of
 from pipelines.update.folders import ENCODERS, Update, exports_of, name_of, published_versions, with_ppm
-from ppm_tf.workspace import Recipe
+from ppm_tf.workspace import Recipe, Workspace
 
 if TYPE_CHECKING:
-    from ppm_tf.config import GateSettings
+    from ppm_tf.config import Config, GateSettings
     from ppm_tf.daily import Verdict
     from ppm_tf.evaluation import Scores
     from serving.live import LiveCheck
@@ -96,9 +94,13 @@ def train(update: Update) -> None:
 
 
 def quietly(artifact: str, update: Update, asked: bool = True) -> None:
-    """Makes an artifact of the update without its stage's own words on standard output."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        make(stage_of(artifact), update.settings, update.workspace, asked=asked)
+    """Makes an artifact of the update."""
+    made(artifact, update.settings, update.workspace, asked)
+
+
+def made(artifact: str, config: Config, workspace: Workspace, asked: bool = True) -> None:
+    """Makes an artifact without what its stage would show of it."""
+    make(replace(stage_of(artifact), show=lambda config, workspace: None), config, workspace, asked, hint=False)
 
 
 def live_scores(update: Update) -> Scores | None:

@@ -10,8 +10,8 @@ from ppm_tf.config.section import PositiveInt, Section, Share
 
 WARMUP = "passes in which the learning rate rises from zero, such as 0.1"
 COOLDOWN = (
-    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant. 1: it falls from the start; 0: it never"
-    " falls, as in trainings of a day that the next day goes on from. PPM and ranking models with more epochs go on from where it began to fall"
+    "share of the steps, the last ones, in which the learning rate falls linearly; before them it is constant. 1: it falls from the start; 0: it"
+    " never falls, for trainings that are gone on from day by day. PPM and ranking models with more epochs go on from where it began to fall"
 )
 
 

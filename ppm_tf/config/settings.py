@@ -24,13 +24,13 @@ class Config(Section):
     """All settings of a run."""
 
     run: str = Field("runs/shop", description="folder that holds every artifact of the run")
-    day: date | None = Field(
-        None, description="prepare: the day of the log, such as 2026-11-20 (UTC), up to which days are prepared one by one; null: the log as a whole"
-    )
     keep_replaced: Annotated[int, Field(ge=0)] = Field(
         1, description="how many replaced versions of each encoder, PPM and ranking model stay in <run>/.state/replaced"
     )
     seed: int = Field(1, description="seed of initial weights, order of samples and dropout")
+    day: date | None = Field(
+        None, description="prepare: the day of the log, such as 2026-11-20 (UTC), up to which days are prepared one by one; null: the log as a whole"
+    )
     data: Data = Field(default_factory=SyntheticData, description="where items, users and the log come from")
     text: TextSettings = Field(TextSettings(), description="the text encoder")
     image: ImageSettings = Field(ImageSettings(), description="the image encoder")

@@ -174,7 +174,7 @@ def _floors(figures: Sequence[Figure], settings: GateSettings) -> Iterator[Line]
         if one.metric == "calibration" and getattr(settings, name) is not None:
             least, most = getattr(settings, name)
             line = Line(name, "predicted / observed", one.value, least=least, most=most, **common)
-            nearest = one.high if one.value < least else one.low if one.value > most else one.value
+            nearest = min(max(one.value, least, one.low), max(most, one.low), one.high)  # of the interval, the point nearest to the band
             by_interval = settings.calibration_by == "interval" and not math.isnan(nearest)
             yield held(line, nearest if by_interval and nearest != one.value else None)
 

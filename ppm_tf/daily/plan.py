@@ -88,13 +88,14 @@ def plan_of(day: date, days: Collection[date], refused: Collection[date], parent
     newest, usable = day - DAY, sorted(set(days) - set(refused))
     held_out = (Part(newest, "tail"),) if newest in usable else ()
     if parent is not None:
-        ppm = [one for one in usable if parent.ppm is not None and parent.ppm < one <= newest - DAY]
+        # Where the ranking model has days to catch up, PPM waits until it has met them: at most the day before yesterday (T-2).
+        ppm = [one for one in usable if parent.ppm is not None and parent.ppm < one <= min(newest - DAY, parent.ranker)]
         ranker = [one for one in usable if parent.ranker < one <= newest]
         return Plan(day, parent, _windows(ppm, usable), _windows(ranker, usable), held_out)
     start = [one for one in usable if newest - start_days * DAY < one <= newest]
     if len(start) < 1 + with_ppm:
         raise ValueError(
-            f"A start must find at least {1 + with_ppm} days to learn from, {'PPM the older and the ranking model the newer' if with_ppm else 'of one'}."
+            f"A start must find at least {1 + with_ppm} days to learn from{', PPM the older and the ranking model the newer' if with_ppm else ''}."
             f" Received: {', '.join(map(str, start)) or 'none'} among the {start_days} days up to {newest}. Remedy: begin on a later day, or raise"
             " update.start_days."
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ppm_tf.models.provenance import MODEL_ANEW, START_ANEW, Provenance, precisi
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
-from ppm_tf.storage import save_weights
+from ppm_tf.storage import load_all_weights, save_weights
 from ppm_tf.workspace import SETTINGS
 
 WEIGHTS = "ranking.weights.h5"
@@ -39,8 +40,8 @@ class Carried:
     """
 
     fresh: int
-    rows: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    strangers: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
+    strangers: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def save_ranking_model(
@@ -176,14 +177,16 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         )
     old = build_ranking_model(its, schema, _NoItems(schema), inputs.tables, earlier)
     try:
-        old.load_weights(folder / WEIGHTS)
+        load_all_weights(old, folder / WEIGHTS)
     except ValueError as error:
         raise ValueError(
             f"model.warm_start must be a model of the same settings. Received: {folder}, whose weights do not fit ({str(error).splitlines()[0]})."
         ) from None
     vocabularies_of = (schema, inputs.schema, earlier, vocabularies)
     fresh = carry_over(old, model, *vocabularies_of, ppm_share, ids_alone)
-    return Carried(fresh) if ids_alone else Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, rows_of_fields(*vocabularies_of)))
+    return (
+        Carried(fresh) if ids_alone else Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, rows_of_fields(*vocabularies_of)))
+    )
 
 
 def _strangers(folder: Path, maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:

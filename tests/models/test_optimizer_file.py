@@ -62,8 +62,8 @@ def test_no_state_is_refused_with_the_setting_that_keeps_it(tmp_path, section, t
     with pytest.raises(
         ValueError,
         match=(
-            rf"^{section}\.warm_start_optimizer needs the optimiser's state beside the weights of {section}\.warm_start\. Received: no optimizer\.npz in"
-            rf" .*Remedy: {section}\.warm_start_optimizer=false, or train the earlier one with {train}\.keep_optimizer=true\.$"
+            rf"^{section}\.warm_start_optimizer needs the optimiser's state beside the weights of {section}\.warm_start\. Received: no"
+            rf" optimizer\.npz in .*Remedy: {section}\.warm_start_optimizer=false, or train the earlier one with {train}\.keep_optimizer=true\.$"
         ),
     ):
         require_optimizer(tmp_path, section)

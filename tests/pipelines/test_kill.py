@@ -10,6 +10,7 @@ import time
 import pytest
 
 from ppm_tf.workspace import Workspace
+from tests.day_logs import digests
 
 SMALL = [
     "data.users=300", "data.items=200", "data.days=6", "data.history_length=8", "data.shards=3", "ppm.width=16", "ppm.mlp_units=[16]",
@@ -102,3 +103,19 @@ def test_an_alternation_killed_again_and_again_ends_as_an_unbroken_one(tmp_path)
         for number in range(1, len(lines)):
             whole(Workspace(tmp_path / name / "rounds" / str(number)))
     assert len(found[0]) >= 2 and found[0] == found[1]
+
+
+DAYS = [
+    "day=2024-01-06", "data.by_day=true", "data.users=300", "data.items=200", "data.days=6", "data.shards=2", "data.history_length=8",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_days_killed_again_and_again_end_as_undisturbed_ones(tmp_path):
+    command = ("pipelines.prepare", DAYS)
+    assert start(tmp_path / "unbroken", *command).wait() == 0, (tmp_path / "unbroken.log").read_text()
+    assert killed_at((3, 6, 9, 10, 11, 12, 13, 14, 15, 16), tmp_path / "killed", *command) >= 4
+    assert start(tmp_path / "killed", *command).wait() == 0, (tmp_path / "killed.log").read_text()
+    found = [digests(tmp_path / name / "days") for name in ("unbroken", "killed")]
+    assert len(found[0]) > 100 and found[0] == found[1]
+    assert os.listdir(tmp_path / "killed" / ".state") == os.listdir(tmp_path / "unbroken" / ".state")

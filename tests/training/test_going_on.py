@@ -103,6 +103,22 @@ def test_the_schedule_begins_anew_where_the_optimiser_goes_on(data, tmp_path):
     np.testing.assert_allclose(rates, [5e-3 * step / 3 for step in (2, 3, 3)], rtol=1e-5)
 
 
+def test_a_second_day_that_was_stopped_goes_on_from_its_checkpoint(data, tmp_path):
+    """And not from the first day's state again, which is still beside it."""
+
+    def stop(_):
+        raise RuntimeError("stopped")
+
+    day(data, tmp_path / "one", 4)
+    settings = DAY.model_copy(update={"checkpoint_every": 4})
+    with pytest.raises(RuntimeError, match="stopped"):
+        day(data, tmp_path / "two", 8, settings, 4, tmp_path / "one", validate=stop)
+    assert (tmp_path / "two" / "checkpoints" / "ckpt-4.index").is_file()
+    stopped, _ = day(data, tmp_path / "two", 8, settings, 4, tmp_path / "one")
+    whole, _ = day(data, tmp_path / "whole", 8, settings, 4, tmp_path / "one")
+    assert same(stopped, whole) and state_of(tmp_path / "two")["steps"] == 12
+
+
 def test_the_state_goes_with_the_trunk_of_a_training(tmp_path):
     """The best weights before the fall may stay the best ones: a longer training that takes them up takes up their state too."""
     work, artifact, later = (tmp_path / name for name in ("work", "artifact", "later"))
@@ -127,16 +143,16 @@ def linear(ranker, seed, words, rows, steps=6):
     """Batches whose loss is linear in rows of the brands' table, so that the gradient of each is known: coefficients by word."""
     rng = np.random.default_rng(seed)
     coefficients = [{word: rng.normal(size=4).astype("float32") for word in rng.choice(words, 2, replace=False)} for _ in range(steps)]
-    batches = [
-        {**batch(), "rows": np.array([rows[word] for word in one], "int32"), "by": np.stack(list(one.values()))} for one in coefficients
-    ]
+    batches = [{**batch(), "rows": np.array([rows[word] for word in one], "int32"), "by": np.stack(list(one.values()))} for one in coefficients]
     dataset = tf.data.Dataset.from_tensor_slices({name: np.stack([one[name] for one in batches]) for name in batches[0]})
     table = ranker.embedding.embeddings["item.brand"]
     return coefficients, dataset, lambda one, _: tf.reduce_sum(table(one["rows"]) * one["by"])
 
 
 def fit_linear(ranker, work, seed, words, rows, kind, start=None):
-    settings = RankerFitSettings(batch_size=1, learning_rate=RATE, warmup=0.0, cooldown=0.0, clip_norm=None, validate_every=10**9, keep_optimizer=True)
+    settings = RankerFitSettings(
+        batch_size=1, learning_rate=RATE, warmup=0.0, cooldown=0.0, clip_norm=None, validate_every=10**9, keep_optimizer=True
+    )
     coefficients, dataset, loss = linear(ranker, seed, words, rows)
     training.fit(
         ranker, loss, dataset, len(coefficients), lambda _: {"auc": 0.5}, settings, work,

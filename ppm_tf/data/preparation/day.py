@@ -78,8 +78,8 @@ def prepare_day(columns: ColumnarData, beam: BeamSettings, day: date, earlier: P
         _check_order(day, DayState.read(earlier).day)
     with _of_day(day):
         today = of_day(columns, day)
-        _find(columns, day)
         state = DayState.of(day, columns, earlier)
+        _find(columns, day)
         columnar.check(today)
         folder = folder.absolute()  # workers may run in another folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,10 @@ def _catalog(columns: ColumnarData, today: ColumnarData, state: DayState, earlie
     form = survey_column(today, items.files, "data.items.files", items.id)
     state.item_id_type = day_forms.id_type(state, "item", items.id_type, form, items.id, "data.items.id_type")
     report = grow_catalog(today, state, earlier, folder, has_day(columns.items.image_files or columns.items.files))
-    refuse_missing(report.missing_images, report.images_read, today.max_missing_images)
+    try:
+        refuse_missing(report.missing_images, report.images_read, today.max_missing_images)
+    except FileNotFoundError as error:
+        raise DayRefusedError(str(error)) from error
     logger.info(
         "catalog: %d items, %d new, %d changed, %d with text, %d with image",
         report.num_items, report.new_items, report.changed_items, report.with_text, report.with_image,

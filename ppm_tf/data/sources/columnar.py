@@ -59,6 +59,8 @@ def check(settings: ColumnarData) -> None:
             if path not in types:
                 types[path] = raw_files.column_types(path, settings.csv)
             found = types[path]
+            if not found:  # a file of JSON lines without a line, as on a day on which nothing is new
+                continue
             if column.name not in found:
                 raise ValueError(
                     f"{column.setting} must name a column of {path}. Received: {column.name}. Its columns are: {', '.join(found) or 'none'}."

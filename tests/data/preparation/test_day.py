@@ -163,37 +163,32 @@ def random_days(folder, count, seed, ordered=False):
 
 
 @pytest.mark.parametrize(("requests", "repeats", "ordered"), [("single", "merge", False), ("column", "merge", True), ("column", "keep", False)])
-def test_four_days_equal_the_log_as_a_whole(tmp_path, requests, repeats, ordered):
-    columns = random_days(tmp_path, 4, seed=len(requests), ordered=ordered).model_copy(update={"requests": requests, "repeats": repeats})
-    statistics = prepare_days(columns, tmp_path / "days", 4)
+def test_three_days_equal_the_log_as_a_whole(tmp_path, requests, repeats, ordered):
+    columns = random_days(tmp_path, 3, seed=len(requests), ordered=ordered).model_copy(update={"requests": requests, "repeats": repeats})
+    statistics = prepare_days(columns, tmp_path / "days", 3)
     whole = columns.model_copy(update={"split": columns.split.model_copy(update={"by": "user", "valid": 0.0, "test": 0.05})})
     together = prepare(whole, BeamSettings(), tmp_path / "whole")
     expected = [one for split in ("train", "test") for one in read_samples(tmp_path / "whole" / "samples" / split)]
-    found = samples_of(tmp_path / "days", 4)
+    found = samples_of(tmp_path / "days", 3)
     assert len(found) > 60 and found == in_words(tmp_path / "whole", expected)
     assert any(len(one["history"]) == 4 for one in found)
     for name in ("rows_read", "rows_repeated", "requests_mixed"):
         assert sum(one[name] for one in statistics) == together[name]
     assert {name: sum(one["ties"][name] for one in statistics) for name in ("requests", "behaviors")} == together["ties"]
-    days, one_shot = Schema.read(tmp_path / "days" / day(3) / "schema.json"), Schema.read(tmp_path / "whole" / "schema.json")
+    days, one_shot = Schema.read(tmp_path / "days" / day(2) / "schema.json"), Schema.read(tmp_path / "whole" / "schema.json")
     assert {field.name: set(field.vocabulary) for field in days.fields} == {field.name: set(field.vocabulary) for field in one_shot.fields}
     assert (days.time_range, days.user_id_type, days.tasks) == (one_shot.time_range, "string", ("click", "order", "cart"))
 
 
 def test_bursts_of_two_days_equal_a_log_that_is_cut_at_the_same_times(tmp_path):
-    columns = random_days(tmp_path, 2, seed=5).model_copy(update={"requests": "bursts"})
-    days = prepare_days(columns, tmp_path / "days", 2)
+    columns = random_days(tmp_path, 2, seed=5).model_copy(update={"requests": "bursts", "repeats": "keep"})
     halves = [(number, half) for number in range(2) for half in ("head", "tail")]
-    sizes = [days[number]["splits"][half]["candidates"] for number, half in halves]
-    # Repeats are merged into one candidate, so that rows are counted anew.
-    assert days[0]["rows_repeated"] == days[1]["rows_repeated"] == 0 or columns.repeats == "merge"
-    columns = columns.model_copy(update={"repeats": "keep"})
-    days = prepare_days(columns, tmp_path / "kept", 2)
+    days = prepare_days(columns, tmp_path / "days", 2)
     sizes = [days[number]["splits"][half]["candidates"] for number, half in halves]
     shares = {"pretrain": sizes[0] / 120, "valid": sizes[2] / 120, "test": sizes[3] / 120}
     prepare(columns.model_copy(update={"split": columns.split.model_copy(update=shares)}), BeamSettings(), tmp_path / "whole")
     for (number, half), split in zip(halves, ("pretrain", "train", "valid", "test"), strict=True):
-        found = in_words(tmp_path / "kept" / day(1), read_samples(tmp_path / "kept" / day(number) / "samples" / half))
+        found = in_words(tmp_path / "days" / day(1), read_samples(tmp_path / "days" / day(number) / "samples" / half))
         assert found == in_words(tmp_path / "whole", read_samples(tmp_path / "whole" / "samples" / split)), split
 
 

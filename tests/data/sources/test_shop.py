@@ -311,3 +311,65 @@ def test_queries_speak_of_the_item_clicked_for_them(folder, world, log):
         assert set(words) <= true_words
     assert lengths == {1, 2, 3, 4}
     assert queries.user_id.isin(log.user_id).all()
+
+
+# === By day ===
+
+
+@pytest.fixture(scope="module")
+def by_day(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("by_day")
+    synthetic.write(SETTINGS.model_copy(update={"by_day": True}), folder)
+    return folder
+
+
+def days_of(folder, name):
+    """The rows of a file by the number of its folder."""
+    return {
+        number: pd.read_parquet(folder / f"day={pd.Timestamp(shop_world.EPOCH, unit='s').date() + pd.Timedelta(days=number)}" / name)
+        for number in range(SETTINGS.days)
+    }
+
+
+def test_a_day_holds_the_rows_of_its_utc_day_and_no_other(by_day, log):
+    assert len(list(by_day.glob("day=*"))) == SETTINGS.days and shop_world.EPOCH % shop_world.DAY == 0
+    found = days_of(by_day, "interactions.parquet")
+    for number, rows in found.items():
+        assert len(rows) and set((rows["time"] - shop_world.EPOCH) // shop_world.DAY) == {number}
+    # Together they are the log of the same seed, but for what comes after its last day; request ids count what is there.
+    whole = log[log["time"] < shop_world.EPOCH + SETTINGS.days * shop_world.DAY]
+    columns = [name for name in log.columns if name != "request_id"]
+    together = pd.concat(found.values())
+    key = ["user_id", "time", "slot"]
+    pd.testing.assert_frame_equal(together[columns].sort_values(key, ignore_index=True), whole[columns].sort_values(key, ignore_index=True))
+    assert together["request_id"].nunique() * SETTINGS.candidates == len(together)
+
+
+def test_items_come_on_the_day_they_are_born(by_day, items):
+    found = days_of(by_day, "items.parquet")
+    for number, rows in found.items():
+        assert set(rows["born_day"]) <= {number}
+    together = pd.concat(found.values()).sort_values("item_id", ignore_index=True)
+    pd.testing.assert_frame_equal(together, items.sort_values("item_id", ignore_index=True))
+    assert len(found[0]) >= len(items) / 2
+
+
+def test_queries_come_with_their_requests_and_for_items_that_are_there(by_day):
+    known = set()
+    queries, items_by_day = days_of(by_day, "queries.parquet"), days_of(by_day, "items.parquet")
+    for number in range(SETTINGS.days):
+        known |= set(items_by_day[number]["item_id"])
+        assert len(queries[number]) and set(queries[number]["item_id"]) <= known
+
+
+def test_a_day_on_which_nothing_is_born_has_a_file_without_rows(tmp_path):
+    synthetic.write(SyntheticData(users=20, items=20, days=12, requests_per_user=4, candidates=5, by_day=True), tmp_path)
+    sizes = [pq.read_metadata(path).num_rows for path in sorted(tmp_path.glob("day=*/items.parquet"))]
+    assert len(sizes) == 12 and 0 in sizes and sum(sizes) == 20
+
+
+def test_the_mapping_of_a_shop_by_day_names_the_day():
+    found = synthetic.columns(SETTINGS.model_copy(update={"by_day": True}), "raw")
+    assert (found.log.files, found.items.files, found.queries.files, found.users.files) == (
+        "day={day}/interactions.parquet", "day={day}/items.parquet", "day={day}/queries.parquet", "users.parquet",
+    )  # fmt: skip
