@@ -20,7 +20,7 @@ _REQUESTS_A_DAY = 16 / 28  # of a user, as the shop has by default
 # among what is shown is less than among what is drawn at random.
 _GATE = {
     "label_rate": None, "max_live_drop": None, "min_live_auc": None, "max_psi": None, "max_golden_change": None, "calibration": None,
-    "calibration_of_slices": None,
+    "calibration_of_slices": None, "min_auc": {"click": 0.52},
 }  # fmt: skip
 
 

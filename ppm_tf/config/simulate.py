@@ -49,7 +49,10 @@ ARMS = {
     "DIN daily": _arm("daily", "DIN frozen", ppm="none"),
     "DIN + PPM frozen": _arm("frozen", "DIN frozen"),
     "DIN + PPM daily": _arm("daily", "DIN daily"),
-    "DIN + CELA daily": _arm("daily", "DIN daily", ppm="none", tables=["aligned"]),
+    "DIN + CELA daily": ArmSettings(
+        control="DIN daily",
+        settings={"model": {"backbone": {"name": "din"}, "ppm": "none", "tables": ["aligned"]}, "update": {"cadence": {"align": 7}}},
+    ),
 }
 
 
