@@ -39,7 +39,9 @@ def test_models_run_the_shop(tmp_path, capsys):
     requests = requests.at(requests.turn == 0)
     from serving.in_process import Scorer
 
-    scores = Scorer(Path(folder, "arms", "daily", "exports", "din", "1"))(shop.inputs(requests, Histories.load(folder / "shop" / "histories.npz"), -1))
+    scores = Scorer(Path(folder, "arms", "daily", "exports", "din", "1"))(
+        shop.inputs(requests, Histories.load(folder / "shop" / "histories.npz"), -1)
+    )
     log = pd.read_parquet(folder / "arms" / "daily" / "shop" / "day=2024-01-04" / "interactions.parquet").set_index(["request_id", "slot"]).item_id
     explores, _ = exploration(shop, requests, 0.1, "any")
     for row, number in enumerate(requests.number.tolist()):
