@@ -14,7 +14,7 @@ from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import Provenance
 from ppm_tf.models.ranking_files import save_ranking_model
 from ppm_tf.models.vocabularies import Vocabularies
-from ppm_tf.text_models.build import build_text_model, share_of_cut
+from ppm_tf.text_models.build import build_text_model, language_of, share_of_cut
 from ppm_tf.text_models.files import LANGUAGE
 from ppm_tf.text_models.language import save_language
 
@@ -42,7 +42,7 @@ class TextRanker:
         self.model, self._language = build_text_model(config, inputs)
         self.vocabularies = Vocabularies(None, None)
         self._inputs, self._counts, self._settings = inputs, counts, config.model.backbone
-        self._language_weights = trained_weights(self._language.backbone)
+        self._language_weights = trained_weights(language_of(self.model))
         masked: MaskedPromptSettings | None = getattr(self._settings, "mlm", None)
         self.masked_prompts = masked if masked and masked.epochs and not self.model.encoder.is_decoder else None
 
