@@ -28,7 +28,7 @@ def as_served(model) -> ServedModel:
     """A model of ids with its tables folded, as `export` leaves it, so that it trains no more; one that reads texts as it is."""
     import tensorflow as tf
 
-    weights, cached = list(model.weights), []
+    weights, cached = list(model.trainable_weights), []
     if hasattr(model, "embedding"):  # one that reads texts has none
         model.embedding.fold_tables()
         ppm = model.ppm
@@ -37,9 +37,9 @@ def as_served(model) -> ServedModel:
             id(one): one for one in (*model.embedding.frozen.values(), *model.embedding.compared.values(), *(ppm.tables.values() if ppm else ()))
         }
         cached = [table.table for table in tables.values()]
-        own = {id(weight) for table in tables.values() for weight in table.weights}
-        weights = [table.table for table in model.embedding.id_tables().values()]
-        weights += [weight for part in (model.backbone, ppm) if part for weight in part.weights if id(weight) not in own]
+        data = {id(weight) for table in tables.values() for weight in table.weights}
+        weights = [table.table for table in model.embedding.id_tables().values()] + list(model.backbone.trainable_weights)
+        weights += [weight for weight in (ppm.weights if ppm else ()) if id(weight) not in data]  # frozen here, and trained before
     predict = tf.function(lambda batch: tf.sigmoid(model(batch, training=False)), reduce_retracing=True)
     return ServedModel(predict, *(sum(one.shape.num_elements() for one in some) for some in (weights, cached)))
 

@@ -25,7 +25,7 @@ class TrainingLog:
     went on in; what a kill has lost is in neither. A training that goes back to its best look has spent what lies behind it.
 
     Attributes:
-        examples: examples so far, which the training counts up.
+        examples: examples so far, which the training counts up by whole batches.
     """
 
     def __init__(self, path: Path, step: int):

@@ -30,7 +30,8 @@ COSTS = {  # seconds and examples of each stage; ms of three rounds
     ),
     "CELA": (
         [("encoders", "encoders/adapted", 10.0, 100, False), ("ids", "models/din-pretrain", 20.0, 4000, True),
-         ("alignment", "encoders/aligned", 6.0, 300, False), ("vectors", "tables/aligned", 4.0, 100, False), ("ranker", "models/din-aligned", 48.0, 8000, True)],
+         ("alignment", "encoders/aligned", 6.0, 300, False), ("vectors", "tables/aligned", 4.0, 100, False),
+         ("ranker", "models/din-aligned", 48.0, 8000, True)],
         (1000, 60, 900), (1060, 6400), (2.2, 4.4, 2.4),
     ),
 }  # fmt: skip
