@@ -11,10 +11,9 @@ import numpy as np
 from ppm_tf.config import Config, MaskedPromptSettings
 from ppm_tf.data.sample_counts import SampleCounts
 from ppm_tf.models.build import build_ranking_model
-from ppm_tf.models.growth import Carried
 from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import Provenance
-from ppm_tf.models.ranking_files import save_ranking_model, warm_start
+from ppm_tf.models.ranking_files import Carried, save_ranking_model, warm_start
 from ppm_tf.models.vocabularies import Vocabularies
 
 logger = logging.getLogger(__name__)
