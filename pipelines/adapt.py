@@ -30,6 +30,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf import training
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.data.holdout import TEST, TRAIN, VALID, parts_of
+    from ppm_tf.encoders.text_backbone import trained_weights
     from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.encoders.text_start import start_cleaner, start_encoder
     from ppm_tf.evaluation import write_metrics
@@ -87,6 +88,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             )
         write_metrics(records_of(before, count), folder / "metrics.jsonl", "before", config.seed)
         write_metrics(records_of(after, count), folder / "metrics.jsonl", "after", config.seed)
+        result.write(folder, language_weights=trained_weights(encoder.backbone))
         training.keep_logs(work, folder)
     workspace.clear_work("encoders/adapted")
 

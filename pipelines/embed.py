@@ -11,7 +11,7 @@ table before: a vector is kept where the item's content and the encoder are the 
 vector and a flag; so do those whose content cannot be encoded, which are listed, with the reason, in dead_letters.jsonl.
 Where there are too many of these, or the job is killed, the table in use stays.
 
-Writes <run>/tables/<name>: TFRecord shards, dead_letters.jsonl and manifest.json with the counts.
+Writes <run>/tables/<name>: TFRecord shards, dead_letters.jsonl, manifest.json with the counts, and summary.json with the time it took.
 
   python -m pipelines.embed                                  # the embedded shop's tables
   python -m pipelines.embed title configs/home_depot.yaml data.path=<folder>
@@ -21,6 +21,7 @@ Writes <run>/tables/<name>: TFRecord shards, dead_letters.jsonl and manifest.jso
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -33,14 +34,16 @@ from ppm_tf.workspace import Recipe, Workspace
 
 def run(table: str, config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Writes one table and commits `tables/<table>`."""
-    from ppm_tf.encoders.table_job import write_table_job
+    from ppm_tf.encoders.table_job import write_cost, write_table_job
 
+    begun = time.monotonic()
     name = f"tables/{table}"
     old = workspace.path(name) if workspace.exists(name) else None
     with workspace.commit(name, recipe) as folder:
         joined = folder / "encoder"
         encoder, columns = encoder_of(table, config, workspace, joined)
-        write_table_job(table, workspace.path("data") / "catalog", encoder, columns, old, folder, config.embed, config.beam)
+        manifest = write_table_job(table, workspace.path("data") / "catalog", encoder, columns, old, folder, config.embed, config.beam)
+        write_cost(folder, begun, manifest.about["encoded"])
         shutil.rmtree(joined, ignore_errors=True)
 
 

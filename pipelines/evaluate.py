@@ -88,7 +88,7 @@ def show(config: Config, workspace: Workspace) -> None:
     folder = workspace.path(STAGE.artifact(config))
     print(metrics_table(read_metrics(folder / "metrics.jsonl"), config.evaluate.confidence))
     model = config.model.folder
-    print(f"\nThe training of {model} is {standing_line(workspace.path(f'models/{model}'), config.model.train, 'model.train')}.")
+    print(f"\nThe training of {model} is {standing_line(workspace.path(f'models/{model}'), config.model.train, config.ranking_places)}.")
     print(f"\nmetrics, scores, plots: {folder}")
 
 

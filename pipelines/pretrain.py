@@ -18,7 +18,6 @@ earlier PPM, with ppm.warm_start_optimizer with its optimiser too.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from ppm_tf.workspace import Recipe, Workspace
 
 logger = logging.getLogger(__name__)
 
-REPORT, SUMMARY = "reports/ppm", "summary.json"
+REPORT = "reports/ppm"
 
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -48,9 +47,9 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.models.ppm_files import PPM_WEIGHTS, warm_start_ppm
     from ppm_tf.models.predict import Predictor
     from ppm_tf.models.provenance import Provenance
-    from ppm_tf.storage import save_weights, write_json
+    from ppm_tf.storage import save_weights
 
-    settings, begun = config.train, time.monotonic()
+    settings = config.train
     start = Path(config.ppm.warm_start) if config.ppm.warm_start else None
     strategy = training.prepare_backend(settings, config.seed)
     inputs = Inputs.read(workspace, config.ppm.tables)
@@ -101,11 +100,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     with workspace.commit("ppm", recipe) as made:
         save_weights(model, made / PPM_WEIGHTS)
         Provenance.of(tables).write(made)
-        summary = {
-            "valid_auc": result.figures["auc"], **result.summary(), "requests": train.records,
-            "seconds": time.monotonic() - begun, "seed": config.seed,
-        }  # fmt: skip
-        write_json(made / SUMMARY, summary)
+        result.write(made, valid_auc=result.figures["auc"], requests=train.records, seed=config.seed)
         schema.write(made / "schema.json")
         training.keep_logs(work, made)
         training.keep_trunk(work, made, settings)

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,16 +30,13 @@ from typing import Any
 from pipelines.continuation import check_start, files_of, without_unused, work_of
 from pipelines.given import with_settings
 from pipelines.stage import Stage, check_encoders, main, peak_memory, preset_files
-from ppm_tf.config import Config
+from ppm_tf.config import Config, places_of
 from ppm_tf.data.contents import check_contents, lacking
 from ppm_tf.models.provenance import PPM_ANEW, START_ANEW, Provenance
-from ppm_tf.storage import write_json
 from ppm_tf.text_models.presets import check_language, no_texts
-from ppm_tf.workspace import Recipe, Workspace
+from ppm_tf.workspace import SUMMARY, Recipe, Workspace
 
 logger = logging.getLogger(__name__)
-
-SUMMARY = "summary.json"
 
 
 def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -51,18 +47,14 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
     from ppm_tf.data.schema import Schema
     from ppm_tf.losses import multi_task_cross_entropy
-    from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.inputs import Inputs
     from ppm_tf.models.ppm_files import PPM_WEIGHTS
     from ppm_tf.models.predict import Predictor
-    from ppm_tf.models.ranking_files import require_same_form, save_ranking_model, warm_start
-    from ppm_tf.models.vocabularies import Vocabularies
-    from ppm_tf.text_models.build import build_text_model
-    from ppm_tf.text_models.files import LANGUAGE, save_language
+    from ppm_tf.models.ranking_files import require_same_form
+    from ppm_tf.text_models.text_ranker import ranker_in_training
     from ppm_tf.training.optimizers import ranking_optimizer
 
-    settings, begun, name = config.ranking_fit, time.monotonic(), STAGE.artifact(config)
-    reads_text = config.model.reads_text
+    settings, name = config.ranking_fit, STAGE.artifact(config)
     seed = config.ranking_seed
     strategy = training.prepare_backend(settings, seed)
     inputs = Inputs.read(workspace, config.ranking_tables)
@@ -79,9 +71,6 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, inputs.catalog.num_rows, since)
     start = Path(config.start) if config.start else None
-    vocabularies = Vocabularies(None, None)
-    if not reads_text:
-        vocabularies = Vocabularies.of(config.model, schema, inputs.catalog, counts, Vocabularies.read(start) if start else None)
     with strategy.scope():
         pretrained = None
         if reads_ppm(config):
@@ -89,18 +78,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             require_same_form(ppm, Schema.read(ppm / "schema.json"), schema, PPM_ANEW)
             Provenance.read(ppm).require(inputs.versions, ppm, PPM_ANEW)
             pretrained = ppm / PPM_WEIGHTS
-        if reads_text:
-            model, language = build_text_model(config, inputs)
-        else:
-            model = build_ranking_model(config, schema, inputs.catalog, inputs.tables, vocabularies, pretrained)
-            initial = model.embedding.initial_values()
-        carried, share = None, 1.0 if pretrained is None else config.model.earlier_ppm_share
-        if start:
-            carried = warm_start(start, model, config, inputs, vocabularies, share)
-            model.embedding.still_strange(initial, carried.strangers)
-            mixed = f"that of the run, mixed with the one of the earlier model, which counts {share:g}" if share else "that of the run"
-            plug_in = "" if config.model.ppm == "none" else f"; PPM is {'the one of the earlier model' if share == 1.0 else mixed}"
-            logger.info("going on from %s: %s embedding rows are new%s", start, f"{carried.fresh:,}", plug_in)
+        ranker = ranker_in_training(config, inputs, counts, start, pretrained)
+    model, vocabularies = ranker.model, ranker.vocabularies
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     logger.info(
         "%s, PPM %s: %s trainable weights, %s of them in %d id tables (%s items and %s users with rows of their own); "
@@ -115,19 +94,20 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     def optimizer(schedule):
         return ranking_optimizer(
             schedule, training.id_tables(model), settings.table_optimizer, settings.table_learning_rate,
-            {id(variable): settings.ppm_learning_rate for variable in ([] if reads_text or not model.ppm else model.ppm.trainable_variables)},
+            {id(variable): settings.ppm_learning_rate for variable in ranker.plug_in},
             settings.weight_decay, settings.table_weight_decay,
         )  # fmt: skip
 
     optimizer_start = None
-    if carried and config.model.warm_start_optimizer:
-        plug_in = frozenset(id(weight) for weight in (model.ppm.weights if model.ppm else []))
+    if ranker.carried and config.model.warm_start_optimizer:
+        share, plug_in = ranker.earlier_share, frozenset(id(weight) for weight in (model.ppm.weights if model.ppm else []))
         optimizer_start = training.OptimizerStart(
-            start, "model", carried.rows, anew=plug_in if share == 0.0 else frozenset(), mixed=plug_in if share < 1.0 else frozenset()
+            start, "model", ranker.carried.rows, anew=plug_in if share == 0.0 else frozenset(), mixed=plug_in if share < 1.0 else frozenset()
         )
-    if reads_text:
-        with samples.reading(train, valid):
-            of_prompts = _prompts(config, model, schema, train, valid, since, counts.requests, work, strategy)
+    with samples.reading(train, valid):
+        figures = ranker.look(samples.read(valid, schema, config.scored_together))
+        if ranker.masked_prompts:
+            figures |= _learn_prompts(config, ranker, schema, train, valid, since, counts.requests, work, strategy)
     with samples.reading(train, valid):
         result = training.fit(
             model,
@@ -140,7 +120,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             strategy=strategy,
             optimizer=optimizer,
             title=f"train {config.model.folder}",
-            section="model.train",
+            section=config.ranking_places,
             criterion=settings.criterion,
             minimize=settings.minimizes,
             start=optimizer_start,
@@ -148,7 +128,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )
     logger.info("%s; %s", result.line(settings.criterion), peak_memory())
     valid_auc = result.figures["auc"]
-    if settled := {} if reads_text else model.embedding.settle_strangers(initial):
+    if settled := ranker.settle():
         met = {name: len(rows) for name, rows in settled.items() if not name.endswith(".linear")}
         with samples.reading(valid):
             valid_auc = validation_figures(predictor, schema.tasks, weights)["auc"]
@@ -159,40 +139,27 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         )
     with workspace.commit(name, recipe) as made:
         ppm = workspace.id("ppm") if pretrained else Provenance.read(start).ppm if start else None
-        save_ranking_model(made, model, schema, vocabularies, counts, Provenance.of(inputs.tables, ppm), settled)
-        summary = {
-            "valid_auc": valid_auc, **result.summary(), "requests": counts.requests,
-            "seconds": time.monotonic() - begun, "trainable_weights": trainable, "backbone": config.model.backbone.name, "ppm": config.model.ppm,
-            "seed": seed, **(of_prompts if reads_text else {}),
-        }  # fmt: skip
-        if reads_text:
-            save_language(language, made / LANGUAGE)
-        write_json(made / SUMMARY, summary)
+        ranker.save(made, Provenance.of(inputs.tables, ppm))
+        result.write(
+            made, valid_auc=valid_auc, requests=counts.requests, backbone=config.model.backbone.name, ppm=config.model.ppm, seed=seed, **figures
+        )  # fmt: skip
         training.keep_logs(work, made)
         training.keep_trunk(work, made, settings)
         training.keep_best_optimizer(work, made, settings)
     workspace.clear_work(name)
 
 
-def _prompts(config: Config, model, schema, train, valid, since, requests: int, work: Path, strategy) -> dict[str, float]:
-    """Says how the prompts of a text model meet their limit, and first teaches its language model masked tokens where the settings say so."""
+def _learn_prompts(config: Config, ranker, schema, train, valid, since, requests: int, work: Path, strategy) -> dict[str, float]:
+    """Teaches the language model of a model that reads text masked tokens of the prompts; figures for its summary."""
     from ppm_tf import training
     from ppm_tf.data import samples
     from ppm_tf.evaluation.language_model import held_out_figures
     from ppm_tf.objectives.domain_adaptation import DomainAdaptation
-    from ppm_tf.text_models.build import prompt_batches, share_of_cut
+    from ppm_tf.text_models.build import prompt_batches
 
-    backbone, seed = config.model.backbone, config.ranking_seed
-    cut, mean, count = share_of_cut(model, samples.read(valid, schema, config.scored_together))
-    logger.info(
-        "%.1f %% of %s prompts of the valid split are longer than %d tokens and lose their oldest behaviors; %.1f tokens on average",
-        100 * cut, f"{count:,}", backbone.max_tokens, mean,
-    )  # fmt: skip
-    figures = {"prompts_cut": cut, "prompt_tokens": mean}
-    mlm = getattr(backbone, "mlm", None)
-    if mlm is None or not mlm.epochs or model.encoder.is_decoder:
-        return figures
-    adapt = training.starting_rate(config.text.adapt, pretrained=config.text.encoder != "small_bert").model_copy(update=mlm.model_dump())
+    model, seed = ranker.model, config.ranking_seed
+    adapt = training.starting_rate(config.text.adapt, pretrained=config.text.encoder != "small_bert")
+    adapt = adapt.model_copy(update=ranker.masked_prompts.model_dump())
     with strategy.scope():
         masked = DomainAdaptation(model.encoder, 1.0, 0.0, adapt.mask_share, seed=seed)
 
@@ -203,11 +170,12 @@ def _prompts(config: Config, model, schema, train, valid, since, requests: int, 
     result = training.fit(
         masked, masked.loss_of, batches(train, epochs=None, shuffle_buffer=buffer, seed=seed, since=since), requests,
         lambda _: held_out_figures(masked, batches(valid)), adapt, work / "mlm",
-        strategy=strategy, weight=masked.weight, title="masked prompts", section="model.backbone.mlm", criterion="loss", minimize=True,
+        strategy=strategy, weight=masked.weight, title="masked prompts", section=places_of(config, "model.backbone.mlm", "text.adapt"),
+        criterion="loss", minimize=True,
         identify=masked.identify, unit="texts",
     )  # fmt: skip
     logger.info("masked prompts: %s", result.line("loss"))
-    return figures | {"mlm_steps": result.steps, "mlm_loss": result.best}
+    return {"mlm_steps": result.steps, "mlm_loss": result.best, "mlm_seconds": result.seconds, "mlm_examples": result.examples}
 
 
 def task_weights(config: Config, tasks: tuple[str, ...]) -> tuple[float, ...]:
@@ -297,8 +265,7 @@ def needs(config: Config) -> Iterator[str]:
             "A ranking model is trained on an interaction log. Received: data.log=null. Remedy: set data.log to the log's files and columns."
         )
     check_contents(config, config.ranking_tables)
-    if config.model.reads_text:
-        check_language(config)
+    check_language(config)
     if reads_ppm(config):
         check_encoders(Workspace(config.run).path("ppm"), config.ppm.tables, config, PPM_ANEW)
     aligned = config.model.warm_start == "interactions"

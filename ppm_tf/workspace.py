@@ -21,6 +21,7 @@ import yaml
 from ppm_tf.storage import writing
 
 MADE_BY = "made_by.yaml"
+SUMMARY = "summary.json"  # how its making went, and what that cost, where something was trained or encoded for it
 SETTINGS = "settings.yaml"  # a file for the command line, which repeats what made an artifact
 _PACKAGES = ("ppm_tf", "tensorflow", "keras", "keras-nlp", "tf-models-official", "apache-beam", "numpy", "pyarrow")
 

@@ -5,11 +5,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pipelines.report import written_out
-from ppm_tf.config import load
+from ppm_tf.config import TextModel, load
 from ppm_tf.config.__main__ import reference
 
 ROOT = Path(__file__).parent.parent
@@ -98,6 +99,16 @@ def test_the_tree_is_as_drawn():
         assert (where / name).exists(), name
     drawn = set(re.findall(r"^  (\w+)/", tree, re.M))
     assert drawn == {path.name for path in (ROOT / "ppm_tf").iterdir() if path.is_dir() and not path.name.startswith("_")}
+
+
+def test_every_backbone_has_a_row():
+    from ppm_tf.backbones import BACKBONES
+
+    models = TEXTS[ROOT / "docs" / "models.md"]
+    assert set(re.findall(r"^\| `(\w+)` \|", models.partition("## Backbones")[2].partition("\n## ")[0], re.M)) == {"name", *BACKBONES}
+    assert f"[one of {len(BACKBONES)}](docs/models.md#backbones)" in README
+    text = models.partition("## Models that read text")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == {one.model_fields["name"].default for one in get_args(TextModel)}
 
 
 def test_its_mapping_is_a_valid_config(tmp_path):

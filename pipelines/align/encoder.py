@@ -43,7 +43,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf import training
     from ppm_tf.data.holdout import TEST
     from ppm_tf.encoders.saved import load_encoder
-    from ppm_tf.encoders.text_backbone import backbone_width
+    from ppm_tf.encoders.text_backbone import backbone_width, trained_weights
     from ppm_tf.encoders.text_cleaning import clean_texts
     from ppm_tf.evaluation import Record, write_metrics
     from ppm_tf.objectives.domain_adaptation import text_batches
@@ -76,7 +76,8 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         return text_batches(encoder, [cleaned[place] for place in chosen.tolist()], chosen + FIRST_ROW, settings.batch_size, epochs, config.seed)
 
     work = workspace.work(NAME, recipe)
-    found = taught(model, batches, items, settings, work, strategy)
+    trained = trained_weights(encoder.backbone)
+    result, found = taught(model, batches, items, settings, work, strategy)
     if settings.keep_head:
         encoder = with_head(encoder, model.head)
     else:
@@ -86,6 +87,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         for title, figures in found.items():
             records = [Record("alignment", "test", name, value, count=len(items.parts[TEST])) for name, value in figures.items()]
             write_metrics(records, folder / "metrics.jsonl", title, config.seed)
+        result.write(folder, language_weights=trained)
         training.keep_logs(work, folder)
     workspace.clear_work(NAME)
 
@@ -129,8 +131,8 @@ def aligned_items(config: Config, workspace: Workspace) -> Aligned:
     return Aligned(catalog, targets, chosen)
 
 
-def taught(model, batches: Callable[..., Any], items: Aligned, settings, work: Path, strategy) -> dict[str, dict[str, float]]:
-    """Trains a `ModalAlignment`; the figures of the test items by `chance`, `before` and `after` it.
+def taught(model, batches: Callable[..., Any], items: Aligned, settings, work: Path, strategy) -> tuple[Any, dict[str, dict[str, float]]]:
+    """Trains a `ModalAlignment`; gives the `TrainingResult`, and the figures of the test items by `chance`, `before` and `after` it.
 
     Args:
         model: the objective, at its start.
@@ -161,7 +163,7 @@ def taught(model, batches: Callable[..., Any], items: Aligned, settings, work: P
     tested = len(items.parts[TEST])
     ranks = np.arange(1, min(100, tested) + 1)
     chance = {f"recall_at_{k}": min(1.0, k / tested) for k in (1, 10)} | {"mrr_at_100": float((1 / ranks).sum() / tested)}
-    return {"chance": chance, "before": before, "after": figures(TEST)}
+    return result, {"chance": chance, "before": before, "after": figures(TEST)}
 
 
 def id_vectors(ranker: Path, catalog) -> tuple[Any, Any, Any]:

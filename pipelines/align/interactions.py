@@ -22,6 +22,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     from ppm_tf.data import samples
     from ppm_tf.data.sample_counts import count_samples, time_of_newest
     from ppm_tf.encoders.saved import load_encoder
+    from ppm_tf.encoders.text_backbone import trained_weights
     from ppm_tf.evaluation import Record, write_metrics
     from ppm_tf.models.build import build_ranking_model
     from ppm_tf.models.growth import carry_inner
@@ -86,6 +87,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         for title, figures in {"before": before, "after": after}.items():
             records = [Record("interactions", "test", metric, value, count=test.records) for metric, value in figures.items()]
             write_metrics(records, made / "metrics.jsonl", title, seed)
+        result.write(made, language_weights=trained_weights(encoder.backbone))
         training.keep_logs(work, made)
     workspace.clear_work(name)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from pipelines.align import encoder
@@ -18,13 +20,15 @@ def write_ids(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     """Writes the ID-side vectors of the items that have an embedding row of their own, and commits `tables/ids`."""
     from ppm_tf.data.catalog import ItemCatalog
     from ppm_tf.encoders.saved import content_version
+    from ppm_tf.encoders.table_job import write_cost
     from ppm_tf.rows import FIRST_ROW
 
+    begun = time.monotonic()
     catalog = ItemCatalog.read(workspace.path("data") / "catalog")
     ranker = encoder.ranker_of(config, workspace)
     vectors, _, own = encoder.id_vectors(ranker, catalog)
     version = content_version("ids", {}, {"vectors": vectors[FIRST_ROW:][own]})
-    _commit("ids", config, workspace, recipe, catalog, vectors, own, version)
+    _commit("ids", config, workspace, recipe, catalog, vectors, own, version, lambda folder: write_cost(folder, begun, int(own.sum())))
 
 
 def write_aligned_vectors(config: Config, workspace: Workspace, recipe: Recipe) -> None:
@@ -49,19 +53,22 @@ def write_aligned_vectors(config: Config, workspace: Workspace, recipe: Recipe) 
     def batches(part: int, epochs: int | None = None):
         return row_batches(items.parts[part] + FIRST_ROW, settings.batch_size, epochs, config.seed)
 
-    encoder.taught(model, batches, items, settings, work, strategy)
+    result, _ = encoder.taught(model, batches, items, settings, work, strategy)
     vectors = np.asarray(texts.table)
     version = content_version("aligned_vectors", {"title": title.encoder_version}, {"vectors": vectors})
-    _commit("aligned_vectors", config, workspace, recipe, items.catalog, vectors, title.present[FIRST_ROW:], version)
+    _commit("aligned_vectors", config, workspace, recipe, items.catalog, vectors, title.present[FIRST_ROW:], version, result.write)
     workspace.clear_work("tables/aligned_vectors")
 
 
-def _commit(name: str, config: Config, workspace: Workspace, recipe: Recipe, catalog, vectors, present, version: str) -> None:
+def _commit(
+    name: str, config: Config, workspace: Workspace, recipe: Recipe, catalog, vectors, present, version: str, more: Callable[[Path], None]
+) -> None:
     from ppm_tf.data.tables import write_table
     from ppm_tf.rows import FIRST_ROW
 
     with workspace.commit(f"tables/{name}", recipe) as folder:
         write_table(folder, name, catalog.ids, vectors[FIRST_ROW:], present, version, config.embed.dtype, config.embed.shards)
+        more(folder)
 
 
 def _needs_ids(config: Config) -> Iterator[str]:

@@ -5,7 +5,8 @@
             is there is only looked up, so a run that was stopped goes on; one that fails is noted (exit code 1).
             Settings behind it hold for every cell; run= and seeds= replace the file's own. On few cores two runs side by side,
             each on its own seeds and core (TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 taskset -c 0 ... seeds=[1]), get
-            through more cells than one run on both; a last run without seeds= looks all of them up.
+            through more cells than one run on both; a last run without seeds= looks all of them up. CELA's table of costs
+            (cela_table2.yaml) ends with the inference of all its models, in turns in this one process; see docs/models.md.
 
 All else prints one JSON object a line: timings of the machine it runs on, no tests.
 
@@ -13,7 +14,8 @@ All else prints one JSON object a line: timings of the machine it runs on, no te
   training    candidates/s of PPM's training step, and the share of it that the reader would allow
   tables      ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (4 GB of memory)
   embed       items/s of the job behind each table of ppm.tables, beside a plain loop of Keras' predict over the same contents
-  efficiency  weights, training candidates/s and inference ms a request of every backbone, alone and with PPM; also as a table
+  efficiency  weights, training candidates/s and inference ms a request of every backbone, alone, with PPM and with a table of texts, and of
+              the models that read texts; also as a table
   candidates  a training step on 64 requests of 32 candidates beside one on 2,048 requests of one, for DIN and URM, T = 50
   serving     ms a request of 1 to 1,000 candidates under the local server, with and without PPM, int8 tables, against encoding
               texts, and requests/s of one client and four; with TF_NUM_INTRAOP_THREADS=2 an operation gets two threads, not one

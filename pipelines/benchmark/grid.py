@@ -6,14 +6,18 @@ import contextlib
 import io
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.benchmark.costs import costs_of
 from pipelines.stage import made_for, make, stage_of
 from ppm_tf.config import Config
 from ppm_tf.evaluation import MEAN, MEASURES, load_measures
 from ppm_tf.experiments import BenchmarkSettings, Cell, Outcome, Results, write_gains, write_results
+from ppm_tf.experiments.costs import write_costs
 from ppm_tf.experiments.loop import each
+from ppm_tf.experiments.results import about
 from ppm_tf.reports.layouts import LAYOUTS, write_report
 from ppm_tf.training.log import LOG, read_log
 from ppm_tf.workspace import Workspace
@@ -22,19 +26,29 @@ logger = logging.getLogger(__name__)
 
 
 def run(benchmark: BenchmarkSettings, cells: list[Cell], folder: Path, title: str, command: str) -> int:
-    """Makes the cells; after each, writes results.jsonl and table.md, at the end gains.jsonl and the plots. Returns how many failed."""
+    """Makes the cells; after each, writes results.jsonl and table.md, at the end costs.jsonl where they are wanted, gains.jsonl and the plots.
+
+    Returns how many cells failed.
+    """
     layout, outcomes = LAYOUTS[benchmark.layout], []
-    plain = layout._replace(plots={})
+    plain, timed = layout._replace(plots={}), ""
 
     def report(chosen) -> tuple[Results, str]:
         results = Results(outcomes, benchmark.axes, cells[0].config.evaluate.confidence, benchmark.metrics, benchmark.over)
         write_results(results, folder / "results.jsonl")
         done = sum(bool(one.measures) for one in outcomes)
-        return results, write_report(results, chosen, folder, title, f"`{command}`: {done} of {len(cells)} cells.")
+        return results, write_report(results, chosen, folder, title, f"`{command}`: {done} of {len(cells)} cells.{timed}")
 
     for cell, outcome, error in each(cells, outcome_of, lambda cell: cell.title, _figure, _is_there):
         outcomes.append(outcome or Outcome(cell, error=error))
         report(plain)
+    there = [place for place, one in enumerate(outcomes) if one.measures]
+    if layout.of_costs and there:
+        costs, how = costs_of([outcomes[place].cell for place in there], folder)
+        timed = f" Inference: {how}."
+        for place, cost in zip(there, costs, strict=True):
+            outcomes[place] = replace(outcomes[place], cost=cost)
+        write_costs(((about(one.cell), one.cost) for one in outcomes if one.cost), folder / "costs.jsonl")
     results, text = report(layout)
     write_gains(results, layout.pairs(results), folder / "gains.jsonl")
     print(f"{text}\nresults, plots: {folder}")

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from typing import Any, get_args
 
-from pipelines.benchmark.timing import memory, show, timed
+from pipelines.benchmark.served import as_served, median_wait
+from pipelines.benchmark.timing import in_turns, memory, show, timed
 from pipelines.stage import make, stage_of
-from ppm_tf.config import Config, from_dict
+from ppm_tf.config import Config, TextModel, from_dict, named_contents
 from ppm_tf.workspace import Workspace
 
 _WARM_UP = 20  # steps that trace the graph and fill the caches, left out of the timing
 _STEPS = 100
 _ROUNDS = 5
+_SHARE_OF_TEXT = 0.1  # of the training steps, for models that read texts
 _TABLE, _TABLE_WIDTH = "aligned", 384  # a table of texts as wide as a small sentence encoder's vectors
+TEXT_MODELS = tuple(one.model_fields["name"].default for one in get_args(TextModel))
 _HISTORY, _REQUESTS, _CANDIDATES = 50, 64, 32
 
 
 def efficiency(config: Config, workspace: Workspace) -> None:
-    """Weights, training speed and inference time of every backbone, alone, with PPM and with an item table as a field (CELA's MF2).
+    """Weights, training speed and inference time of every backbone, alone, with PPM and with an item table as a field (CELA's MF2), and of the
+    models that read texts.
 
     PPM starts at random and the table, of width 384, holds random vectors: they cost what trained ones do, and nothing has to be trained
-    first. Inference is as `export` leaves the model, its tables folded. The models take turns, round by round, so that other work on the
-    machine slows each alike; the median round counts.
+    first. Inference is as `export` leaves the model, its tables folded; a model that reads texts meets its whole prompt at each request. The
+    models take turns, round by round, so that other work on the machine slows each alike; the median round counts. Models that read texts
+    take a tenth of the training steps.
     """
     from dataclasses import replace
 
@@ -32,15 +38,18 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     from ppm_tf import training as harness
     from ppm_tf.backbones import BACKBONES
     from ppm_tf.data import samples
+    from ppm_tf.encoders.text_backbone import trained_weights
     from ppm_tf.reports.efficiency import efficiency_table
+    from ppm_tf.text_models.build import build_text_model, language_of
 
     of_ids = [name for name in BACKBONES if name != "unisrec"]  # which is nothing without a table
+    of_text = {(name, ""): with_model(config, name, "none") for name in text_models(config)}
     alone = {(name, ""): with_model(config, name, "none") for name in of_ids}
     plugged = {(name, "PPM"): with_model(config, name, "random") for name in of_ids}
     tabled = {(name, "table"): with_table(with_model(config, name, "none")) for name in BACKBONES}
     cells = {
         (name, more): of[name, more] for name in BACKBONES for of, more in ((alone, ""), (plugged, "PPM"), (tabled, "table")) if (name, more) in of
-    }
+    } | of_text
     for name in dict.fromkeys(parent for cell in (alone | plugged).values() for parent in stage_of("models").parents(cell)):
         make(stage_of(name), config, workspace, asked=False)
     settings = config.model.train
@@ -52,30 +61,35 @@ def efficiency(config: Config, workspace: Workspace) -> None:
     dataset = samples.read(files, inputs.schema, settings.batch_size, epochs=1000, shuffle_buffer=settings.shuffle_buffer, seed=config.seed)
     some = next(iter(dataset.unbatch().batch(_STEPS)))
     one_by_one = [{name: value[number : number + 1] for name, value in some.items()} for number in range(_STEPS)]
-    models, trainers, predicts = {}, {}, {}
+    models, turns = {}, {}
     for cell, its in cells.items():
-        models[cell] = built(its, inputs, counts)
-        trainers[cell] = _trainer(models[cell], its, dataset, strategy)
-        trainers[cell].train(tf.constant(_WARM_UP))
-        served = built(its, inputs, counts)
-        served.embedding.fold_tables()
-        predicts[cell] = tf.function(lambda batch, model=served: tf.sigmoid(model(batch, training=False)), reduce_retracing=True)
+        share = _SHARE_OF_TEXT if cell in of_text else 1.0
+        steps = math.ceil(share * _STEPS / _ROUNDS)
+        if cell in of_text:
+            models[cell], _ = build_text_model(its, inputs)
+        else:
+            models[cell] = built(its, inputs, counts)
+        trainer = _trainer(models[cell], its, dataset, strategy)
+        trainer.train(tf.constant(math.ceil(share * _WARM_UP)))
+        predict = as_served(models[cell] if cell in of_text else built(its, inputs, counts)).predict  # one that was folded trains no more
         for batch in one_by_one[:3]:
-            predicts[cell](batch)
-    rounds: dict[tuple[str, str], list[tuple[float, float]]] = {cell: [] for cell in cells}
-    for _ in range(_ROUNDS):
-        for cell, trainer in trainers.items():
-            (seconds, _), output = timed(lambda trainer=trainer: trainer.train(tf.constant(_STEPS // _ROUNDS)))
-            waits = [timed(lambda batch=batch, cell=cell: predicts[cell](batch).numpy())[0][0] for batch in one_by_one]
-            rounds[cell].append((output["labels"] / len(inputs.schema.tasks) / seconds, float(np.median(waits))))
+            predict(batch)
+
+        def turn(trainer=trainer, predict=predict, steps=steps):
+            (seconds, _), output = timed(lambda: trainer.train(tf.constant(steps)))
+            return output["labels"] / len(inputs.schema.tasks) / seconds, median_wait(predict, one_by_one)
+
+        turns[cell] = turn
+    rounds = in_turns(turns, _ROUNDS)
     lines = []
     for cell, model in models.items():
         rate, wait = np.median(rounds[cell], axis=0)
         tables = sum(table.shape.num_elements() for table in harness.id_tables(model))
         weights = sum(variable.shape.num_elements() for variable in model.trainable_variables)
+        language = trained_weights(language_of(model)) if cell in of_text else 0
         lines.append({
             "benchmark": "efficiency", "model": cell[0], "with": cell[1], "weights": weights, "id_table_weights": tables,
-            "dense_weights": weights - tables,
+            "dense_weights": weights - tables - language, "language_weights": language,
             "train_candidates_per_second": float(rate), "inference_ms_per_request": 1000 * float(wait), "batch_size": settings.batch_size,
             "candidates": inputs.schema.num_candidates, "history": inputs.schema.history_length,
         })  # fmt: skip
@@ -114,10 +128,8 @@ def candidates(config: Config, workspace: Workspace) -> None:
         }
         for trainer in trainers.values():
             trainer.train(tf.constant(3))
-        times: dict[str, list[float]] = {kind: [] for kind in trainers}
-        for _ in range(_ROUNDS):
-            for kind, trainer in trainers.items():
-                times[kind].append(timed(lambda trainer=trainer: trainer.train(tf.constant(4)))[0][0] / 4)
+        turns = {kind: lambda trainer=trainer: timed(lambda: trainer.train(tf.constant(4)))[0][0] / 4 for kind, trainer in trainers.items()}
+        times = in_turns(turns, _ROUNDS)
         many_ms, one_ms = (1000 * float(np.median(times[kind])) for kind in ("many", "one"))
         show(
             benchmark="candidates", model=name, history=_HISTORY, requests=_REQUESTS, candidates=_CANDIDATES, ms_per_step=many_ms,
@@ -139,12 +151,20 @@ def training_inputs(config: Config, workspace: Workspace, tables: tuple[str, ...
 
 
 def with_model(config: Config, backbone: str, ppm: str) -> Config:
-    """The settings with another backbone, at its defaults unless it is the one they have, and PPM so."""
+    """The settings with another backbone, at its defaults unless it is the one they have, and PPM so; one that reads texts has no more than these."""
     values = config.model_dump(mode="json")
     if values["model"]["backbone"]["name"] != backbone:
         values["model"]["backbone"] = {"name": backbone}
     values["model"]["ppm"] = ppm
+    if backbone in TEXT_MODELS:
+        values["model"] |= {"tables": [], "similarity_bins": 0, "trainable_width": 0, "warm_start": None}
     return from_dict(values)
+
+
+def text_models(config: Config) -> tuple[str, ...]:
+    """The models that read texts, of those that data and text encoder allow."""
+    unfit = TEXT_MODELS if config.text.encoder == "bag_of_words" or not named_contents(config)["text"] else ()
+    return tuple(name for name in TEXT_MODELS if name not in unfit and not (name == "p5" and config.text.encoder in ("saved", "preset")))
 
 
 def with_table(config: Config) -> Config:
@@ -222,7 +242,7 @@ def _trainer(model, config: Config, dataset, strategy):
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.training.optimizers import ranking_optimizer
 
-    settings = config.model.train
+    settings = config.ranking_fit
     optimizer = ranking_optimizer(settings.learning_rate, harness.id_tables(model), settings.table_optimizer, settings.table_learning_rate)
 
     def loss(batch, logits):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipelines.benchmark.timing import memory, show, timed
+from pipelines.benchmark.timing import in_turns, memory, show, timed
 from pipelines.stage import make, stage_of
 from ppm_tf.config import Config
 from ppm_tf.workspace import Workspace
@@ -112,10 +112,7 @@ def tables(config: Config, workspace: Workspace) -> None:
         dataset = tf.data.Dataset.from_tensor_slices(batches).repeat().prefetch(2)
         cases[optimizer, num_rows] = harness.Trainer(model, loss, harness.known_labels(), own, dataset, strategy, config.train.clip_norm)
         cases[optimizer, num_rows].train(tf.constant(5))
-    times: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
-    for _ in range(7):
-        for case, trainer in cases.items():
-            times[case].append(timed(lambda trainer=trainer: trainer.train(tf.constant(15)))[0][0] / 15)
+    times = in_turns({case: lambda trainer=trainer: timed(lambda: trainer.train(tf.constant(15)))[0][0] / 15 for case, trainer in cases.items()}, 7)
     middle = {case: float(np.median(found)) for case, found in times.items()}
     for (optimizer, num_rows), found in times.items():
         show(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
 
 
 def timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
@@ -13,6 +16,15 @@ def timed(call: Callable[[], Any]) -> tuple[tuple[float, float], Any]:
     start, cpu = time.perf_counter(), time.process_time()
     result = call()
     return (time.perf_counter() - start, time.process_time() - cpu), result
+
+
+def in_turns(calls: Mapping[Key, Callable[[], Result]], rounds: int) -> dict[Key, list[Result]]:
+    """What each call gave in each round; they take turns, so that other work on the machine slows each alike."""
+    found: dict[Key, list[Result]] = {key: [] for key in calls}
+    for _ in range(rounds):
+        for key, call in calls.items():
+            found[key].append(call())
+    return found
 
 
 def memory() -> float:

@@ -139,6 +139,7 @@ def _train(config: Config, workspace: Workspace, recipe: Recipe):
         encoder.save(folder)
         for name, found in hits.items():
             write_metrics(_records(found, settings.entity, config), folder / METRICS, name, config.seed)
+        result.write(folder)
         training.keep_logs(work, folder)
     workspace.clear_work(NAME)
     return encoder

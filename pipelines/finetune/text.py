@@ -85,6 +85,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
 
     from ppm_tf import training
     from ppm_tf.data.holdout import TEST, TRAIN, VALID
+    from ppm_tf.encoders.text_backbone import trained_weights
     from ppm_tf.evaluation import write_metrics
     from ppm_tf.evaluation.retrieval import Retrieval
     from ppm_tf.objectives.query_matching import QueryMatching, pair_batches
@@ -126,6 +127,7 @@ def _match_queries(config: Config, workspace: Workspace, recipe: Recipe, encoder
     def write_more(folder: Path) -> None:
         for model_name, records in figures.items():
             write_metrics(records, folder / "metrics.jsonl", model_name, config.seed)
+        result.write(folder, language_weights=trained_weights(encoder.backbone))
         training.keep_logs(work, folder)
 
     _commit(workspace, "encoders/text", recipe, encoder, write_more)

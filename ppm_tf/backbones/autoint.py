@@ -8,6 +8,7 @@ from keras import ops
 from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.interacting_attention import InteractingAttention
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import add_task_scale, scaled_by_task, task_logits
 
 
 class AutoInt(keras.layers.Layer):
@@ -53,7 +54,7 @@ class AutoInt(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, shapes):
-        self.linear_scale = self.add_weight(name="linear_scale", shape=(self.num_tasks,), initializer="ones")
+        self.linear_scale = add_task_scale(self, self.num_tasks)
         self.attention_layers = [
             InteractingAttention(self.num_heads, self.head_dim, dtype=self.dtype_policy, name=f"attention_{i}")
             for i in range(self.num_attention_layers)
@@ -62,8 +63,7 @@ class AutoInt(keras.layers.Layer):
         for layer in self.attention_layers:
             layer.build(request, candidates)
             request, candidates = None, layer.compute_output_shape(request, candidates)
-        self.logits = keras.layers.Dense(self.num_tasks, use_bias=False, dtype="float32", name="logits")
-        self.logits.build(concat_shape(candidates))
+        self.logits = task_logits(self.num_tasks, concat_shape(candidates))
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
         item = concat_shape(shapes.item)
         self.head.build(concat_shape(request_fields_shape(shapes)), (*item[:2], item[-1] + shapes.other[-1]))
@@ -75,5 +75,5 @@ class AutoInt(keras.layers.Layer):
         for layer in self.attention_layers[1:]:
             fields = layer(None, fields)
         candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
-        linear = ops.cast(features.first_order, "float32") * ops.cast(self.linear_scale, "float32")
+        linear = scaled_by_task(features.first_order, self.linear_scale)
         return linear + self.logits(concat_fields(fields)) + self.head(concat_fields(request), candidates, training=training)

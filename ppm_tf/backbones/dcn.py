@@ -7,6 +7,7 @@ from keras import ops
 
 from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import task_logits
 from ppm_tf.layers.vector_cross import VectorCross
 
 
@@ -47,8 +48,7 @@ class DCN(keras.layers.Layer):
         self.cross = VectorCross(self.num_cross_layers, dtype="float32", name="cross")
         self.cross.build(request, item)
         # The rows of W that read `x_L`; those that read `h`, and `b`, are the head's.
-        self.logits = keras.layers.Dense(self.num_tasks, use_bias=False, dtype="float32", name="logits")
-        self.logits.build(self.cross.compute_output_shape(request, item))
+        self.logits = task_logits(self.num_tasks, self.cross.compute_output_shape(request, item))
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
         self.head.build(request, (*item[:2], item[-1] + shapes.other[-1]))
         self.built = True

@@ -8,6 +8,7 @@ from keras import ops
 from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.matrix_cross import MatrixCross
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import task_logits
 
 
 class DCNv2(keras.layers.Layer):
@@ -71,8 +72,7 @@ class DCNv2(keras.layers.Layer):
             self.head.build(None, (*crossed[:2], crossed[-1] + shapes.other[-1]))
         else:
             # The rows of W that read `x_L`; those that read `h`, and `b`, are the head's.
-            self.logits = keras.layers.Dense(self.num_tasks, use_bias=False, dtype="float32", name="logits")
-            self.logits.build(crossed)
+            self.logits = task_logits(self.num_tasks, crossed)
             self.head.build(request, (*item[:2], item[-1] + shapes.other[-1]))
         self.built = True
 

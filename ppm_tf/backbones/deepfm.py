@@ -8,6 +8,7 @@ from keras import ops
 from ppm_tf.layers.factorization import FactorizationMachine
 from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import add_task_scale, scaled_by_task
 
 
 class DeepFM(keras.layers.Layer):
@@ -42,7 +43,7 @@ class DeepFM(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, shapes):
-        self.fm_scale = self.add_weight(name="fm_scale", shape=(self.num_tasks,), initializer="ones")
+        self.fm_scale = add_task_scale(self, self.num_tasks, "fm_scale")
         # Sums of squares of many fields, and differences of them: not in half precision.
         self.pairs = FactorizationMachine(dtype="float32", name="pairs")
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
@@ -55,4 +56,4 @@ class DeepFM(keras.layers.Layer):
         request = request_fields(features)
         candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
         fm = ops.cast(features.first_order, "float32") + self.pairs(request, features.item)
-        return fm * ops.cast(self.fm_scale, "float32") + self.head(concat_fields(request), candidates, training=training)
+        return scaled_by_task(fm, self.fm_scale) + self.head(concat_fields(request), candidates, training=training)

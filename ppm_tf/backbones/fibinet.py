@@ -9,6 +9,7 @@ from ppm_tf.layers.bilinear_interaction import BilinearInteraction
 from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.products import field_pairs
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import add_task_scale, scaled_by_task
 from ppm_tf.layers.squeeze_excitation import SqueezeExcitation
 
 
@@ -51,7 +52,7 @@ class FiBiNET(keras.layers.Layer):
 
     def build(self, shapes):
         request, item = request_fields_shape(shapes), shapes.item
-        self.linear_scale = self.add_weight(name="linear_scale", shape=(self.num_tasks,), initializer="ones")
+        self.linear_scale = add_task_scale(self, self.num_tasks)
         self.importance = SqueezeExcitation(self.reduction, dtype=self.dtype_policy, name="importance")
         self.raw_pairs = BilinearInteraction(self.bilinear, dtype=self.dtype_policy, name="raw_pairs")
         self.weighed_pairs = BilinearInteraction(self.bilinear, dtype=self.dtype_policy, name="weighed_pairs")
@@ -72,5 +73,5 @@ class FiBiNET(keras.layers.Layer):
         weighed = self.weighed_pairs(request, item)
         weighed = [ops.expand_dims(weighed[0], 1) * weights[0], weighed[1] * weights[1]]
         candidates = ops.concatenate([*(concat_fields(pairs) for pairs in (others, *weighed)), features.other], axis=-1)
-        linear = ops.cast(features.first_order, "float32") * ops.cast(self.linear_scale, "float32")
+        linear = scaled_by_task(features.first_order, self.linear_scale)
         return linear + self.head(concat_fields(within), candidates, training=training)

@@ -7,6 +7,7 @@ from keras import ops
 
 from ppm_tf.layers.fields import concat_fields, concat_request, concat_request_shape, concat_shape, mean_history
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import add_task_scale, scaled_by_task
 
 
 class WideDeep(keras.layers.Layer):
@@ -42,7 +43,7 @@ class WideDeep(keras.layers.Layer):
         self.dropout = dropout
 
     def build(self, shapes):
-        self.wide_scale = self.add_weight(name="wide_scale", shape=(self.num_tasks,), initializer="ones")
+        self.wide_scale = add_task_scale(self, self.num_tasks, "wide_scale")
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
         history_dim = concat_shape(shapes.item)[-1]
         request_shape = concat_request_shape(shapes)
@@ -53,5 +54,4 @@ class WideDeep(keras.layers.Layer):
         history = concat_fields(mean_history(features.history, features.mask))
         request = ops.concatenate([concat_request(features), history], axis=-1)
         candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
-        wide = ops.cast(features.first_order, "float32") * ops.cast(self.wide_scale, "float32")
-        return wide + self.head(request, candidates, training=training)
+        return scaled_by_task(features.first_order, self.wide_scale) + self.head(request, candidates, training=training)

@@ -8,6 +8,7 @@ from keras import ops
 from ppm_tf.layers.compressed_interaction import CompressedInteraction
 from ppm_tf.layers.fields import concat_fields, concat_shape, request_fields, request_fields_shape
 from ppm_tf.layers.scoring_head import ScoringHead
+from ppm_tf.layers.shared_logits import add_task_scale, scaled_by_task, task_logits
 
 
 class XDeepFM(keras.layers.Layer):
@@ -48,11 +49,10 @@ class XDeepFM(keras.layers.Layer):
 
     def build(self, shapes):
         request, item = request_fields_shape(shapes), concat_shape(shapes.item)
-        self.linear_scale = self.add_weight(name="linear_scale", shape=(self.num_tasks,), initializer="ones")
+        self.linear_scale = add_task_scale(self, self.num_tasks)
         self.interaction = CompressedInteraction(self.cin_units, self.split_half, dtype=self.dtype_policy, name="interaction")
         self.interaction.build(request, shapes.item)
-        self.logits = keras.layers.Dense(self.num_tasks, use_bias=False, dtype="float32", name="logits")
-        self.logits.build(self.interaction.compute_output_shape(request, shapes.item))
+        self.logits = task_logits(self.num_tasks, self.interaction.compute_output_shape(request, shapes.item))
         self.head = ScoringHead(self.num_tasks, self.mlp_units, self.dropout, dtype=self.dtype_policy, name="head")
         self.head.build(concat_shape(request), (*item[:2], item[-1] + shapes.other[-1]))
         self.built = True
@@ -60,5 +60,5 @@ class XDeepFM(keras.layers.Layer):
     def call(self, features, training=False):
         request = request_fields(features)
         candidates = ops.concatenate([concat_fields(features.item), features.other], axis=-1)
-        linear = ops.cast(features.first_order, "float32") * ops.cast(self.linear_scale, "float32")
+        linear = scaled_by_task(features.first_order, self.linear_scale)
         return linear + self.logits(self.interaction(request, features.item)) + self.head(concat_fields(request), candidates, training=training)

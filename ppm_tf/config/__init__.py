@@ -62,7 +62,7 @@ from ppm_tf.config.online import OnlineSettings, OutcomeFiles
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
-from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share
+from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share, places_of
 from ppm_tf.config.settings import Config
 from ppm_tf.config.simulate import BEST, CHANCE, ArmSettings, SimulateSettings, folder_name
 from ppm_tf.config.text_models import (
@@ -161,4 +161,5 @@ __all__ = [
     "load",
     "named_contents",
     "pattern_in",
+    "places_of",
 ]

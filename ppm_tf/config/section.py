@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import reduce
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -41,3 +43,24 @@ class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def places_of(settings: Section, *sections: str) -> Callable[[str], str]:
+    """Says where a setting is, for a training whose settings lie in several sections: `<section>.<name>` of the first that has it.
+
+    Args:
+        settings: what the sections are in.
+        sections: their dotted names; an earlier one's setting takes the place of a later one's.
+
+    Raises:
+        KeyError: none of them has a setting of that name (when it is asked for).
+    """
+    found = {name: reduce(getattr, name.split("."), settings) for name in sections}
+
+    def place(name: str) -> str:
+        for section, its in found.items():
+            if name in type(its).model_fields:
+                return f"{section}.{name}"
+        raise KeyError(f"None of {', '.join(sections)} has a setting {name}.")
+
+    return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section
 from ppm_tf.config.simulate import SimulateSettings
+from ppm_tf.config.section import Section, places_of
 from ppm_tf.config.text_models import TextModelSettings
 
 
@@ -71,6 +73,11 @@ class Config(Section):
             return fit
         rate = backbone.learning_rate or (1e-3 if self.text.encoder == "small_bert" else 5e-5)
         return fit.model_copy(update={"learning_rate": rate, "final_learning_rate": rate / 20})
+
+    @property
+    def ranking_places(self) -> Callable[[str], str]:
+        """Says where a setting of the ranking model's training is; a model that reads text has a learning rate in `model.backbone`."""
+        return places_of(self, "model.backbone", "model.train")
 
     @property
     def start(self) -> str | None:

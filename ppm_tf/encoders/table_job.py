@@ -37,6 +37,8 @@ from ppm_tf.encoders.table_steps import (
     TableJob,
     WriteShard,
 )
+from ppm_tf.storage import write_json
+from ppm_tf.workspace import SUMMARY
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,11 @@ def write_table_job(
     manifest.write(folder)
     _log(manifest, folder, time.monotonic() - start)
     return manifest
+
+
+def write_cost(folder: Path, begun: float, encoded: int) -> None:
+    """Writes `summary.json` into a table's folder: the `seconds` since `begun` (of `time.monotonic()`), and the items that were encoded in them."""
+    write_json(folder / SUMMARY, {"seconds": time.monotonic() - begun, "examples": encoded})
 
 
 def _build(pipeline: beam.Pipeline, job: TableJob, row_groups: int, old: Path | None, before: Manifest | None, target: Path) -> None:

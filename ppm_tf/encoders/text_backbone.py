@@ -69,6 +69,11 @@ def backbone_width(backbone) -> int:
     return int((output["sequence_output"] if isinstance(output, dict) else output).shape[-1])
 
 
+def trained_weights(backbone) -> int:
+    """How many of the backbone's weights train."""
+    return sum(weight.shape.num_elements() for weight in backbone.trainable_weights)
+
+
 def has_lora(backbone) -> bool:
     """Whether low-rank updates are on in a layer of the backbone."""
     return any(getattr(layer, "lora_enabled", False) for layer in all_layers(backbone))

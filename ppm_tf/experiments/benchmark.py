@@ -29,12 +29,12 @@ class BenchmarkSettings(Section):
             " each seed one, so that encoders and PPM vary with it"
         ),
     )
-    layout: Literal["plain", "ppm_table2", "ppm_table3", "ppm_figure2", "cela_table3", "cela_figure3"] = Field(
+    layout: Literal["plain", "ppm_table2", "ppm_table3", "ppm_figure2", "cela_table2", "cela_table3", "cela_figure3"] = Field(
         "plain",
         description=(
             "plain: any axes, a row a cell, beside the row that `over` names; ppm_table2: axes data, model and ppm (without, with); ppm_table3: axis"
-            " model, each beside the first and the one before; ppm_figure2, cela_figure3: axis model, by train frequency; cela_table3: axis model,"
-            " the backbone first and CELA last"
+            " model, each beside the first and the one before; ppm_figure2, cela_figure3: axis model, by train frequency; cela_table2: axis model,"
+            " the backbone first, what each costs, timed together at the end; cela_table3: axis model, the backbone first and CELA last"
         ),
     )
     metrics: tuple[str, ...] = Field(
@@ -121,6 +121,11 @@ def cells_of(benchmark: BenchmarkSettings, where: str = "benchmark") -> list[Cel
                 f" of {', '.join(differing)} than in the cell {', '.join(other.place.values())} of {cell.config.run}. Remedy: give one of them a"
                 " folder of its own, run: '{run}-other'."
             )
+    if benchmark.layout == "cela_table2" and (other := next((cell for cell in found if cell.config.data != found[0].config.data), None)):
+        raise ConfigError(
+            f"{where}, cell {', '.join(other.place.values())}: models that are timed together must read the same requests. Received: other settings"
+            f" of data than in the cell {', '.join(found[0].place.values())}. Remedy: a file for each."
+        )
     shares = {}
     runs = sorted(first, key=lambda run: run != benchmark.run)
     for number, run in enumerate(runs):

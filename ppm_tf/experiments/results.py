@@ -11,8 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ppm_tf.config import Config
 from ppm_tf.evaluation import ALL, BUCKET, MEAN, Measure, Measures, first_of, mean_of, mean_of_seeds, minus, records_of, subtract
 from ppm_tf.experiments.benchmark import Cell
+from ppm_tf.experiments.costs import Cost
+from ppm_tf.experiments.costs import mean_of as mean_of_costs
 from ppm_tf.metrics.standing import MARKS
 
 Place = dict[str, str]
@@ -21,13 +24,14 @@ NOTHING = Measure(math.nan, reason="no result")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell: its measures, the summary of its training and its validation by step, or an error."""
+    """What became of a cell: its measures, the summary of its training, its validation by step and, where asked for, its cost; or an error."""
 
     cell: Cell
     measures: Measures = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     curve: list[tuple[int, float]] = field(default_factory=list)
+    cost: Cost | None = None
 
     def marked(self) -> Measures:
         """The measures, with the mark of a training that was not done."""
@@ -80,6 +84,15 @@ class Results:
         first, second = self._by_seed(place), self._by_seed(over)
         return {seed: minus(first[seed], second[seed], every=True) for seed in first if seed in second}
 
+    def cost(self, place: Place) -> Cost | None:
+        """What the model at a place costs, its training the mean over seeds; `None` where that is not known."""
+        found = [one.cost for one in self.outcomes if one.cost and one.cell.place == place]
+        return mean_of_costs(found) if found else None
+
+    def config(self, place: Place) -> Config | None:
+        """The settings of the model at a place, of its first seed."""
+        return next((one.cell.config for one in self.outcomes if one.cell.place == place), None)
+
     def places(self) -> list[Place]:
         """Every place, in the order of a table."""
         return [dict(zip(self.axes, names, strict=True)) for names in product(*self.axes.values())]
@@ -117,12 +130,17 @@ def write_results(results: Results, path: Path) -> None:
     """Writes `results.jsonl`: a line a cell, seed, task, slice and metric, and a line a cell that failed."""
     lines = []
     for one in results.outcomes:
-        about = {"place": one.cell.place, "seed": one.cell.seed, "model": one.cell.config.model.folder, "run": one.cell.config.run}
+        its = about(one.cell)
         if one.error:
-            lines.append({**about, "error": one.error})
+            lines.append({**its, "error": one.error})
         for record in records_of(one.measures, results.confidence):
-            lines.append({**about, **{name: value for name, value in asdict(record).items() if name not in about}})
+            lines.append({**its, **{name: value for name, value in asdict(record).items() if name not in its}})
     _write_lines(lines, path)
+
+
+def about(cell: Cell) -> dict[str, Any]:
+    """What a line of a file of results says of the cell it is of."""
+    return {"place": cell.place, "seed": cell.seed, "model": cell.config.model.folder, "run": cell.config.run}
 
 
 def write_gains(results: Results, pairs: Iterable[tuple[Place, Place]], path: Path) -> None:

@@ -11,7 +11,8 @@ class MoEAdaptor(keras.layers.Layer):
 
     `g = softmax(x W_g + delta)`; in training `delta = n * (softplus(x W_n) + .01)` with n from a standard Gaussian, else 0. Both gate
     kernels start at 0, so that each expert counts alike at first. The affine map of each expert moves what a language model's
-    vectors have in common (`b_k`) and turns and scales the rest; where x comes centred, `b_k` starts at its mean, 0.
+    vectors have in common (`b_k`) and turns and scales the rest; where x comes centred, `b_k` starts at its mean, 0. "Parametric" says that this
+    map is learnt with the rest: no covariance of the vectors is inverted, as whitening by PCA or ZCA does.
 
     One dropout mask serves all experts, and the products with their kernels are one.
 

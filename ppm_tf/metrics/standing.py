@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 TOLERANCE = 0.001  # of the criterion: PPM, section 4.3, takes deviations within 0.1 % as fluctuations
@@ -36,25 +36,26 @@ class Standing(NamedTuple):
         """What stands behind a figure of the model: `""` where its training is done or nothing is known."""
         return MARKS.get(self.state, "")
 
-    def line(self, criterion: str, setting: str) -> str:
+    def line(self, criterion: str, section: str | Callable[[str], str]) -> str:
         """The standing in a sentence, with the setting to change.
 
         Args:
             criterion: the figure that chose the weights.
-            setting: the settings' section, such as `"train"`.
+            section: the settings' section, such as `"train"`, or what says where a setting is by its name, where they lie in several.
         """
+        setting = section if callable(section) else lambda name: f"{section}.{name}"
         if self.state == "rising":
             return (
                 f"not done: validation {criterion} was best at the last look and changed by {self.gained:+.4f} in the last quarter of the steps."
-                f" Remedy: raise {setting}.epochs (or {setting}.max_step, where that ended it)"
+                f" Remedy: raise {setting('epochs')} (or {setting('max_step')}, where that ended it)"
             )
         if self.state == "overfit":
             return (
                 f"past its best: validation {self.loss} of the weights kept lies {self.risen:.1%} above its lowest, though {criterion} chose them."
-                f" Remedy: lower {setting}.epochs or {setting}.learning_rate, or regularise"
+                f" Remedy: lower {setting('epochs')} or {setting('learning_rate')}, or regularise"
             )
         if self.state == "unknown":
-            return f"whether it is done is not known: one look at the validation part. Remedy: lower {setting}.validate_every"
+            return f"whether it is done is not known: one look at the validation part. Remedy: lower {setting('validate_every')}"
         return f"done: the last quarter of the steps changed validation {criterion} by {self.gained:+.4f}"
 
 

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ppm_tf.evaluation import ALL, NEVER_SEEN, Measure
 from ppm_tf.experiments.claims import Claim, claims_of_cela_table3, claims_of_figure2, claims_of_table2, claims_of_table3
+from ppm_tf.experiments.cost_claims import CostClaim, claims_of_cela_table2
 from ppm_tf.experiments.results import Place, Results
 from ppm_tf.metrics.standing import MARKS
 from ppm_tf.reports import experiment_plots as plots
+from ppm_tf.reports.costs import cela_table2, plot_costs
 from ppm_tf.reports.markdown import markdown_table
 from ppm_tf.reports.ranking import UNDEFINED
 
 
 class Layout(NamedTuple):
-    """How the results of a benchmark are shown."""
+    """How the results of a benchmark are shown.
+
+    Attributes:
+        table: the table.
+        claims: what the paper claims of it.
+        pairs: the places whose gains are written down.
+        plots: name -> what draws it.
+        of_costs: whether it shows what models cost, and not how good they are: the grid times them at its end.
+    """
 
     table: Callable[[Results], str]
-    claims: Callable[[Results], list[Claim]]
+    claims: Callable[[Results], Sequence[Claim | CostClaim]]
     pairs: Callable[[Results], Iterator[tuple[Place, Place]]]
     plots: dict[str, Callable[[Results, Path, str], None]]
+    of_costs: bool = False
 
 
 def write_report(results: Results, layout: Layout, folder: Path, title: str, about: str = "") -> str:
@@ -32,11 +43,12 @@ def write_report(results: Results, layout: Layout, folder: Path, title: str, abo
         f"# {title}",
         about,
         layout.table(results),
-        _legend(results),
+        "" if layout.of_costs else _legend(results),
         _unfinished(results),
     ]
     if claims := layout.claims(results):
-        parts += ["What the paper claims, in these results (differences of the average AUC, with intervals):"]
+        what = "ratios, with the lowest and the highest round" if layout.of_costs else "differences of the average AUC, with intervals"
+        parts += [f"What the paper claims, in these results ({what}):"]
         parts += ["\n".join(claim.line(results) for claim in claims)]
     parts += ["Cells that failed:", "\n".join(failed)] if failed else []
     text = "\n\n".join(part for part in parts if part) + "\n"
@@ -249,6 +261,7 @@ LAYOUTS = {
         {"table2": plots.plot_table2, "data_efficiency": plots.plot_data_efficiency, "gain_by_bucket": plots.plot_gain_by_bucket},
     ),
     "ppm_table3": Layout(table3, claims_of_table3, pairs3, {"table3": plots.plot_rows}),
+    "cela_table2": Layout(cela_table2, claims_of_cela_table2, lambda results: iter(()), {"costs": plot_costs}, of_costs=True),
     "cela_table3": Layout(cela_table3, claims_of_cela_table3, cela_pairs3, {"table3": plots.plot_rows, "by_frequency": plots.plot_figure2}),
     "cela_figure3": _BY_FREQUENCY,
     "ppm_figure2": _BY_FREQUENCY,

@@ -89,6 +89,11 @@ def _p5(prompts: Prompts, language: Language, schema: Schema, max_tokens: int, s
     )  # fmt: skip
 
 
+def language_of(model: PTab | CTRBERT | P5):
+    """The keras-nlp backbone of a model that reads text."""
+    return model.backbone if isinstance(model, P5) else model.encoder.backbone
+
+
 def prompt_words(schema: Schema, most: int = 2000) -> list[str]:
     """What stands in prompts beside the texts of items: signs, digits, headers, answers, names of fields and tasks, values; `most` pieces."""
     names = [words_of(name) for name in (*(field.name for field in schema.fields), *schema.numbers, *schema.tasks)]

@@ -10,11 +10,13 @@ from ppm_tf.encoders.text_formats import check_presets
 
 
 def check_language(config: Config) -> None:
-    """Refuses a text.preset that the model of `config.model` cannot start from; stages call it before anything is made.
+    """Refuses a text.preset that a model that reads text cannot start from; stages call it before anything is made.
 
     Raises:
         ValueError: it is of another model, or of one that cannot be loaded.
     """
+    if not config.model.reads_text:
+        return
     if config.model.backbone.name == "p5":
         refuse_no_t5(config.text.preset or "")
     else:

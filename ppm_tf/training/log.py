@@ -1,4 +1,4 @@
-"""The training log, one JSON object a line, and the progress bar."""
+"""The training log, one JSON object a line, what a training has cost, and the progress bar."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,27 @@ LOG = "train.jsonl"
 
 
 class TrainingLog:
-    """Metrics as one JSON object a line. On a restart, lines after the restored step are dropped."""
+    """Metrics as one JSON object a line. On a restart, lines after the restored step are dropped.
+
+    Each line also holds the `seconds` that the training has taken and the `examples` that it has stepped through, over all processes that it
+    went on in; what a kill has lost is in neither. A training that goes back to its best look has spent what lies behind it.
+
+    Attributes:
+        examples: examples so far, which the training counts up by whole batches.
+    """
 
     def __init__(self, path: Path, step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._open(step)
+        last = next((line for line in reversed(read_log(path)) if "seconds" in line), {})
+        self.examples: int = last.get("examples", 0)
+        self._begun = time.monotonic() - last.get("seconds", 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self._begun
 
     def _open(self, step: int) -> None:
         lines = [json.dumps(line) for line in read_log(self.path) if line["step"] <= step]
@@ -36,6 +52,7 @@ class TrainingLog:
         self._open(step)
 
     def write(self, **values: Any) -> None:
+        values |= {"seconds": round(self.seconds, 3), "examples": self.examples}
         self.file.write(
             json.dumps({key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}) + "\n"
         )
@@ -63,8 +80,8 @@ def keep_logs(work: Path, folder: Path) -> None:
         shutil.copytree(work / "tensorboard", folder / "tensorboard")
 
 
-def standing_line(folder: Path, settings: TrainSettings, section: str) -> str:
-    """Where the training of the click model in `folder` stands, in a sentence; `section` holds its settings."""
+def standing_line(folder: Path, settings: TrainSettings, section: str | Callable[[str], str]) -> str:
+    """Where the training of the click model in `folder` stands, in a sentence; `section` holds its settings, or says where each is."""
     return standing_of(read_log(folder / LOG), settings.criterion, settings.minimizes).line(settings.criterion, section)
 
 

@@ -21,15 +21,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ppm_tf.config import FitSettings
 from ppm_tf.metrics.standing import Standing, standing_of
 from ppm_tf.private_apis import averaged
-from ppm_tf.storage import save_weights, size_of, writing
+from ppm_tf.storage import save_weights, size_of, write_json, writing
 from ppm_tf.training.log import LOG, ProgressBar, TrainingLog, read_log
 from ppm_tf.training.optimizer_state import OptimizerStart, save_optimizer
 from ppm_tf.training.optimizers import dense_optimizer
 from ppm_tf.training.rates import RiseHoldFall, steps_between_looks
 from ppm_tf.training.start import state_variables
 from ppm_tf.training.stopping import Stopping
-from ppm_tf.training.trainer import Trainer, known_labels
+from ppm_tf.training.trainer import Trainer, id_tables, known_labels
 from ppm_tf.training.trunk import BEST_OPTIMIZER, BEST_WEIGHTS, Trunk
+from ppm_tf.workspace import SUMMARY
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class TrainingResult:
         stopped_early: whether patience ended the run.
         standing: whether it was done.
         figures: all that the validation gave there.
+        seconds: what it took, looks at the validation part and checkpoints included, over all processes that it went on in.
+        examples: examples that it stepped through, those of steps that it went back from too.
+        trainable_weights: weights that it trained.
+        id_table_weights: those of them in id tables.
     """
 
     steps: int
@@ -61,13 +66,23 @@ class TrainingResult:
     stopped_early: bool
     standing: Standing = Standing("unknown")
     figures: dict[str, float] = field(default_factory=dict)
+    seconds: float = field(default=0.0, compare=False)
+    examples: int = 0
+    trainable_weights: int = 0
+    id_table_weights: int = 0
 
     def summary(self) -> dict[str, Any]:
-        """How it ended, for the `summary.json` of what was trained."""
+        """How it ended and what it cost, for the `summary.json` of what was trained."""
         return {
             "best_step": self.best_step, "steps": self.steps, "stopped_early": self.stopped_early,
             "standing": self.standing.state, "gained": self.standing.gained, "risen": self.standing.risen,
+            "seconds": self.seconds, "examples": self.examples,
+            "trainable_weights": self.trainable_weights, "id_table_weights": self.id_table_weights,
         }  # fmt: skip
+
+    def write(self, folder: Path, **more: Any) -> None:
+        """Writes `summary.json` into the artifact of what was trained: `summary()`, and `more` of the stage's own."""
+        write_json(folder / SUMMARY, {**more, **self.summary()})
 
     def line(self, figure: str) -> str:
         """How it ended, in words; `figure` names the one that chose the weights."""
@@ -90,7 +105,7 @@ def fit(
     minimize: bool = False,
     identify: Callable[[dict, Any], Any] | None = None,
     unit: str = "candidates",
-    section: str = "train",
+    section: str | Callable[[str], str] = "train",
     start: OptimizerStart | None = None,
     keep_optimizer: bool = False,
 ) -> TrainingResult:
@@ -124,7 +139,8 @@ def fit(
         minimize: whether a smaller figure is the better one.
         identify: `identify(batch, outputs)`, the ids that a message about a loss that is not finite names; default: requests.
         unit: what `weight` counts, for the progress bar.
-        section: the section of the settings, for the remedy where the training was not done.
+        section: the section of the settings, for the remedy where the training was not done; or what says where each is, see
+             `ppm_tf.config.places_of`.
         start: the state of an earlier training's optimiser, which this one goes on with: slots, steps (which Adam corrects its moments
             by) and random states. The schedule begins anew.
         keep_optimizer: whether that state is kept beside the best weights, as it was when they were, in `folder/best.optimizer.npz`.
@@ -185,6 +201,7 @@ def fit(
 
         def after_loop(output: dict[str, float]) -> None:
             step = int(trainer.global_step)
+            log.examples += (step - bar.bar.n) * settings.batch_size
             rate = bar.update(step - bar.bar.n, output["loss"], output["labels"])
             log.write(step=step, loss=output["loss"], **{f"{unit}_per_second": round(rate)}, learning_rate=float(made.learning_rate))
 
@@ -259,7 +276,10 @@ def fit(
         if line["step"] == stopping.best_step and f"valid_{criterion}" in line:
             figures = {name.removeprefix("valid_"): math.nan if value is None else value for name, value in line.items() if name.startswith("valid_")}
     ended = int(trainer.global_step)
-    return TrainingResult(ended, stopping.best_step, stopping.best, ended < schedule.steps, standing, figures)
+    trained, tables = (sum(variable.shape.num_elements() for variable in some) for some in (model.trainable_variables, id_tables(model)))
+    return TrainingResult(
+        ended, stopping.best_step, stopping.best, ended < schedule.steps, standing, figures, log.seconds, log.examples, trained, tables
+    )
 
 
 class _Variables(tf.Module):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from ppm_tf import training
-from ppm_tf.config import TrainSettings
+from ppm_tf.config import TrainSettings, from_dict, places_of
 from ppm_tf.metrics import auc, log_loss
 from ppm_tf.metrics.standing import standing_of
 
@@ -55,6 +55,27 @@ def test_a_smaller_criterion_may_be_the_better_one():
     assert (found.state, found.mark) == ("rising", "↑") and found.gained == pytest.approx(0.05)
     assert "raise text.adapt.epochs" in found.line("loss", "text.adapt")
     assert standing_of([*falling, {"step": 50, "valid_loss": 0.45}], "loss", minimize=True).state == "done"
+
+
+def test_a_remedy_names_the_setting_that_is_read():
+    """A model that reads text has its learning rate elsewhere, and masked prompts have most of theirs with the encoders."""
+    past = standing_of(looks(0.60, 0.65, 0.66, 0.67, log_loss=(0.5, 0.5, 0.52, 0.56)))
+    rising, unknown = standing_of(looks(0.60, 0.65, 0.68, 0.70)), standing_of(looks(0.60))
+
+    def remedies(places):
+        return [one.line("auc", places).partition("Remedy: ")[2] for one in (past, rising, unknown)]
+
+    epochs = "raise model.train.epochs (or model.train.max_step, where that ended it)"
+    for name, rate in (("din", "model.train"), ("ctr_bert", "model.backbone"), ("p5", "model.backbone"), ("ptab", "model.backbone")):
+        config = from_dict({"model": {"backbone": {"name": name}, "ppm": "none"}})
+        assert remedies(config.ranking_places) == [
+            f"lower model.train.epochs or {rate}.learning_rate, or regularise", epochs, "lower model.train.validate_every"
+        ]  # fmt: skip
+    masked = remedies(places_of(config, "model.backbone.mlm", "text.adapt"))
+    assert masked[0].startswith("lower model.backbone.mlm.epochs or text.adapt.learning_rate, or")
+    assert masked[1:] == ["raise model.backbone.mlm.epochs (or model.backbone.mlm.max_step, where that ended it)", "lower text.adapt.validate_every"]
+    with pytest.raises(KeyError, match="None of model.backbone, model.train has a setting momentum"):
+        config.ranking_places("momentum")
 
 
 def test_a_held_rate_is_judged_before_it_fell():

@@ -27,7 +27,8 @@ def train(config, workspace, recipe):
         raise RuntimeError("no memory for it")
     noise = 0.3 - 0.15 * (model.ppm != "none") - 0.05 * (model.newest == 1.0) - 0.01 * (model.dim == 32)
     with workspace.commit(f"models/{model.folder}", recipe) as folder:
-        summary = {"valid_auc": 0.9 - noise, "best_step": 5, "steps": 9, "seconds": 0.1, "noise": noise, "seed": model.seed}
+        summary = {"valid_auc": 0.9 - noise, "best_step": 5, "steps": 9, "noise": noise, "seed": model.seed}
+        summary |= {"seconds": 10.0 * (model.seed or 1), "examples": 900, "requests": 300, "trainable_weights": 50, "id_table_weights": 40}
         (folder / "summary.json").write_text(json.dumps(summary))
         counts = np.array([0, 0, 0, 0, 3, 7, 60, 600])
         np.savez(

@@ -53,6 +53,15 @@ def test_held_out_texts_find_their_own_ids_more_often_than_by_chance(shop):
     assert shop.made_by("encoders/aligned")["parents"].keys() == {"data", "encoders/text", "models/din"}
 
 
+def test_what_it_cost_lies_in_the_encoder_and_in_the_table(shop):
+    """Seconds, and the items that were stepped through: those of the aligned, which are encoded once for the table."""
+    summary, table = (json.loads((shop.path(name) / "summary.json").read_text()) for name in ("encoders/aligned", "tables/aligned"))
+    assert summary["examples"] == 32 * summary["steps"] and summary["seconds"] > 0 and summary["id_table_weights"] == 0
+    backbone = load_encoder(shop.path("encoders/aligned")).backbone
+    assert summary["language_weights"] == sum(np.prod(weight.shape) for weight in backbone.trainable_weights) < summary["trainable_weights"]
+    assert table["examples"] == len(ItemCatalog.read(shop.path("data") / "catalog").ids) and table["seconds"] > 0
+
+
 def test_a_row_of_the_table_is_the_vector_that_the_alignment_saw(shop):
     """One tokenizer, one pooling: what ROMA's forward pass gives is what serving looks up."""
     from ppm_tf.objectives.domain_adaptation import text_batches

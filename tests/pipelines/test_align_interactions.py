@@ -1,5 +1,7 @@
 """CTRL's two stages on a small shop, through the command line."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,9 @@ def test_texts_find_their_interactions_more_often_than_by_chance(shop):
     assert found["after", "recall_at_1"] > 3 * found["after", "chance"]
     assert found["after", "loss"] < found["before", "loss"]
     assert shop.made_by("interactions/din")["parents"].keys() == {"data", "encoders/text"}
+    summary = json.loads((shop.path("interactions/din") / "summary.json").read_text())
+    assert summary["examples"] == 64 * summary["steps"] and summary["seconds"] > 0
+    assert 0 < summary["language_weights"] < summary["trainable_weights"] - summary["id_table_weights"]
 
 
 def test_a_training_goes_on_from_the_aligned_side_alone(shop):

@@ -157,6 +157,78 @@ def test_ids_to_align_with_are_those_of_the_cell_that_is_the_same_model(tmp_path
     assert kinds() == []
 
 
+COSTS = """
+layout: cela_table2
+seeds: [1, 2]
+settings: {evaluate.bootstrap: 20, model.ppm: none, model.backbone.name: din}
+axes: {model: {DIN:, DIN + CELA: {model.tables: [aligned]}}}
+"""
+
+
+@pytest.fixture
+def timings(monkeypatch):
+    """The models that were timed, a list of each time; the n-th takes n milliseconds, all a tenth longer at each time."""
+    from pipelines.benchmark import costs
+    from ppm_tf.experiments.costs import Served
+
+    found = []
+
+    def time_together(configs):
+        found.append([(config.model.folder, config.model.seed) for config in configs])
+        slower = 1 + 0.1 * (len(found) - 1)
+        return [Served(50, 0, tuple(slower * number * turn for turn in (1, 2, 1))) for number, _ in enumerate(configs, start=1)], "by hand"
+
+    monkeypatch.setattr(costs, "time_together", time_together)
+    return found
+
+
+def test_costs_are_timed_together_at_the_end_and_kept_while_no_model_changes(tmp_path, monkeypatch, timings, caplog):
+    fake_stages.replace_real_ones(monkeypatch)
+    path, folder = tmp_path / "costs.yaml", tmp_path / "run" / "benchmark" / "costs"
+    path.write_text(COSTS)
+    run = lambda *more: benchmark.main([str(path), f"run={tmp_path / 'run'}", *more])
+    run()
+    assert [[seed for _, seed in once] for once in timings] == [[1, 1]]  # of the first seed alone
+    lines = [json.loads(line) for line in (folder / "costs.jsonl").read_text().splitlines()]
+    assert [(line["place"]["model"], line["seed"], line["served"] is None) for line in lines] == [
+        ("DIN", 1, False), ("DIN + CELA", 1, False), ("DIN", 2, True), ("DIN + CELA", 2, True)
+    ]  # fmt: skip
+    assert [[stage["part"] for stage in line["stages"]] for line in lines[:2]] == [["ranker"], ["ids", "vectors", "ranker"]]
+    assert [stage["seconds"] for stage in lines[1]["stages"]] == [10, None, 10]  # the stage that stands in for the table says nothing
+    text = (folder / "table.md").read_text()
+    assert "4 of 4 cells. Inference: by hand." in text and "| 2.00 [2.00, 4.00] | 2.00 [2.00, 2.00] |" in text
+    assert "or less: not (0 of 1): DIN + CELA 2.00 [2.00, 2.00]" in text and (folder / "plots" / "costs.png").is_file()
+    run()
+    assert len(timings) == 1 and (folder / "table.md").read_text() == text
+    path.write_text(COSTS.replace("DIN + CELA:", "UniSRec: {model.dim: 32}, DIN + CELA:"))
+    run()
+    assert [len(once) for once in timings] == [2, 3] and "| 3.30 [3.30, 6.60] | 3.00 [3.00, 3.00] |" in (folder / "table.md").read_text()
+    (folder / "inference.json").unlink()
+    run()
+    assert len(timings) == 3
+
+
+def test_a_cell_that_failed_is_not_timed(tmp_path, monkeypatch, timings):
+    fake_stages.replace_real_ones(monkeypatch)
+    path = tmp_path / "costs.yaml"
+    path.write_text(COSTS.replace("DIN + CELA: {model.tables: [aligned]}", "DeepFM: {model.backbone.name: deepfm}"))
+    BREAKS.add("deepfm")
+    with pytest.raises(SystemExit):
+        benchmark.main([str(path), f"run={tmp_path / 'run'}", "seeds=[1]"])
+    assert [len(once) for once in timings] == [1]
+    BREAKS.clear()
+    benchmark.main([str(path), f"run={tmp_path / 'run'}", "seeds=[1]"])
+    assert [len(once) for once in timings] == [1, 2]
+
+
+def test_what_is_timed_together_reads_the_same_requests(tmp_path, capsys):
+    path = tmp_path / "costs.yaml"
+    path.write_text(COSTS.replace("{model.tables: [aligned]}", "{run: '{run}-other', data.users: 50}"))
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main([str(path)])
+    assert stopped.value.code == 2 and "models that are timed together must read the same requests" in capsys.readouterr().err
+
+
 def test_wrong_files_and_words_exit_with_2(tmp_path, capsys):
     path = tmp_path / "wrong.yaml"
     path.write_text("layout: ppm_table3\naxes: {model: {A: {model.dimm: 3}}}\n")

@@ -43,7 +43,12 @@ def test_efficiency_of_each_backbone(quick, small_shop, capsys, monkeypatch):
         backbones, "BACKBONES", {name: backbones.BACKBONES[name] for name in ("deepfm", "din", "unisrec")}
     )  # the battery builds them all
     benchmark.main(["efficiency", f"run={small_shop.folder}", *SETTINGS])
-    lines = [line for line in lines_of(capsys) if "model" in line]
+    *lines, ptab, ctr_bert, p5 = sorted((line for line in lines_of(capsys) if "model" in line), key=lambda line: line["language_weights"] > 0)
+    for one in (ptab, ctr_bert, p5):
+        assert one["id_table_weights"] == 0 and one["with"] == "" and one["language_weights"] + one["dense_weights"] == one["weights"]
+        assert one["train_candidates_per_second"] > 0 and one["inference_ms_per_request"] > 0
+    heads = {one["model"]: one["dense_weights"] for one in (ptab, ctr_bert, p5)}  # language models of width 64, three tasks
+    assert heads == {"ptab": 64 * 128 + 128 + 128 * 3 + 3, "ctr_bert": 2 * 64 * 128 + 128 + 128 * 3 + 3, "p5": 129 * 64}
     *lines, adaptor = lines
     assert (adaptor["model"], adaptor["with"]) == ("unisrec", "table")  # it reads one, or nothing
     assert [(line["model"], line["with"]) for line in lines] == [(name, more) for name in ("deepfm", "din") for more in ("", "PPM", "table")]
@@ -54,4 +59,4 @@ def test_efficiency_of_each_backbone(quick, small_shop, capsys, monkeypatch):
         assert others[1]["dense_weights"] > alone["dense_weights"] + 384 * 16  # its projection, and wider layers behind it
     folder = small_shop.folder / "benchmark" / "efficiency"
     text = (folder / "table.md").read_text()
-    assert "| din + PPM" in text and "| din + table" in text and len((folder / "results.jsonl").read_text().splitlines()) == 7
+    assert "| din + PPM" in text and "| din + table" in text and len((folder / "results.jsonl").read_text().splitlines()) == 10

@@ -71,6 +71,13 @@ def test_without_a_name_the_tables_that_ppm_reads_are_made(shop):
     np.testing.assert_array_equal(table(workspace, "title").vectors[2:], encoder.encode([text for text, _ in items.values()]).astype("float16"))
 
 
+def test_what_the_job_took_lies_in_the_table(shop):
+    items, settings, workspace = shop
+    run(settings, "title")
+    summary = json.loads((workspace.path("tables/title") / "summary.json").read_text())
+    assert summary["examples"] == sum(bool(text) for text, _ in items.values()) and summary["seconds"] > 0
+
+
 def test_title_and_image_side_by_side(shop):
     items, settings, workspace = shop
     run(settings, "title_image")
@@ -83,6 +90,7 @@ def test_title_and_image_side_by_side(shop):
         "made_by.yaml",
         "manifest.json",
         "settings.yaml",
+        "summary.json",
     ]
 
 

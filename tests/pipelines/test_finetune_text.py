@@ -1,5 +1,7 @@
 """The text encoder from the command line, on a shop of a few hundred items: adapted, fine-tuned, kept, and the same as its table."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,8 @@ def test_adaptation_lowers_perplexity_below_token_frequencies_and_spreads_the_te
     assert found["after", "uniformity"].value < found["before", "uniformity"].value
     assert found["after", "perplexity"].count > 20
     assert [line for line in read_log(run.path("encoders/adapted") / "train.jsonl") if "valid_loss" in line]
+    summary = json.loads((run.path("encoders/adapted") / "summary.json").read_text())
+    assert summary["examples"] == 32 * summary["steps"] and summary["seconds"] > 0 and 0 < summary["language_weights"] <= summary["trainable_weights"]
 
 
 def test_fine_tuning_finds_the_clicked_items(run):

@@ -43,6 +43,7 @@ def test_the_model_is_whole(shop):
         path.name for path in folder.iterdir()
     }
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary["examples"] == 64 * summary["steps"] and 0 < summary["id_table_weights"] < summary["trainable_weights"] and summary["seconds"] > 0
     assert summary["backbone"] == "urm" and summary["ppm"] == "finetune" and 0.5 < summary["valid_auc"] < 1
     assert summary["requests"] == Manifest.read(shop.path("data") / "samples" / "train").records
     assert not [path.name for path in (shop.folder / ".state").iterdir() if not path.name.startswith(("lock-", "replaced-"))]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pipelines import evaluate
+from pipelines.benchmark import costs
 from pipelines.stage import main
+from ppm_tf.config import load
 from ppm_tf.evaluation import load_scores
 from ppm_tf.workspace import Workspace
 
@@ -35,6 +37,30 @@ def test_it_is_trained_and_evaluated(shop, name, caplog):
     assert {"ranking.weights.h5", "language_model", "schema.json", "counts.npz", "made_of.json"} <= {path.name for path in folder.iterdir()}
     scores = load_scores(shop.path(f"reports/{name}") / "scores.npz")
     assert np.isfinite(scores.scores).all() and 0 < scores.scores.min() and scores.scores.max() < 1 and np.ptp(scores.scores, axis=0).min() > 0
+
+
+def test_what_is_served_is_counted_and_timed(shop):
+    """Each model scores the same requests; of a model of ids what the folded table holds counts, of one of texts all of its language model."""
+    main(evaluate.STAGE, [f"run={shop.folder}", *SHOP, "model.backbone.name=ctr_bert"])
+    main(evaluate.STAGE, [f"run={shop.folder}", *SHOP, "text.training=[]", "model.backbone.name=din", "model.tables=[title]"])
+    chosen = (["text.training=[]", "model.backbone.name=din", "model.tables=[title]"], ["model.backbone.name=ctr_bert"])
+    (din, ctr_bert), about = costs.time_together([load([f"run={shop.folder}", *SHOP, *more]) for more in chosen])
+    assert len(din.milliseconds) == len(ctr_bert.milliseconds) == 7 and min(din.milliseconds + ctr_bert.milliseconds) > 0
+    assert (
+        about.startswith("batches of 32 requests with 4 candidates and 4 behaviors at most, the same")
+        and "took turns: the median of 7 rounds; " in about
+    )
+    summaries = {name: json.loads((shop.path(f"models/{name}") / "summary.json").read_text()) for name in ("din-title", "ctr_bert")}
+    projection = 16 * 16 + 16 + 16  # dense layer, and what stands for an item without a vector
+    assert din.weights == summaries["din-title"]["trainable_weights"] - projection and din.cached_values == 42 * 16
+    assert ctr_bert.cached_values == 0 and ctr_bert.weights == summaries["ctr_bert"]["trainable_weights"]
+
+
+def test_what_a_training_cost_lies_in_the_artifact(shop):
+    main(evaluate.STAGE, [f"run={shop.folder}", *SHOP, "model.backbone.name=ptab", "model.backbone.mlm.max_step=4"])
+    summary = json.loads((shop.path("models/ptab") / "summary.json").read_text())
+    assert summary["examples"] == 4 * 16 and summary["mlm_examples"] == 4 * 16 and summary["seconds"] > 0 and summary["mlm_seconds"] > 0
+    assert summary["trainable_weights"] - summary["language_weights"] == 16 * 128 + 128 + 128 * 3 + 3 and summary["id_table_weights"] == 0
 
 
 def test_the_language_model_is_part_of_what_a_model_is_made_of(shop, capsys):

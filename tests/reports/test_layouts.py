@@ -220,12 +220,18 @@ def test_efficiency_table():
         "with": "",
         "id_table_weights": 1000,
         "dense_weights": 50,
+        "language_weights": 0,
         "train_candidates_per_second": 2000.0,
         "inference_ms_per_request": 1.5,
     }
     line |= {"batch_size": 32, "candidates": 10, "history": 30}
-    text = efficiency_table([line, {**line, "with": "PPM", "train_candidates_per_second": 500.0, "inference_ms_per_request": 3.0}])
-    assert cells(text)[2:] == [["din", "1,000", "50", "2,000", "1.50"], ["din + PPM", "1,000", "50", "500 (0.25 x)", "3.00 (2.00 x)"]]
+    with_ppm = {**line, "with": "PPM", "train_candidates_per_second": 500.0, "inference_ms_per_request": 3.0}
+    text = efficiency_table([line, with_ppm, {**line, "model": "ptab", "id_table_weights": 0, "language_weights": 9000}])
+    assert cells(text)[2:] == [
+        ["din", "1,000", "50", "", "2,000", "1.50"],
+        ["din + PPM", "1,000", "50", "", "500 (0.25 x)", "3.00 (2.00 x)"],
+        ["ptab", "0", "50", "9,000", "2,000", "1.50"],
+    ]
     assert text.endswith("Steps of 32 requests; a request has up to 10 candidates and 30 behaviors.")
 
 

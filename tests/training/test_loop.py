@@ -67,6 +67,7 @@ def test_a_killed_run_continues_bit_for_bit(data, unbroken, tmp_path):
         [line["loss"] for line in map(json.loads, (path / training.LOG).read_text().splitlines()) if "loss" in line] for path in (tmp_path, folder)
     ]
     assert losses[0] == losses[1]
+    assert result.examples == 40 * 16  # whatever was stepped through again
 
 
 def test_a_checkpoint_without_room_is_named_with_its_need_and_the_run_goes_on_later(data, unbroken, tmp_path):
@@ -544,6 +545,7 @@ def test_out_of_patience_it_goes_back_to_its_best_and_the_rate_falls_from_there(
     fall = next(line for line in lines if "falls" in line)
     assert (fall["step"], fall["falls"], fall["left"]) == (8, "patience", [[12, 0.65], [16, 0.66]])
     assert (result.steps, result.stopped_early, result.standing.state) == (16, True, "done")  # half of the steps are the fall, as planned
+    assert result.examples == 16 * (16 + 8)  # those of the steps that it went back from, too
     assert [line["step"] for line in lines if "valid_auc" in line] == [4, 8, 12, 16]
     after = [line["learning_rate"] for line in lines if "loss" in line and line["step"] > 8]
     assert after == pytest.approx([5e-3 - 4e-3 / 2, 1e-3])
