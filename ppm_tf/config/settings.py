@@ -16,9 +16,8 @@ from ppm_tf.config.fits import PPMFitSettings
 from ppm_tf.config.models import ModelSettings, PPMSettings, RankerFitSettings
 from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
-from ppm_tf.config.section import Section
-from ppm_tf.config.simulate import SimulateSettings
 from ppm_tf.config.section import Section, places_of
+from ppm_tf.config.simulate import SimulateSettings
 from ppm_tf.config.text_models import TextModelSettings
 
 
