@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 HISTORIES, EXPOSURES, DAY = "histories.npz", "exposures.parquet", "day.json"
 Update = Callable[[Config, date], dict[str, Any]]  # settings of a run, the day that is served -> "status", "version", "reason", "seconds"
 Load = Callable[[Path], Score]
+Items = Callable[[Config], str]  # settings of a run -> what was done; puts the day's new items into the live version
 
 
 def start(config: Config, shop: LiveShop) -> None:
@@ -57,7 +58,7 @@ def share_start(arm: Arm, config: Config) -> None:
                 link_or_copy(root.path(name) / LOG, folder / LOG)
 
 
-def serve(arm: Arm, config: Config, shop: LiveShop, update: Update, load: Load) -> None:
+def serve(arm: Arm, config: Config, shop: LiveShop, update: Update, load: Load, items: Items) -> None:
     """Lets an arm choose on each of its days, and updates it before those on which it is."""
     root, workspace, model = Workspace(config.run), arm.workspace, _Live(arm, load)
     before, parents = root.path(SHOP) / HISTORIES, {SHOP: root.id(SHOP)}
@@ -68,6 +69,8 @@ def serve(arm: Arm, config: Config, shop: LiveShop, update: Update, load: Load) 
             workspace.require(name, recipe, "Choose another folder with run=<folder>, or pass the old values.")
         else:
             made = _updated(arm, day, update) if _is_due(arm, day) else {}
+            if made.get("status") == "published" and arm.settings.items:
+                logger.info("simulate: %s, %s: %s", arm.name, date_of(day), items(arm.config) or "no new items")
             choose, version = model.choose(shop, config)
             histories = Histories.load(before)
             with workspace.commit(name, recipe) as folder:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.simulate import judgement
 from pipelines.simulate.arms import Arm, arms_of
-from pipelines.simulate.days import Load, Update, serve, share_start, start
+from pipelines.simulate.days import Items, Load, Update, serve, share_start, start
 from pipelines.update.folders import LEDGER
 from ppm_tf.config import Config
 from ppm_tf.daily import Ledger
@@ -25,19 +25,20 @@ logger = logging.getLogger(__name__)
 _SHARED = ("encoders/adapted", "encoders/text", "encoders/bow", "encoders/image")  # learnt from the first days, whatever the ranking model
 
 
-def run(config: Config, update: Update | None = None, load: Load | None = None) -> Path:
+def run(config: Config, update: Update | None = None, load: Load | None = None, items: Items | None = None) -> Path:
     """Simulates the month, or what is left of it; gives the folder of its report.
 
     Args:
         config: the settings, of a data set `synthetic` of all days.
         update: updates an arm's run by a day, and gives what it says in its manifest, `status` and `version`; `pipelines.update` by default.
         load: loads a version; its answers are those of `serving.in_process.Scorer`, which is the default.
+        items: publishes the live version with the items that arrive on its day, as `pipelines.update --items` does, which is the default.
 
     Raises:
         StaleArtifactError: some days are there, and were simulated with other settings.
         RuntimeError: an arm's first update publishes nothing; or another process simulates here.
     """
-    update, load = update or _update, load or _load
+    update, load, items = update or _update, load or _load, items or _items
     root = Workspace(config.run)
     with root.lock("simulate"):
         shop = LiveShop(config.data, config.simulate.pool)
@@ -47,7 +48,7 @@ def run(config: Config, update: Update | None = None, load: Load | None = None) 
             share_start(arm, config)
         first_versions(arms, update)
         for arm in arms:
-            serve(arm, config, shop, update, load)
+            serve(arm, config, shop, update, load, items)
         return judgement.write(config, shop, arms)
 
 
@@ -87,6 +88,12 @@ def _update(config: Config, day: date) -> dict[str, Any]:
 
     made, _ = update_day(config, day)
     return {"status": made.status, "version": made.version, "reason": made.reason, "seconds": sum(made.seconds.values())}
+
+
+def _items(config: Config) -> str:
+    from pipelines.update.items import publish_items
+
+    return publish_items(config)
 
 
 def _load(version: Path) -> Score:

@@ -16,6 +16,10 @@ class ArmSettings(Section):
     update: Literal["daily", "frozen"] = Field(
         "daily", description="whether it is updated every day, or stays as it was after the first days; nothing of it then, its items neither"
     )
+    items: bool = Field(
+        False,
+        description="whether the items that arrive on a day are in the version that chooses on it (pipelines.update --items); with update: daily",
+    )
     control: str | None = Field(None, description="name of the arm that it is compared with; null: it is a control itself")
     settings: dict[str, Any] = Field(
         {}, description="settings of its run, as in a config file, such as {model: {backbone: {name: din}, ppm: none}}; dotted names are fine"
@@ -26,6 +30,10 @@ class ArmSettings(Section):
         own = sorted({key.partition(".")[0] for key in self.settings} & {"run", "data", "simulate", "online"})
         if own:
             raise ValueError(f"an arm's settings are of its model and its updates. Received: {', '.join(own)}, which all arms share")
+        if self.items and self.update == "frozen":
+            raise ValueError(
+                "items of the day go into the version of the day, which a frozen arm does not have. Received: items: true, update: frozen"
+            )
         return self
 
 

@@ -125,6 +125,22 @@ def test_given_bounds_of_the_gate_stay(tmp_path):
     assert config(tmp_path, "gate.label_rate=[0.1, 9]").gate.label_rate == (0.1, 9)
 
 
+def test_items_of_the_day_are_in_the_version_that_chooses(tmp_path):
+    """After each update that publishes, and before the day is lived."""
+    told = []
+
+    def publish(config):
+        day = max(Path(config.run, "shop").glob("day=*")).name
+        told.append((Path(config.run).name, day))
+        (Path(config.run) / "exports" / config.model.folder / str(10 + len(told))).mkdir()
+        return "3 new items"
+
+    month.run(config(tmp_path / "run", "simulate.arms={With: {items: true}, Without: {}}"), Updates(refuses=[("with", 3)]), load_version, publish)
+    assert told == [("with", "day=2024-01-02"), ("with", "day=2024-01-04")]
+    assert [one["version"] for one in about(tmp_path / "run", "with")] == [11, 11, 12]
+    assert [one["version"] for one in about(tmp_path / "run", "without")] == [2, 3, 4]
+
+
 # === Resumption ===
 
 
@@ -249,6 +265,7 @@ def test_the_lines_lie_where_they_must(lived):
         (["simulate.arms={A b: {}, a-B: {}}"], "arms must have names that differ in letters or digits, for their folders. Received: A b and a-B"),
         (["simulate.arms={chance: {}}"], "arms must have names of letters or digits, and not best possible or chance"),
         (["simulate.arms={A: {settings: {data.users: 5}}}"], "an arm's settings are of its model and its updates. Received: data"),
+        (["simulate.arms={A: {update: frozen, items: true}}"], "which a frozen arm does not have. Received: items: true, update: frozen"),
         (["simulate.rank_by={click: 0}"], "rank_by must give a task a weight"),
         (["simulate.rank_by={like: 1}"], "simulate.rank_by must name tasks of the shop: click, order, cart. Received: like."),
         (["data.days=9"], "data.days is set by the month.* Received: 9, and 37. Remedy: leave it out."),
