@@ -36,14 +36,14 @@ def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace)
         except DayNotThereError as error:
             if day == newest or config.update.missing_days == "wait":
                 raise
-            pass_over_day(day, str(error), root)
+            pass_over_day(config, day, str(error), root)
         except DayBrokenError as error:
             if day == newest:
                 return str(error)
-            pass_over_day(day, str(error), root)
+            pass_over_day(config, day, str(error), root)
             ledger.refuse(day.isoformat(), "", by=(newest + DAY).isoformat(), reason=str(error))
         if (reason := _enter(day, ledger, root)) and day != newest:
-            pass_over_day(day, reason, root)
+            pass_over_day(config, day, reason, root)
         elif reason:
             shutil.rmtree(root.path(f"days/{day}"))
             return reason
@@ -90,7 +90,7 @@ def take_again(day: date, root: Workspace) -> None:
     shutil.rmtree(root.path(f"days/{day}"), ignore_errors=True)
 
 
-def pass_over_day(day: date, reason: str, root: Workspace) -> None:
+def pass_over_day(config: Config, day: date, reason: str, root: Workspace) -> None:
     """Commits a day without rows, in place of what was prepared of it; the first day of all has none before it to go on from.
 
     Raises:
@@ -106,7 +106,7 @@ def pass_over_day(day: date, reason: str, root: Workspace) -> None:
     made = root.made_by(before)
     logger.warning("update: %s is passed over: %s", day, reason)
     with root.commit(artifact, Recipe(made["settings"], {"passed over": reason}, {before: root.id(before)})) as folder:
-        pass_over(root.path(before), day, folder, reason, files)
+        pass_over(columns_by_day(config, root), root.path(before), day, folder, reason, files)
 
 
 def usable_days(root: Workspace) -> list[date]:
