@@ -41,8 +41,8 @@ class Ancestor:
 class Plan:
     """What the update of a day does.
 
-    A day's window is the tail of the usable day before and its own head, so that the hours that judged yesterday's model teach today's, and every label
-    teaches a model once. PPM stays a day behind the ranking model, which therefore meets no label that its PPM has seen.
+    A day's window is the tail of the usable day before and its own head, so that the hours that judged yesterday's model teach today's, and every
+    label teaches a model once. PPM stays a day behind the ranking model, which therefore meets no label that its PPM has seen.
 
     Attributes:
         day: the day that is served.
