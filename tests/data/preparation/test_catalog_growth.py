@@ -93,6 +93,16 @@ def test_users_as_of_the_end_of_each_day(tmp_path):
     assert fields_of(tmp_path, 2)["age"] == ("old", "young", "adult", "new")
 
 
+def test_a_user_with_more_values_than_any_on_the_first_day(tmp_path, caplog):
+    settings = {"users": {"files": "day={day}/users.parquet", "fields": {"likes": {"column": "likes", "separator": "|"}}}}
+    for number, likes in enumerate((["a", "b"], ["a|b|c", "a"])):
+        write_day(tmp_path, number, some_log(number), items([10, 20] if not number else []), users={"user_id": [1, 2], "likes": likes})
+    prepare_days(mapping(tmp_path, **settings), tmp_path / "days", 2)
+    assert "users: a row has 3 values of likes, and a sample holds 1" in caplog.text
+    found = {(one["user_id"], one["time"] >= START + DAY): one["user"] for one in samples_of(tmp_path / "days", 2)}
+    assert found == {(1, False): ["a"], (2, False): ["b"], (1, True): ["a"], (2, True): ["a"]}
+
+
 def test_the_whole_item_file_may_come_each_day(tmp_path):
     settings = {"items": {"files": "items.parquet"}}
     links = []
