@@ -52,7 +52,7 @@ def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace)
 
 def _enter(day: date, ledger: Ledger, root: Workspace) -> str:
     """Notes a prepared day; gives why it must not be used, as where another day has its rows."""
-    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.day_checks import read_ledger
     from ppm_tf.data.preparation.pass_over import passed_over
 
     folder, name = root.path(f"days/{day}"), day.isoformat()
@@ -67,7 +67,7 @@ def _enter(day: date, ledger: Ledger, root: Workspace) -> str:
 
 def content_now(config: Config, day: date, root: Workspace) -> str:
     """What the log of a day holds now, by hash; "" where it has no files."""
-    from ppm_tf.data.preparation.day import content_of
+    from ppm_tf.data.preparation.day_checks import content_of
 
     try:
         return content_of(columns_by_day(config, root), day)
@@ -96,7 +96,7 @@ def pass_over_day(config: Config, day: date, reason: str, root: Workspace) -> No
     Raises:
         ValueError: it is the first day.
     """
-    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.day_checks import read_ledger
     from ppm_tf.data.preparation.pass_over import pass_over
 
     before, artifact = f"days/{day - DAY}", f"days/{day}"

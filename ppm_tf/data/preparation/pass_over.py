@@ -18,7 +18,8 @@ from ppm_tf.config import ColumnarData
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.manifest import Manifest
 from ppm_tf.data.preparation.catalog_growth import grow_catalog
-from ppm_tf.data.preparation.day import HALVES, LEDGER, read_ledger
+from ppm_tf.data.preparation.day import HALVES
+from ppm_tf.data.preparation.day_checks import LEDGER, read_ledger
 from ppm_tf.data.preparation.day_state import FOLDER, DayState
 from ppm_tf.data.preparation.user_growth import grow_users
 from ppm_tf.data.queries import SCHEMA as QUERIES
