@@ -23,14 +23,15 @@ _LAYOUT_OF_ONE = 1 << 12
 
 def write_json(path: str | Path, content: Any, indent: int | None = 1) -> None:
     """Writes a JSON file; a float that is no number becomes null, which every reader of JSON takes."""
-    Path(path).write_text(json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    Path(path).write_text(json.dumps(finite(content), indent=indent, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """Plain values with `None` for each float that is no number."""
     if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -64,6 +64,7 @@ from ppm_tf.config.reading import from_dict, load
 from ppm_tf.config.relations import check_relations, named_contents, pattern_in
 from ppm_tf.config.section import ConfigError, Name, PositiveInt, Section, Share, places_of
 from ppm_tf.config.settings import Config
+from ppm_tf.config.simulate import BEST, CHANCE, ArmSettings, SimulateSettings, folder_name
 from ppm_tf.config.text_models import (
     ClassifierSettings,
     CTRBERTSettings,
@@ -75,10 +76,13 @@ from ppm_tf.config.text_models import (
 )
 
 __all__ = [
+    "BEST",
+    "CHANCE",
     "MODEL_BOUNDS",
     "TABLES",
     "AdaptSettings",
     "AmazonData",
+    "ArmSettings",
     "AutoIntSettings",
     "Backbone",
     "BackboneSettings",
@@ -133,6 +137,7 @@ __all__ = [
     "ServeSettings",
     "Share",
     "ShopSplit",
+    "SimulateSettings",
     "SplitSettings",
     "SyntheticData",
     "TableName",
@@ -151,6 +156,7 @@ __all__ = [
     "changed",
     "check_relations",
     "describe",
+    "folder_name",
     "from_dict",
     "load",
     "named_contents",

@@ -17,6 +17,7 @@ from ppm_tf.config.models import ModelSettings, PPMSettings, RankerFitSettings
 from ppm_tf.config.online import OnlineSettings
 from ppm_tf.config.outcomes import BeamSettings, EvaluateSettings, ReportSettings, ServeSettings
 from ppm_tf.config.section import Section, places_of
+from ppm_tf.config.simulate import SimulateSettings
 from ppm_tf.config.text_models import TextModelSettings
 
 
@@ -45,6 +46,7 @@ class Config(Section):
     gate: GateSettings = Field(GateSettings(), description="what a new version must meet")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
+    simulate: SimulateSettings = Field(SimulateSettings(), description="a simulated month of the embedded shop")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 
     @property

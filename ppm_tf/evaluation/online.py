@@ -52,6 +52,7 @@ FIGURES = (
     Figure("eCPM", "revenue", "exposures", "money earned per thousand exposures", "CELA, table 5", 1000.0),
     Figure("DTR", "download", "exposures", "downloads per exposure", "CELA, table 5"),
     Figure("long-tail share", "tail", "exposures", "share of the exposures that long-tail items have", "PPM, section 4.6"),
+    Figure("new-item share", "new", "exposures", "share of the exposures that items have which nothing had shown before"),
 )
 OF_PERIOD = ("clicks per user", "orders per user")  # in one day they are UCTR and UCVR
 SHARE = Figure("exposure share", "exposures", "all exposures", "share of the exposures that the group's items have", "CELA, figure 7")
@@ -136,7 +137,8 @@ def judge(log: Exposures, popularity: Popularity, settings: OnlineSettings, seed
         seed: of the A/A check's halvings.
     """
     after = log.in_experiment
-    figures = [one for one in FIGURES if one.numerator in {*_events(log), "tail"} and (one.denominator != "order" or "order" in log.events)]
+    counted = {*_events(log), "tail", *(["new"] if popularity.before else [])}
+    figures = [one for one in FIGURES if one.numerator in counted and (one.denominator != "order" or "order" in log.events)]
     totals = _columns(log, popularity, after)
     before = _columns(log, popularity, ~after) if not after.all() else None
     members = [log.bucket == number for number in range(len(log.buckets))]
@@ -151,14 +153,14 @@ def judge(log: Exposures, popularity: Popularity, settings: OnlineSettings, seed
         columns["all exposures"] = totals["exposures"]
         of_group = [SHARE, *(one for one in figures if one.name in OF_GROUP)]
         records += _compared(of_group, f"{GROUP}{group + 1}", columns, None, members, log, settings)
-    counted = {name: int(one.sum()) for name, one in zip(log.buckets, members, strict=True)}
+    users = {name: int(one.sum()) for name, one in zip(log.buckets, members, strict=True)}
     split = {name: settings.split.get(name, 1.0) for name in log.buckets}
     aa = {}
     if settings.aa_splits:
         for one in figures:
             aa[one.name] = aa_check(_sums(one, totals, None, members[0]), settings.aa_splits, seed, settings.confidence)
     days = [day_name(day) for day in log.days]
-    return OnlineResult(records, log.buckets, days, sample_ratio(counted, split), aa, popularity, log.counts, before is not None)
+    return OnlineResult(records, log.buckets, days, sample_ratio(users, split), aa, popularity, log.counts, before is not None)
 
 
 def _events(log: Exposures) -> dict[str, np.ndarray]:
@@ -171,7 +173,8 @@ def _columns(log: Exposures, popularity: Popularity, rows: np.ndarray) -> dict[s
     user, size = log.user[rows], log.bucket.size
     found = {name: np.bincount(user, weights=values[rows], minlength=size) for name, values in _events(log).items()}
     found["exposures"] = np.bincount(user, minlength=size).astype(np.float64)
-    found["tail"] = np.bincount(user, weights=popularity.tail[log.item[rows]], minlength=size)
+    for name, marked in (("tail", popularity.tail), ("new", popularity.unseen)):
+        found[name] = np.bincount(user, weights=marked[log.item[rows]], minlength=size)
     day = log.day[rows].astype(np.int64)
     first, span = (int(day.min()), int(np.ptp(day)) + 1) if day.size else (0, 1)
     found["days"] = np.bincount(np.unique(user * span + (day - first)) // span, minlength=size).astype(np.float64)

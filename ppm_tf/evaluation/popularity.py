@@ -29,6 +29,7 @@ class Popularity:
         groups: number of groups.
         items: M.
         tail_items: how many of them are the long tail: the asked share, and those as popular as its last one.
+        unseen: bool `[I]`, whether nothing had shown it where popularity was taken from.
         most: exposures of the most popular item of the tail.
         most_of_group: exposures of the most popular item of each group.
         note: why it was not taken from elsewhere, or what to mind; may be "".
@@ -40,9 +41,15 @@ class Popularity:
     groups: int
     items: int
     tail_items: int
+    unseen: np.ndarray
     most: int
     most_of_group: tuple[int, ...]
     note: str = ""
+
+    @property
+    def before(self) -> bool:
+        """Whether popularity is of a time before the experiment, so that `unseen` items are new."""
+        return self.by in ("train", "before")
 
 
 def popularity(counts: np.ndarray, ids: pa.Array, place: np.ndarray, tail: float, groups: int, by: str = "pooled", note: str = "") -> Popularity:
@@ -71,7 +78,8 @@ def popularity(counts: np.ndarray, ids: pa.Array, place: np.ndarray, tail: float
     group[order] = np.arange(number) * max(groups, 1) // number
     largest = tuple(int(counts[group == one].max()) for one in range(groups))
     in_tail, known = np.append(counts <= most, tail > 0), place >= 0
-    return Popularity(by, in_tail[place], np.where(known, group[place], 0), groups, number, int((counts <= most).sum()), most, largest, note)
+    unseen = np.append(counts == 0, True)[place]
+    return Popularity(by, in_tail[place], np.where(known, group[place], 0), groups, number, int((counts <= most).sum()), unseen, most, largest, note)
 
 
 def popularity_of(log: Exposures, settings: OnlineSettings, catalog: Path | None) -> Popularity:

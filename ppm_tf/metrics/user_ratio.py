@@ -192,3 +192,44 @@ def difference(control: UserSums, treatment: UserSums, confidence: float = 0.95,
         ends, quotient = (found.effect_size - reaches[0], found.effect_size + reaches[0]), (middle - reaches[1], middle + reaches[1])
         p_value = always_valid_p(found.effect_size, errors[0], users, tuning, confidence)
     return Difference(found.effect_size, *ends, found.rel_effect_size, math.expm1(quotient[0]), math.expm1(quotient[1]), float(p_value))
+
+
+def paired_difference(control: UserSums, treatment: UserSums, confidence: float = 0.95) -> Difference:
+    """The ratio in `treatment` less that in `control` where both are of the same users, such as those of a simulation that live in both.
+
+    Each user's share in a ratio, (n - R d) / mean(d), is taken in pairs, so that what a user does in both falls out; the relative
+    difference is taken on the logarithm of the quotient.
+
+    Args:
+        control: the users in control.
+        treatment: the same users, in the same order, in the other bucket.
+        confidence: float. Level of the intervals. Defaults to 0.95.
+
+    Returns:
+        The difference; nan with a reason where it is undefined.
+
+    Raises:
+        ValueError: the numbers of users differ.
+
+    >>> paired_difference(UserSums([1, 0, 2], [2, 2, 4]), UserSums([2, 0, 2], [2, 2, 4])).value
+    0.125
+    """
+    if control.users != treatment.users:
+        raise ValueError(f"A paired difference must be of the same users. Received: {control.users} and {treatment.users}.")
+    if reason := control.why_not() or treatment.why_not():
+        return Difference.undefined(reason)
+    values = [one.ratio().value for one in (control, treatment)]
+    gap = values[1] - values[0]
+    shares = [(n - value * d) / d.mean() for value, (n, d) in zip(values, (control.columns[:2], treatment.columns[:2]), strict=True)]
+    if values[0] <= 0 or values[1] <= 0:
+        return Difference.undefined("a ratio is not above 0: there is no quotient, and no interval to trust", gap)
+    users = control.users
+    errors = [math.sqrt(float(np.var(one, ddof=1)) / users) for one in (shares[1] - shares[0], shares[1] / values[1] - shares[0] / values[0])]
+    if errors[0] <= 1e-12 * abs(values[0]):
+        return Difference.undefined("users do not differ, so that there is no interval", gap)
+    reach, middle = t_quantile(confidence, users - 1), math.log(values[1] / values[0])
+    ends = [math.expm1(middle + sign * reach * errors[1]) for sign in (-1, 1)]
+    from scipy.special import stdtr
+
+    p_value = 2 * float(stdtr(users - 1, -abs(gap) / errors[0]))
+    return Difference(gap, gap - reach * errors[0], gap + reach * errors[0], math.expm1(middle), ends[0], ends[1], p_value)

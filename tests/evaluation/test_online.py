@@ -109,6 +109,16 @@ def test_where_popularity_comes_from(tmp_path):
             popularity_of(read_exposures(other), other, None)
 
 
+def test_new_items_are_those_that_nothing_showed_before(tmp_path):
+    """On the second day A shows 7 and 9, B shows 8; of these the users of the experiment had not seen 9 on the first."""
+    log = read_exposures(chosen := settings(tmp_path, "online.start=2024-10-05", "online.groups=0", "online.aa_splits=0"))
+    found = popularity_of(log, chosen, None)
+    assert log.items.filter(pa.array(found.unseen)).to_pylist() == ["9"]
+    assert [record.ratio.value for record in judge(log, found, chosen, seed=1).find("new-item share")] == [1 / 2, 0]
+    pooled = read_exposures(chosen := settings(tmp_path, "online.groups=0", "online.aa_splits=0"))
+    assert "new-item share" not in judge(pooled, popularity_of(pooled, chosen, None), chosen, seed=1).figures
+
+
 def shown(seed, users=400, items=60, share=0.5):
     """Both buckets draw items alike, so that no bucket shows the long tail more than the other."""
     random = np.random.default_rng(seed)

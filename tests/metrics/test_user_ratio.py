@@ -9,7 +9,7 @@ import scipy.stats
 from ppm_tf.metrics import draw_users, resampled_ratio
 from ppm_tf.metrics.experiment_checks import aa_check, sample_ratio
 from ppm_tf.metrics.sequential import always_valid_p, always_valid_reach
-from ppm_tf.metrics.user_ratio import UserSums, difference
+from ppm_tf.metrics.user_ratio import UserSums, difference, paired_difference
 
 
 def shop(users, rate, seed, spread=20.0):
@@ -194,3 +194,36 @@ def test_a_figure_that_one_user_holds_fails_the_check():
     orders = np.r_[1000.0, np.tile([1.0] + [0.0] * 99, 4)]
     found = aa_check(UserSums(orders, np.ones(orders.size)), 100, seed=1)
     assert found.passed is False and found.uniform < 0.001
+
+
+# === In pairs ===
+
+
+def test_a_paired_difference_is_the_paired_t_of_the_linear_form():
+    """Users that live in both: SciPy's paired t; the logarithm likewise on each user's share of the ratio."""
+    clicks, exposures = shop(300, 0.2, 5)
+    more, seen = clicks + np.random.default_rng(6).binomial(2, 0.1, 300), exposures + np.random.default_rng(7).binomial(1, 0.1, 300)
+    found = paired_difference(UserSums(clicks, exposures), UserSums(more, seen), 0.9)
+    before, after = linear(clicks, exposures), linear(more, seen)
+    expected = scipy.stats.ttest_rel(after, before)
+    ends = expected.confidence_interval(0.9)
+    assert found.value == pytest.approx(more.sum() / seen.sum() - clicks.sum() / exposures.sum(), rel=1e-9)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6)
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high), rel=1e-9)
+    assert found.relative == pytest.approx((more.sum() / seen.sum()) / (clicks.sum() / exposures.sum()) - 1, rel=1e-9)
+    logs = scipy.stats.ttest_rel(after / after.mean(), before / before.mean()).confidence_interval(0.9)
+    middle = math.log1p(found.relative)
+    assert [math.log1p(end) - middle for end in (found.relative_low, found.relative_high)] == pytest.approx(
+        [(logs.low - logs.high) / 2, (logs.high - logs.low) / 2], rel=1e-9
+    )
+    apart = difference(UserSums(clicks, exposures), UserSums(more, seen), 0.9)
+    assert apart.value == pytest.approx(found.value) and found.high - found.low < 0.5 * (apart.high - apart.low)
+
+
+def test_a_paired_difference_that_is_none():
+    one = UserSums([1, 0, 2], [2, 2, 4])
+    assert paired_difference(one, one).reason == "users do not differ, so that there is no interval" and paired_difference(one, one).value == 0
+    assert paired_difference(one, UserSums([0, 0, 0], [2, 2, 4])).reason.startswith("a ratio is not above 0")
+    assert paired_difference(one, UserSums([0, 0, 0], [0, 0, 0])).reason == "the denominator is 0"
+    with pytest.raises(ValueError, match="must be of the same users. Received: 3 and 2."):
+        paired_difference(one, UserSums([1, 0], [2, 2]))

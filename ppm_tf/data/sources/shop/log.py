@@ -23,7 +23,7 @@ _KEEP_INTEREST = 0.4  # probability that a session takes over the interest of th
 _HOURS = np.array([1, 0.5, 0.3, 0.2, 0.2, 0.4, 1, 2, 3, 3, 3, 3, 4, 4, 3, 3, 3, 4, 5, 6, 7, 7, 5, 2.5])
 _CHANNELS = {"popular": 0.33, "taste": 0.36, "new": 0.05, "any": 0.26}  # shares of the candidates
 _TASTE_DRAWS = 3  # items that the taste channel compares
-_NEW_DAYS = 3  # age up to which an item is a new arrival
+NEW_DAYS = 3  # age up to which an item is a new arrival
 _SURPLUS = 3  # candidates drawn for each one kept, because draws repeat
 
 
@@ -113,7 +113,7 @@ class Policy:
         rows, columns = np.nonzero(channel == list(_CHANNELS).index("taste"))
         drawn = np.select(
             [channel == list(_CHANNELS).index("popular"), channel == list(_CHANNELS).index("new")],
-            [self.by_popularity.draw(rng.random(shape), day[:, None]), self.by_birth.draw(rng.random(shape), day[:, None], days=_NEW_DAYS)],
+            [self.by_popularity.draw(rng.random(shape), day[:, None]), self.by_birth.draw(rng.random(shape), day[:, None], days=NEW_DAYS)],
             default=-1,
         )
         drawn[rows, columns] = self._to_taste(users, user[rows], day[rows], interest[rows], rng)
@@ -148,20 +148,85 @@ def affinity(users: Users, user: np.ndarray, items: Items, item: np.ndarray) -> 
     return sum(users.taste[user, items.codes[item, column]] for column in range(items.codes.shape[1]))
 
 
+@dataclass(frozen=True)
+class Visits:
+    """The requests of a block of users, whatever they are shown; sorted by user, then time.
+
+    Attributes:
+        user: int64 [R], row in the block.
+        time: int64 [R], seconds since 1970, strictly increasing for a user.
+        device: int64 [R], row in `DEVICES`.
+        interest: int64 [R], product type of the session's interest.
+    """
+
+    user: np.ndarray
+    time: np.ndarray
+    device: np.ndarray
+    interest: np.ndarray
+
+    @property
+    def day(self) -> np.ndarray:
+        """Days since the first day of the log, int64 [R]; a session begun in the last hour may end after the last day."""
+        return (self.time - EPOCH) // DAY
+
+    @property
+    def hour(self) -> np.ndarray:
+        """Hour of the day, int64 [R]."""
+        return self.time % DAY // 3600
+
+    def at(self, rows: np.ndarray) -> Visits:
+        """Some of them, by a mask or by number."""
+        return Visits(self.user[rows], self.time[rows], self.device[rows], self.interest[rows])
+
+
+@dataclass(frozen=True)
+class Appeal:
+    """How strongly users are drawn to items, float64 [R, N] each.
+
+    Attributes:
+        parts: part of the click logit -> its value.
+        click: probability of a click on an item that is looked at.
+        cart: probability of putting a clicked item into the cart.
+        order_with_cart: probability of ordering a clicked item that is in the cart.
+        order_without_cart: and of one that is not.
+    """
+
+    parts: dict[str, np.ndarray]
+    click: np.ndarray
+    cart: np.ndarray
+    order_with_cart: np.ndarray
+    order_without_cart: np.ndarray
+
+    def probability(self, looks: np.ndarray | float) -> dict[str, np.ndarray]:
+        """Of each label, given the probability that the item is looked at."""
+        seen = looks * self.click
+        order = seen * (self.cart * self.order_with_cart + (1 - self.cart) * self.order_without_cart)
+        return {"click": seen, "order": order, "cart": seen * self.cart}
+
+
 def simulate(users: Users, items: Items, policy: Policy, days: int, requests_per_user: int, slots: int, rng: np.random.Generator) -> Block:
     """The log of `users` over `days`."""
+    visits = visit(users, days, requests_per_user, rng)
+    item = policy.choose(users, visits.user, np.minimum(visits.day, days - 1), visits.interest, slots, rng)
+    appeal = appeal_of(users, items, visits, item)
+    looks = examination(slots)
+    labels = react(appeal, looks, *rng.random((3, *item.shape)))
+    return Block(visits.user, visits.time, visits.device, visits.interest, item, appeal.parts, appeal.probability(looks.mean()), labels)
+
+
+def visit(users: Users, days: int, requests_per_user: int, rng: np.random.Generator) -> Visits:
+    """When `users` come over `days`, and what they look for."""
     user, session, time = _visits(len(users.user_id), days, requests_per_user, rng)
     interest = _interests(users, user, session, rng)
     device = rng.choice(len(DEVICES), p=(0.6, 0.3, 0.1), size=len(users.user_id))[user]
-    device = np.where(rng.random(len(user)) < 0.15, rng.integers(len(DEVICES), size=len(user)), device)
-    day = np.minimum((time - EPOCH) // DAY, days - 1)  # a session begun in the last hour may end after the last day
-    item = policy.choose(users, user, day, interest, slots, rng)
+    return Visits(user, time, np.where(rng.random(len(user)) < 0.15, rng.integers(len(DEVICES), size=len(user)), device), interest)
 
-    who = user[:, None]
-    wanted = interest[:, None]
-    kind = items.values["type"][item]
+
+def appeal_of(users: Users, items: Items, visits: Visits, item: np.ndarray) -> Appeal:
+    """What draws each visit's user to items, int64 [R, N]."""
+    who, wanted, kind = visits.user[:, None], visits.interest[:, None], items.values["type"][item]
     # Users click a little more readily in the evening, and at a desk.
-    mood = np.sin((time % DAY // 3600 - 14) / 24 * 2 * np.pi) + np.array([-0.5, 0.8, 0.2])[device]
+    mood = np.sin((visits.hour - 14) / 24 * 2 * np.pi) + np.array([-0.5, 0.8, 0.2])[visits.device]
     price_fit = 1.0 - np.abs(users.budget[who] - items.price_level[item])
     parts = {
         "taste": affinity(users, who, items, item),
@@ -169,23 +234,19 @@ def simulate(users: Users, items: Items, policy: Policy, days: int, requests_per
         "collaborative": STRENGTHS.collaborative * (users.hidden[who] * items.hidden[item]).sum(axis=2) / np.sqrt(items.hidden.shape[1]),
         "quality": items.quality[item],
         "price": STRENGTHS.price * price_fit,
-        "user_and_context": np.broadcast_to((users.eagerness[user] + STRENGTHS.context * mood)[:, None], item.shape),
+        "user_and_context": np.broadcast_to((users.eagerness[visits.user] + STRENGTHS.context * mood)[:, None], item.shape),
     }
     logit = STRENGTHS.intercept + sum(parts.values())
-    attractive = _sigmoid(logit)
     extra = STRENGTHS.desire * logit + STRENGTHS.buying_price * price_fit + STRENGTHS.buying_quality * parts["quality"]
-    cart = _sigmoid(STRENGTHS.cart + extra)  # these three: given the click
-    order_with, order_without = (_sigmoid(base + extra) for base in (STRENGTHS.order_with_cart, STRENGTHS.order_without_cart))
+    bases = (STRENGTHS.cart, STRENGTHS.order_with_cart, STRENGTHS.order_without_cart)
+    return Appeal(parts, _sigmoid(logit), *(_sigmoid(base + extra) for base in bases))
 
-    looks = examination(slots)
-    draws = rng.random((3, *item.shape))
-    clicked = draws[0] < looks * attractive
-    in_cart = clicked & (draws[1] < cart)
-    ordered = clicked & (draws[2] < np.where(in_cart, order_with, order_without))
-    seen = looks.mean() * attractive
-    probability = {"click": seen, "order": seen * (cart * order_with + (1 - cart) * order_without), "cart": seen * cart}
-    labels = {"click": clicked, "order": ordered, "cart": in_cart}
-    return Block(user, time, device, interest, item, parts, probability, labels)
+
+def react(appeal: Appeal, looks: np.ndarray, click: np.ndarray, cart: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
+    """What users do, bool [R, N] by task: from uniform numbers [R, N], one for each decision."""
+    clicked = click < looks * appeal.click
+    in_cart = clicked & (cart < appeal.cart)
+    return {"click": clicked, "order": clicked & (order < np.where(in_cart, appeal.order_with_cart, appeal.order_without_cart)), "cart": in_cart}
 
 
 def _visits(num_users: int, days: int, requests_per_user: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

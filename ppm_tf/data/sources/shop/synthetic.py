@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ def write(settings: SyntheticData, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").unlink(missing_ok=True)
     items = make_items(settings.seed, settings.items, settings.days)
-    _write_items(settings, items, folder)
+    write_items(settings, items, folder)
     statistics = _write_log(settings, items, folder)
     truth = {
         "settings": settings.model_dump(mode="json"),
@@ -96,7 +96,8 @@ def columns(settings: SyntheticData, folder: Path) -> ColumnarData:
 # === Files ===
 
 
-def _write_items(settings: SyntheticData, items: Items, folder: Path) -> None:
+def write_items(settings: SyntheticData, items: Items, folder: Path) -> None:
+    """Writes the items, with their texts and pictures."""
     seed = settings.seed
     with _table(settings, folder, "items.parquet") as table:
         for block, first in enumerate(range(0, len(items.item_id), _ITEMS_A_BLOCK)):
@@ -127,30 +128,38 @@ def _write_log(settings: SyntheticData, items: Items, folder: Path) -> _Statisti
         _table(settings, folder, "queries.parquet") as query_file,
         tqdm(total=settings.users, desc="simulate the shop", unit="user", dynamic_ncols=True, mininterval=1.0) as bar,
     ):
-        for number, users in enumerate(_user_blocks(settings)):
+        for number, users in enumerate(user_blocks(settings)):
             rng = generator(settings.seed, "log", number)
             block = simulate(users, items, policy, settings.days, settings.requests_per_user, settings.candidates, rng)
             block = _within(block, settings.days) if settings.by_day else block
-            user_file.write(None, user_id=users.user_id, gender=_names(GENDERS, users.gender), age_group=_names(AGE_GROUPS, users.age_group))
-            log_file.write(np.repeat(block.day, block.item.shape[1]), **_log_columns(block, users, items, first_request=statistics.requests))
-            asked = _asked(block, rng := generator(settings.seed, "queries", number))
-            query_file.write(block.day[asked], **_query_columns(block, asked, users, items, rng))
+            user_file.write(None, **user_columns(users))
+            request = statistics.requests + np.arange(len(block.user))
+            log_file.write(np.repeat(block.day, block.item.shape[1]), **log_columns(block, users, items, request))
+            asked = asked_before(block, rng := generator(settings.seed, "queries", number))
+            query_file.write(block.day[asked], **query_columns(block, asked, users, items, rng))
             statistics.add(block, items)
             bar.update(len(users.user_id))
         statistics.queries = query_file.rows
     return statistics
 
 
-def _user_blocks(settings: SyntheticData) -> Iterator[Users]:
+def user_blocks(settings: SyntheticData) -> Iterator[Users]:
+    """All users, by blocks."""
     size = max(1, _REQUESTS_A_BLOCK // settings.requests_per_user)
     for block, first in enumerate(range(0, settings.users, size)):
         yield make_users(settings.seed, first, min(size, settings.users - first), block)
 
 
-def _log_columns(block: Block, users: Users, items: Items, first_request: int) -> dict[str, np.ndarray | pa.Array]:
+def user_columns(users: Users) -> dict[str, np.ndarray | pa.Array]:
+    """The rows of the user file."""
+    return {"user_id": users.user_id, "gender": _names(GENDERS, users.gender), "age_group": _names(AGE_GROUPS, users.age_group)}
+
+
+def log_columns(block: Block, users: Users, items: Items, request: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+    """The rows of the log of a block whose requests have these numbers, int64 [R]."""
     requests, slots = block.item.shape
     return {
-        "request_id": np.repeat(np.arange(first_request, first_request + requests), slots),
+        "request_id": np.repeat(request, slots),
         "user_id": np.repeat(users.user_id[block.user], slots),
         "item_id": items.item_id[block.item].ravel(),
         "time": np.repeat(block.time, slots),
@@ -170,12 +179,12 @@ def _within(block: Block, days: int) -> Block:
     return replace(block, **arrays, **tables)
 
 
-def _asked(block: Block, rng: np.random.Generator) -> np.ndarray:
+def asked_before(block: Block, rng: np.random.Generator) -> np.ndarray:
     """The requests that a search came before."""
     return np.flatnonzero(rng.random(len(block.user)) < _QUERY_SHARE)
 
 
-def _query_columns(block: Block, asked: np.ndarray, users: Users, items: Items, rng: np.random.Generator) -> dict[str, np.ndarray | pa.Array]:
+def query_columns(block: Block, asked: np.ndarray, users: Users, items: Items, rng: np.random.Generator) -> dict[str, np.ndarray | pa.Array]:
     """Searches made shortly before a request, and the item clicked for each: drawn beside the log, so no query tells a label."""
     likely = np.log(block.probability["click"][asked])
     place = np.argmax(likely + rng.gumbel(size=likely.shape), axis=1)
@@ -187,6 +196,15 @@ def _query_columns(block: Block, asked: np.ndarray, users: Users, items: Items, 
         "user_id": users.user_id[block.user[asked]],
         "time": block.time[asked] - rng.integers(1, 20, size=len(asked)),
     }
+
+
+def date_of(day: int) -> date:
+    """The date of a day of the log, 0 the first.
+
+    >>> date_of(0).isoformat()
+    '2024-01-01'
+    """
+    return datetime.fromtimestamp(EPOCH, UTC).date() + timedelta(day)
 
 
 def _names(names: tuple[str, ...], rows: np.ndarray) -> pa.Array:
@@ -225,8 +243,7 @@ class _DayTables:
     """A Parquet file a day, written in row groups; a day without rows has a file without rows."""
 
     def __init__(self, folder: Path, name: str, days: int):
-        first = datetime.fromtimestamp(EPOCH, UTC).date()
-        self._tables = [_Table(folder / f"day={first + timedelta(day)}" / name) for day in range(days)]
+        self._tables = [_Table(folder / f"day={date_of(day)}" / name) for day in range(days)]
         self._schema: pa.Schema | None = None
 
     @property

@@ -7,7 +7,8 @@ vector, which no text or image shows, so that only a model that knows the ids ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _MAIN_STYLE_SHARE = 0.65  # items of a brand in the brand's main style
 _MAIN_SHOP_SHARE = 0.7  # items of a brand sold by its main shop
 _HOME_SHARE = 0.85  # items of a brand in one of its two categories
 _FIRST_ITEM, _FIRST_USER = 1_000_001, 500_001
-_STREAMS = ("attributes", "texts", "images", "population", "users", "log", "queries")
+_STREAMS = ("attributes", "texts", "images", "population", "users", "log", "queries", "shown", "pools", "answers", "policy")
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,24 @@ def generator(seed: int, stream: str, block: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed % 2**63, _STREAMS.index(stream), block])
 
 
+def uniform(seed: int, stream: str, *numbers: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each combination of whole numbers, float64 of the shape that they broadcast to: the same whenever it is asked for.
+
+    The bits are mixed as in SplitMix64 (Steele, Lea and Flood 2014).
+    """
+    state = _mixed(np.full(1, (seed % 2**63) * len(_STREAMS) + _STREAMS.index(stream) & 2**64 - 1, np.uint64))
+    for number in numbers:
+        state = _mixed(state ^ np.asarray(number).astype(np.uint64))
+    return (state >> np.uint64(11)) * 2.0**-53
+
+
+def _mixed(state: np.ndarray) -> np.ndarray:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ state >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ state >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return state ^ state >> np.uint64(31)
+
+
 def make_items(seed: int, count: int, days: int) -> Items:
     """Draws the catalog: half of the items are there on day 0, the others are born uniformly over the days."""
     rng = generator(seed, "attributes")
@@ -216,6 +235,11 @@ def make_users(seed: int, first: int, count: int, block: int) -> Users:
         eagerness=STRENGTHS.user * rng.normal(size=count),
         hidden=np.sqrt(HIDDEN_AGE_SHARE) * age_vectors[age_group] + np.sqrt(1 - HIDDEN_AGE_SHARE) * own,
     )
+
+
+def joined(blocks: Sequence[Users]) -> Users:
+    """Several blocks of users as one."""
+    return Users(*(np.concatenate([getattr(block, field.name) for block in blocks]) for field in fields(Users)))
 
 
 def _population(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
