@@ -99,7 +99,7 @@ def in_words(folder: Path, samples: list[dict]) -> list[dict]:
             if words:
                 one[side] = [words[place][row] for place, row in enumerate(sample[side])]
         one["truth"] = [None if np.isnan(value) else value for value in sample.get("truth", [])]
-        found.append(one)
+        found.append(dict(sorted(one.items())))
     return sorted(found, key=repr)
 
 

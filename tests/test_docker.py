@@ -344,3 +344,31 @@ def test_secrets_are_files_that_git_does_not_take():
     assert "secrets/" in (DOCKER / ".gitignore").read_text().splitlines()
     text = "".join(path.read_text() for path in DOCKER.rglob("*") if path.is_file() and path.parent.name != "secrets")
     assert not re.search(r"(?i)password\s*[:=]\s*[\"']?\w*\d", text)
+
+
+def test_the_schedules_run_commands_that_the_product_has():
+    """Their own tools are not installed here; what they call is."""
+    from pipelines.update.command import days_of
+    from ppm_tf.config import load
+
+    folder = ROOT / "docker" / "schedules"
+    for path in sorted(folder.glob("*.py")):
+        compile(path.read_text(), str(path), "exec")
+    found = {path.name: re.findall(r"pipelines\.update[^;>\n]*", path.read_text().replace('", "', " ")) for path in folder.iterdir()}
+    assert set(found) == {"update.cron", "airflow_update.py", "kubeflow_update.py"} and all(found.values())
+    days = {name: [one for one in lines if "day=" in one or "{day" in one] for name, lines in found.items()}
+    assert all(days.values())
+    assert days_of(["day=2026-11-20"], load(["day=2026-11-20"]))[0].isoformat() == "2026-11-20"
+    assert "--items" in found["update.cron"][1]
+
+
+def test_the_line_of_cron_says_nothing_unless_a_day_was_refused(tmp_path):
+    line = next(line for line in (ROOT / "docker" / "schedules" / "update.cron").read_text().splitlines() if "day=" in line)
+    shell = line.split("sh -c ", 1)[1].strip()[1:-1].replace("\\%", "%")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    for code, said in ((0, ""), (4, ""), (3, "2026-11-20: refused"), (5, "2026-11-20: refused")):
+        python.write_text(f"#!/bin/sh\necho '2026-11-20: refused'\nexit {code}\n")
+        python.chmod(0o755)
+        done = subprocess.run(["sh", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == (0 if code == 4 else code) and (said in done.stdout) and bool(done.stdout) == bool(said)

@@ -44,6 +44,7 @@ from ppm_tf.daily import (
     judge_data,
     judge_live,
     live_before,
+    published,
     read_manifests,
 )
 from ppm_tf.daily.plan import DAY, learnt, plan_of
@@ -127,6 +128,9 @@ class _Run:
 
     def run(self) -> UpdateManifest:
         """Prepares, trains, judges and publishes."""
+        for one in published(self.made):
+            if self.parent is not None and one.day > self.parent.day:  # its weights are nobody's parents: what they learnt may be learnt again
+                self.ledger.discard(one.day, f"version {one.version} was withdrawn")
         with self.clock.step("prepare"):
             refusal = prepare_up_to(self.config, self.newest, self.ledger, self.root)
         self._note(content=content_now(self.config, self.newest, self.root))
@@ -237,7 +241,7 @@ class _Run:
         if self.manifest.trained:
             self.ledger.discard(self.manifest.day, reason)
         elif self.root.exists(f"days/{self.newest - DAY}"):  # rows that are not believed enter no history and no vocabulary
-            pass_over_day(self.newest, reason, self.root)
+            pass_over_day(self.config, self.newest, reason, self.root)
         return self._done(REFUSED, reason)
 
     def _note(self, **found) -> None:

@@ -36,14 +36,14 @@ def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace)
         except DayNotThereError as error:
             if day == newest or config.update.missing_days == "wait":
                 raise
-            pass_over_day(day, str(error), root)
+            pass_over_day(config, day, str(error), root)
         except DayBrokenError as error:
             if day == newest:
                 return str(error)
-            pass_over_day(day, str(error), root)
+            pass_over_day(config, day, str(error), root)
             ledger.refuse(day.isoformat(), "", by=(newest + DAY).isoformat(), reason=str(error))
         if (reason := _enter(day, ledger, root)) and day != newest:
-            pass_over_day(day, reason, root)
+            pass_over_day(config, day, reason, root)
         elif reason:
             shutil.rmtree(root.path(f"days/{day}"))
             return reason
@@ -52,7 +52,7 @@ def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace)
 
 def _enter(day: date, ledger: Ledger, root: Workspace) -> str:
     """Notes a prepared day; gives why it must not be used, as where another day has its rows."""
-    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.day_checks import read_ledger
     from ppm_tf.data.preparation.pass_over import passed_over
 
     folder, name = root.path(f"days/{day}"), day.isoformat()
@@ -67,7 +67,7 @@ def _enter(day: date, ledger: Ledger, root: Workspace) -> str:
 
 def content_now(config: Config, day: date, root: Workspace) -> str:
     """What the log of a day holds now, by hash; "" where it has no files."""
-    from ppm_tf.data.preparation.day import content_of
+    from ppm_tf.data.preparation.day_checks import content_of
 
     try:
         return content_of(columns_by_day(config, root), day)
@@ -90,13 +90,13 @@ def take_again(day: date, root: Workspace) -> None:
     shutil.rmtree(root.path(f"days/{day}"), ignore_errors=True)
 
 
-def pass_over_day(day: date, reason: str, root: Workspace) -> None:
+def pass_over_day(config: Config, day: date, reason: str, root: Workspace) -> None:
     """Commits a day without rows, in place of what was prepared of it; the first day of all has none before it to go on from.
 
     Raises:
         ValueError: it is the first day.
     """
-    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.day_checks import read_ledger
     from ppm_tf.data.preparation.pass_over import pass_over
 
     before, artifact = f"days/{day - DAY}", f"days/{day}"
@@ -106,7 +106,7 @@ def pass_over_day(day: date, reason: str, root: Workspace) -> None:
     made = root.made_by(before)
     logger.warning("update: %s is passed over: %s", day, reason)
     with root.commit(artifact, Recipe(made["settings"], {"passed over": reason}, {before: root.id(before)})) as folder:
-        pass_over(root.path(before), day, folder, reason, files)
+        pass_over(columns_by_day(config, root), root.path(before), day, folder, reason, files)
 
 
 def usable_days(root: Workspace) -> list[date]:

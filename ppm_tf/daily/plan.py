@@ -41,8 +41,8 @@ class Ancestor:
 class Plan:
     """What the update of a day does.
 
-    A day's window is the tail of the day before and its own head, so that the hours that judged yesterday's model teach today's, and every label
-    teaches a model once. PPM stays a day behind the ranking model, which therefore meets no label that its PPM has seen.
+    A day's window is the tail of the usable day before and its own head, so that the hours that judged yesterday's model teach today's, and every
+    label teaches a model once. PPM stays a day behind the ranking model, which therefore meets no label that its PPM has seen.
 
     Attributes:
         day: the day that is served.
@@ -111,10 +111,11 @@ def learnt(plan: Plan, parent: Ancestor | None) -> Ancestor:
 
 
 def _windows(days: Sequence[date], usable: Sequence[date]) -> tuple[Part, ...]:
-    """The windows of these days: of each the tail of the day before, where that is usable, and its head."""
+    """The windows of these days: of each the tail of the usable day before it, whatever lies between, and its own head."""
     found: list[Part] = []
+    known = sorted({*usable, *days})
     for one in days:
-        if one - DAY in usable or one - DAY in days:
-            found.append(Part(one - DAY, "tail"))
+        if (place := known.index(one)) > 0:
+            found.append(Part(known[place - 1], "tail"))
         found.append(Part(one, "head"))
     return tuple(found)

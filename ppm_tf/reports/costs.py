@@ -35,6 +35,8 @@ def cela_table2(results: Results) -> str:
         serving.append([name, *_weights(cost), _milliseconds(cost), ratio_text(served_over({"model": name}, {"model": base}, results))])
         training.append([name, *_trained(cost, first, parts)])
     about = _NOTES.format(requests=first.requests if first else 0, base=base)
+    if unknown := sorted({stage.artifact for cost in found.values() if cost for stage in cost.stages if math.isnan(stage.seconds)}):
+        about += f"\n\nNot known, since it was made before costs were written down: {', '.join(unknown)}. Remedy: make it anew."
     over = f"over {base}"
     return "\n\n".join((
         markdown_table(["model", "id tables", "other weights", "language model", "served weights", "cached table", "ms a batch", over], serving),

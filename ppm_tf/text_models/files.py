@@ -10,9 +10,7 @@ from ppm_tf.models.inputs import Inputs
 from ppm_tf.models.provenance import Provenance, precision_of
 from ppm_tf.models.ranking_files import SCHEMA, WEIGHTS, load_ranking_model, require_same_values
 from ppm_tf.text_models.build import build_text_model
-from ppm_tf.text_models.language import load_language, save_language
-
-__all__ = ["LANGUAGE", "load_model", "load_text_model", "save_language"]
+from ppm_tf.text_models.language import load_language
 
 LANGUAGE = "language_model"  # folder inside the model's
 

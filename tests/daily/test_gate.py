@@ -100,8 +100,8 @@ def test_calibration_that_rows_so_few_cannot_tell_is_refused_by_its_figure_alone
 
 
 def test_calibration_whose_interval_holds_the_whole_band_passes():
-    one = rows(400, seed=3)
-    off = with_scores(one, one.scores + (0.92 * one.labels.mean() - one.scores.mean()))
+    one = rows(150, seed=3)
+    off = with_scores(one, one.scores * (0.92 * one.labels.mean() / one.scores.mean()))
     line = only(verdict(off, settings=gate(min_rows=100, min_positives=10)).lines, "calibration")
     assert line.low < 0.95 and line.high > 1.05
     assert line.outcome == PASSED

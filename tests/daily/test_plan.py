@@ -58,7 +58,7 @@ def test_a_refused_day_teaches_nothing_and_judges_nothing():
     found = plans(DAYS, DAYS[8:10] + DAYS[12:15], refused)
     assert all(part.day != DAYS[10] for plan in found for part in (*plan.train, *plan.pretrain, *plan.held_out))
     after = found[2]
-    assert [str(part) for part in after.train] == ["tail of 2026-11-09", "head of 2026-11-10", "head of 2026-11-12"]
+    assert [str(part) for part in after.train] == ["tail of 2026-11-09", "head of 2026-11-10", "tail of 2026-11-10", "head of 2026-11-12"]
 
 
 def test_the_update_of_a_refused_day_has_nothing_to_judge_by():

@@ -163,6 +163,15 @@ def test_what_is_missing_is_said(tmp_path):
     assert not (tmp_path / "none" / "plots" / "costs.png").exists()
 
 
+def test_a_stage_of_before_is_named_and_its_sums_are_not_known():
+    found = results()
+    before = StageCost("ranker", "models/din", math.nan, 0, True)
+    found.outcomes[0] = Outcome(found.outcomes[0].cell, measures(0.7), cost=Cost((before,), 2000, {}, cost("DIN").served))
+    text = cela_table2(found)
+    assert cells(text.split("\n\n")[1])[2] == ["DIN", "", "", "", "", *["-"] * 6] and cells(text.split("\n\n")[1])[5][-1] == "-"
+    assert text.endswith("Not known, since it was made before costs were written down: models/din. Remedy: make it anew.")
+
+
 def test_a_line_a_cell_is_written(tmp_path):
     unknown = Cost((StageCost("ranker", "models/din", math.nan, 0, True),))
     write_costs([({"place": {"model": "CELA"}}, cost("CELA")), ({"place": {"model": "old"}}, unknown)], tmp_path / "costs.jsonl")

@@ -160,7 +160,7 @@ def test_ids_to_align_with_are_those_of_the_cell_that_is_the_same_model(tmp_path
 COSTS = """
 layout: cela_table2
 seeds: [1, 2]
-settings: {evaluate.bootstrap: 20, model.ppm: none, model.backbone.name: din}
+settings: {run: '{run}-{seed}', evaluate.bootstrap: 20, model.ppm: none, model.backbone.name: din}
 axes: {model: {DIN:, DIN + CELA: {model.tables: [aligned]}}}
 """
 

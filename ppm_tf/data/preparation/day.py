@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +14,10 @@ import numpy as np
 
 from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.catalog import ItemCatalog
-from ppm_tf.data.day_errors import DayDamagedError, DayEmptyError, DayError, DayMissingError, DayOrderError, DayRefusedError, DayUnfinishedError
-from ppm_tf.data.manifest import sha256
+from ppm_tf.data.day_errors import DayEmptyError, DayRefusedError
 from ppm_tf.data.preparation import day_forms, histories
 from ppm_tf.data.preparation.catalog_growth import GrowthReport, grow_catalog, link
+from ppm_tf.data.preparation.day_checks import check_order, check_settings, errors_of, find_files, write_ledger
 from ppm_tf.data.preparation.day_state import FOLDER, DayState
 from ppm_tf.data.preparation.growing_words import GrowingWords
 from ppm_tf.data.preparation.jobs import SampleJob, survey_log, write_samples
@@ -34,7 +30,7 @@ from ppm_tf.data.queries import write_queries
 from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.column_forms import ColumnForm
 from ppm_tf.data.raw.column_survey import survey_column
-from ppm_tf.data.raw.day_files import at_day, check_days, days_of, files_of, has_day, of_day
+from ppm_tf.data.raw.day_files import has_day, of_day
 from ppm_tf.data.raw.image_files import refuse_missing
 from ppm_tf.data.raw.rejected import Rejected
 from ppm_tf.data.schema import Field, Schema
@@ -44,7 +40,6 @@ from ppm_tf.storage import write_json
 logger = logging.getLogger(__name__)
 
 HALVES = ("head", "tail")  # a day's samples: what is trained on at once, and what models are judged on first
-LEDGER = "ledger.json"
 
 
 def prepare_day(columns: ColumnarData, beam: BeamSettings, day: date, earlier: Path | None, folder: Path, held_out_hours: float) -> dict[str, Any]:
@@ -73,13 +68,13 @@ def prepare_day(columns: ColumnarData, beam: BeamSettings, day: date, earlier: P
         ValueError: settings do not go with days.
     """
     started = time.monotonic()
-    _check_settings(columns, held_out_hours)
+    check_settings(columns, held_out_hours)
     if earlier is not None:
-        _check_order(day, DayState.read(earlier).day)
-    with _of_day(day):
+        check_order(day, DayState.read(earlier).day)
+    with errors_of(day):
         today = of_day(columns, day)
         state = DayState.of(day, columns, earlier)
-        _find(columns, day)
+        find_files(columns, day)
         columnar.check(today)
         folder = folder.absolute()  # workers may run in another folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +82,7 @@ def prepare_day(columns: ColumnarData, beam: BeamSettings, day: date, earlier: P
         rejected.write(folder / "rejected.jsonl")
         state.write(folder)
         write_json(folder / "statistics.json", statistics)
-        _write_ledger(columns, day, statistics["rows_read"], folder)
+        write_ledger(columns, day, statistics["rows_read"], folder)
     counts = ", ".join(f"{found['requests']} {half}" for half, found in statistics["splits"].items())
     logger.info("prepared %s, %d rows: %s requests in %.1f s", day, statistics["rows_read"], counts, time.monotonic() - started)
     return statistics
@@ -189,12 +184,8 @@ def _context_fields(today: ColumnarData, survey: Survey, forms: LogForms, state:
     for name, column in today.log.context.items():
         words = state.words.setdefault(f"context.{name}", GrowingWords())
         words.count(context_counts(survey, name, name in forms.numeric), column.min_count)
-        most, width = survey.context_values.get(name, 1), widths.get(name, 1)
-        if most > width:
-            logger.warning(
-                "log: a row has %d values of %s, and a sample holds %d, as many as a row had on the first day; the others are left out",
-                most, name, width,
-            )  # fmt: skip
+        width = widths.get(name, 1)
+        day_forms.say_what_is_left_out("log", name, survey.context_values.get(name, 1), width)
         fields.append(Field(name, "context", words.vocabulary, width, name in forms.numeric))
     return tuple(fields)
 
@@ -216,107 +207,3 @@ def _add_counts(earlier: Path | None, folder: Path) -> None:
     for name, counts in before.items():
         now[name][: len(counts)] += counts
     np.savez(folder / "catalog" / "counts.npz", **now)
-
-
-# === What is refused, and the ledger ===
-
-
-def _check_settings(columns: ColumnarData, held_out_hours: float) -> None:
-    check_days(columns)
-    if columns.log is None or not has_day(columns.log.files):
-        raise ValueError(
-            "data.log.files must hold {day} for a log by days. Received:"
-            f" {columns.log.files if columns.log else 'data.log=null'}. Remedy: data.log.files=day={{day}}/*.parquet, as the files are named."
-        )
-    if columns.log.time is None or columns.log.time_unit == "step":
-        raise ValueError(
-            "A log by days needs the column of the time, on a clock. Received:"
-            f" data.log.time={columns.log.time}, data.log.time_unit={columns.log.time_unit}. Remedy: set data.log.time."
-        )
-    if not 0 < held_out_hours < 24:
-        raise ValueError(f"held_out_hours must be above 0 and below 24. Received: {held_out_hours}.")
-
-
-def _check_order(day: date, before: date) -> None:
-    if day == before + timedelta(1):
-        return
-    remedy = (
-        f"prepare {before + timedelta(1)} first"
-        if day > before
-        else "a late day cannot be put between others, whose histories are without it; to have it, prepare all days anew with run=<folder>"
-    )
-    raise DayOrderError(f"A day must be the one after the last. Received: {day} after {before}. Remedy: {remedy}.")
-
-
-def _find(columns: ColumnarData, day: date) -> None:
-    """Refuses a day whose files are not all there.
-
-    Raises:
-        DayUnfinishedError: the file that says that the day is whole is not there.
-        DayMissingError: a name of files that holds a day matches none.
-        FileNotFoundError: one that holds none does.
-    """
-    done = columns.log.done and at_day(columns.log.done, day)
-    if done and not Path(columns.path, done).is_file():
-        raise DayUnfinishedError(
-            f"{Path(columns.path, done)} must say that the day is whole (data.log.done). Received: no such file. Remedy: wait for it, and run the"
-            " same command again."
-        )
-    for setting, pattern in files_of(columns):
-        if setting == "data.log.done":
-            continue
-        try:
-            raw_files.find(columns.path, at_day(pattern, day), setting)
-        except FileNotFoundError as error:
-            if not has_day(pattern):
-                raise
-            there = days_of(columns.path, pattern)
-            span = f"{len(there)} days from {there[0]} to {there[-1]}" if there else "no day at all"
-            raise DayMissingError(
-                f"{setting} must name files of the day. Received: {at_day(pattern, day)}, which matches none in {columns.path}; there are files of"
-                f" {span}. Remedy: wait for them, and run the same command again; an empty file stands for nothing new."
-            ) from error
-
-
-@contextmanager
-def _of_day(day: date) -> Iterator[None]:
-    """Turns what the block refuses into errors of the day, which name it."""
-    try:
-        yield
-    except DayError as error:
-        raise type(error)(f"{day}: {error}") from error
-    except raw_files.DamagedFileError as error:
-        raise DayDamagedError(f"{day}: {error}") from error
-    except ValueError as error:
-        raise DayRefusedError(f"{day}: {error}") from error
-
-
-def content_of(columns: ColumnarData, day: date) -> str:
-    """What a day's log holds now, as its ledger says it: a hash of the files of the log alone, so that the same rows a second time are the same.
-
-    Raises:
-        FileNotFoundError: it has no files.
-    """
-    return _content(sha256(path) for path in raw_files.find(columns.path, at_day(columns.log.files, day), "data.log.files"))
-
-
-def _content(hashes: Iterable[str]) -> str:
-    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
-
-
-def _write_ledger(columns: ColumnarData, day: date, rows: int, folder: Path) -> None:
-    """Writes which files the day was made of."""
-    files = []
-    for setting, pattern in files_of(columns):
-        if setting == "data.log.done":
-            continue
-        for path in raw_files.find(columns.path, at_day(pattern, day), setting):
-            name = path.relative_to(columns.path).as_posix() if path.is_relative_to(columns.path) else str(path)
-            files.append({"file": name, "setting": setting, "bytes": path.stat().st_size, "sha256": sha256(path)})
-    content = _content(one["sha256"] for one in files if one["setting"] == "data.log.files")
-    write_json(folder / LEDGER, {"day": day.isoformat(), "files": files, "rows": rows, "content": content})
-
-
-def read_ledger(folder: Path) -> dict[str, Any]:
-    """The ledger of a day's artifact."""
-    return json.loads((folder / LEDGER).read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from ppm_tf.data.raw.column_forms import NUMBER, ColumnForm, canonical, plain_nu
 from ppm_tf.data.raw.column_survey import flat, is_numeric, survey_column
 from ppm_tf.data.raw.columns import Place
 from ppm_tf.data.sources.columnar import chosen_id_type
+
+logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 131072
 
@@ -95,6 +98,15 @@ def numeric_text(state: DayState, column: str, form: ColumnForm) -> bool:
     if new:
         state.numeric[name] = seen.numeric
     return state.numeric[name]
+
+
+def say_what_is_left_out(whose: str, name: str, most: int, width: int) -> None:
+    """Says that a field has more values at once than samples hold, which are as many as any had on the first day."""
+    if most > width:
+        logger.warning(
+            "%s: a row has %d values of %s, and a sample holds %d, as many as a row had on the first day; the others are left out",
+            whose, most, name, width,
+        )  # fmt: skip
 
 
 def survey_fields(state: DayState, side: str, fields: dict[str, FieldColumn], columns: ColumnarData, pattern: str, setting: str) -> dict[str, bool]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ppm_tf.config import ColumnarData
-from ppm_tf.data.preparation.day_forms import survey_fields
+from ppm_tf.data.preparation.day_forms import say_what_is_left_out, survey_fields
 from ppm_tf.data.preparation.day_state import DayState, read_codes, write_codes
 from ppm_tf.data.preparation.growing_words import GrowingWords
 from ppm_tf.data.preparation.user_features import FILE_NAME, read_users
@@ -46,6 +46,7 @@ def grow_users(columns: ColumnarData, state: DayState, earlier: Path | None, fol
     for name, builder in builders.items():
         words = state.words.setdefault(f"user.{name}", GrowingWords())
         width = before[name].shape[1] if name in before else None
+        say_what_is_left_out("users", name, builder.width, width or builder.width)
         placed = np.zeros((len(user_id), width or 1), np.int32)
         if name in before:
             placed[np.searchsorted(user_id, known)] = before[name]

@@ -71,10 +71,14 @@ class FieldBuilder:
         self.seen.update(value_counts(values))
         self._batches.append((counts, values.dictionary_encode()))
 
+    @property
+    def width(self) -> int:
+        """Most values of an entity, at least 1."""
+        return max([1, *(int(counts.max(initial=0)) for counts, _ in self._batches)])
+
     def codes(self, words: Sequence[str], width: int | None = None) -> np.ndarray:
         """The rows of all entities in a vocabulary of `words`, int32 `[entities, width]`; by default as wide as an entity has values."""
-        if width is None:
-            width = max([1, *(int(counts.max(initial=0)) for counts, _ in self._batches)])
+        width = self.width if width is None else width
         array = pa.array(words, pa.string())
         parts = [encode(counts, values.cast(pa.string()), array, width) for counts, values in self._batches]
         return np.concatenate([np.zeros((0, width), np.int32), *parts])

@@ -8,7 +8,7 @@ import pyarrow as pa
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.preparation import catalog_growth
 from ppm_tf.data.schema import Schema
-from tests.day_logs import FIRST, items, mapping, prepare_days, rows, samples_of, write_day
+from tests.day_logs import DAY, FIRST, START, items, mapping, prepare_days, rows, samples_of, write_day
 from tests.raw_logs import write_file
 
 
@@ -73,7 +73,8 @@ def test_a_cell_with_more_values_than_any_on_the_first_day(tmp_path, caplog):
     prepare_days(mapping(tmp_path, **settings), tmp_path / "days", 2)
     assert "a row has 3 values of tags, and a sample holds 2" in caplog.text
     assert [field.num_values for field in Schema.read(folder_of(tmp_path, 1) / "schema.json").fields] == [3, 2]
-    assert sorted(one["context"] for one in samples_of(tmp_path / "days", 2)[-2:] if one["user_id"] == 1) == [["a", "b"]]
+    second = [one for one in samples_of(tmp_path / "days", 2) if one["time"] >= START + DAY]
+    assert {one["user_id"]: one["context"] for one in second} == {1: ["a", "b"], 2: [None, None]}
     assert catalog_of(tmp_path, 1).fields["brand"].tolist()[2:] == [[2, 3, 4], [0, 0, 0]]
 
 
@@ -90,6 +91,16 @@ def test_users_as_of_the_end_of_each_day(tmp_path):
     first = min(day for _, day in ages)
     assert [ages[1, first + number] for number in range(3)] == ["young", "adult", "adult"]  # as the day knew them
     assert fields_of(tmp_path, 2)["age"] == ("old", "young", "adult", "new")
+
+
+def test_a_user_with_more_values_than_any_on_the_first_day(tmp_path, caplog):
+    settings = {"users": {"files": "day={day}/users.parquet", "fields": {"likes": {"column": "likes", "separator": "|"}}}}
+    for number, likes in enumerate((["a", "b"], ["a|b|c", "a"])):
+        write_day(tmp_path, number, some_log(number), items([10, 20] if not number else []), users={"user_id": [1, 2], "likes": likes})
+    prepare_days(mapping(tmp_path, **settings), tmp_path / "days", 2)
+    assert "users: a row has 3 values of likes, and a sample holds 1" in caplog.text
+    found = {(one["user_id"], one["time"] >= START + DAY): one["user"] for one in samples_of(tmp_path / "days", 2)}
+    assert found == {(1, False): ["a"], (2, False): ["b"], (1, True): ["a"], (2, True): ["a"]}
 
 
 def test_the_whole_item_file_may_come_each_day(tmp_path):

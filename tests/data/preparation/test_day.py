@@ -11,7 +11,7 @@ import pytest
 
 from ppm_tf.config import BeamSettings
 from ppm_tf.data.manifest import Manifest, whole_shards
-from ppm_tf.data.preparation.day import read_ledger
+from ppm_tf.data.preparation.day_checks import read_ledger
 from ppm_tf.data.preparation.prepare import prepare
 from ppm_tf.data.schema import Schema
 from tests.day_logs import DAY, FIRST, START, digests, in_words, items, mapping, prepare_days, rows, samples_of, write_day
