@@ -95,7 +95,8 @@ def _grow(update: Update, root: Workspace, workspace: Workspace) -> str:
             link_or_copy(source / "catalog" / "counts.npz", folder / "catalog" / "counts.npz")
             _grow_counts(folder / "catalog" / "counts.npz", report.num_items)
             schema, items = Schema.read(source / "schema.json"), {field.name: field for field in report.fields}
-            replace(schema, fields=tuple(items.get(field.name, field) if field.side == "item" else field for field in schema.fields)).write(folder)
+            fields = tuple(items.get(field.name, field) if field.side == "item" else field for field in schema.fields)
+            replace(schema, fields=fields).write(folder / "schema.json")
             (folder / "items.json").write_text(json.dumps({"new": report.new_items, "changed": report.changed_items}), encoding="utf-8")
     counts = json.loads((workspace.path("data") / "items.json").read_text(encoding="utf-8"))
     return f"{counts['new']} new items, {counts['changed']} changed" if any(counts.values()) else ""
