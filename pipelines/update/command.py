@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from datetime import date
@@ -12,6 +11,7 @@ from pipelines.stage import check_first, configure_logging, explained, help_of, 
 from pipelines.update.day import update_day
 from pipelines.update.folders import NOTHING, REFUSED
 from pipelines.update.items import publish_items
+from pipelines.update.steps import forget
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.daily import UpdateManifest
 from ppm_tf.daily.plan import DAY
@@ -41,7 +41,7 @@ def update(config: Config, days: list[date], scratch: bool = False) -> int:
         code = code_of(made, now)
         print(line_of(made, now), flush=True)
         logger.info("pipelines.update: day %d of %d, %s: %s", number, len(days), day, made.status)
-        _forget()
+        forget()
     return code
 
 
@@ -58,12 +58,6 @@ def line_of(made: UpdateManifest, now: bool) -> str:
     before = "" if now else " (done before)"
     figures = [f"{task} AUC {found['all']['auc']:.4f}" for task, found in made.metrics.items() if "auc" in found.get("all", {})]
     return f"{made.day}: {made.status}{version}{before}{'; ' if figures else ''}{', '.join(figures)}{f'. {made.reason}' if made.reason else ''}"
-
-
-def _forget() -> None:
-    """Frees what Keras holds of a day's models, so that a month takes the memory of a day."""
-    if "keras" in sys.modules:
-        importlib.import_module("keras").backend.clear_session()
 
 
 def days_of(arguments: list[str], config: Config) -> list[date]:

@@ -21,14 +21,15 @@ from pipelines.update.folders import (
     Update,
     ancestor,
     begin,
+    due,
     exports_of,
     folder_of,
+    has_apart,
     manifest_of,
     name_of,
     parent_of,
     published_versions,
     windows,
-    with_ppm,
 )
 from pipelines.update.report import write_reports
 from ppm_tf.config import Config
@@ -120,7 +121,11 @@ class _Run:
         self.config, self.day, self.newest, self.root = config, day, day - DAY, root
         self.ledger, self.clock = Ledger(root.folder / LEDGER), steps.Clock()
         self.made = [one for one in read_manifests(config.run) if one.day < day.isoformat()]
-        self.parent = None if scratch else parent_of(config, self.made)
+        self.live = parent_of(config, self.made)
+        first = next(iter(published(self.made)), None)
+        self.anew, self.embeds_all = due(config, day, date.fromisoformat(first.day)) if first else ((), False)
+        # weights over vectors of other encoders mean nothing: what reads them begins anew
+        self.parent = None if scratch or self.anew else self.live
         self.manifest = UpdateManifest(
             day=day.isoformat(), status=NOTHING, model=name_of(config), started=self.parent.started if self.parent else day.isoformat()
         )
@@ -129,7 +134,7 @@ class _Run:
     def run(self) -> UpdateManifest:
         """Prepares, trains, judges and publishes."""
         for one in published(self.made):
-            if self.parent is not None and one.day > self.parent.day:  # its weights are nobody's parents: what they learnt may be learnt again
+            if self.live is not None and one.day > self.live.day:  # its weights are nobody's parents: what they learnt may be learnt again
                 self.ledger.discard(one.day, f"version {one.version} was withdrawn")
         with self.clock.step("prepare"):
             refusal = prepare_up_to(self.config, self.newest, self.ledger, self.root)
@@ -139,7 +144,8 @@ class _Run:
             return self._done(REFUSED, refusal)
         try:
             data = self._believe()
-            self.update = Update(self.config, self._plan())
+            origin = date.fromisoformat(self.live.day) if self.live else None
+            self.update = Update(self.config, self._plan(), origin, self.anew, self.embeds_all)
             if not self.update.plan.train or not self.update.plan.held_out:
                 return self._done(NOTHING, f"the log of {self.newest} holds nothing to learn from")
             begin(self.update)
@@ -155,7 +161,7 @@ class _Run:
     def _plan(self):
         usable, refused = usable_days(self.root), refused_days(self.ledger, self.day)
         parent = ancestor(self.parent) if self.parent else None
-        plan = plan_of(self.day, usable, refused, parent, self.config.update.start_days, with_ppm(self.config))
+        plan = plan_of(self.day, usable, refused, parent, self.config.update.start_days, has_apart(self.config))
         after = learnt(plan, parent)
         self._note(
             window=windows(plan),
@@ -207,12 +213,16 @@ class _Run:
             self._note(trained=update.workspace.id(update.model), **steps.described(update))
             verdict = judge(
                 candidate, live, gate, day=by, train_frequency=items, user_frequency=users, live_before=lived,
-                tables=steps.moved_tables(update), data=data, seed=self.config.seed,
+                tables=steps.moved_tables(update), data=data, seed=self.config.seed, **self._no_live(),
             )  # fmt: skip
             self._note(verdict=verdict)
         if not verdict.passed:
             raise RefusedError(verdict)
         return verdict
+
+    def _no_live(self) -> dict[str, str]:
+        """Why there is no live model to compare with, where it is not the first update."""
+        return {"no_live": f"{', '.join(self.anew)} trained anew today: the live model does not know the vectors"} if self.anew else {}
 
     def _publish(self, verdict: Verdict) -> None:
         """Exports, publishes, and asks the running server."""

@@ -29,10 +29,16 @@ class Update:
     Attributes:
         config: the settings of the run.
         plan: what it does.
+        origin: the update whose encoders and tables it takes over, which is that of its weights but where these begin anew; `None` = none.
+        anew: the encoders that it does not take over but trains.
+        embeds_all: whether every vector of the tables is made anew.
     """
 
     config: Config
     plan: Plan
+    origin: date | None = None
+    anew: tuple[str, ...] = ()
+    embeds_all: bool = False
 
     @property
     def root(self) -> Workspace:
@@ -46,8 +52,8 @@ class Update:
 
     @property
     def before(self) -> Workspace | None:
-        """That of the update it goes on from."""
-        return Workspace(folder_of(self.config, self.plan.parent.day)) if self.plan.parent else None
+        """That of the live model's update."""
+        return Workspace(folder_of(self.config, self.origin)) if self.origin else None
 
     @property
     def trains_ppm(self) -> bool:
@@ -62,7 +68,7 @@ class Update:
     @property
     def settings(self) -> Config:
         """The settings of its stages."""
-        config, parent = self.config, self.before
+        config, parent = self.config, self.before if self.plan.parent else None
         daily: dict[str, Any] = {"keep_optimizer": True, "continuable": False}
         ppm: dict[str, Any] = {"splits": ("pretrain",)}
         model: dict[str, Any] = {"splits": ("train",), "newest": 1.0}
@@ -86,6 +92,7 @@ class Update:
                 "ppm": config.ppm.model_copy(update=ppm),
                 "train": fits["train"],
                 "model": config.model.model_copy(update={**model, "train": fits["model"]}),
+                "text": config.text.model_copy(update={"align": config.text.align.model_copy(update={"splits": ("pretrain",)})}),
                 "serve": config.serve.model_copy(update={"base": str(exports_of(config))}),
             }
         )
@@ -94,6 +101,31 @@ class Update:
 def with_ppm(config: Config) -> bool:
     """Whether the ranking model has a PPM that is trained on its own."""
     return config.model.ppm in ("frozen", "finetune")
+
+
+def has_apart(config: Config) -> bool:
+    """Whether a start keeps its older days for what the ranking model reads: PPM, or the ids that texts are aligned with."""
+    return with_ppm(config) or "aligned" in config.ranking_tables
+
+
+def due(config: Config, day: date, started: date) -> tuple[tuple[str, ...], bool]:
+    """What `update.cadence` has trained anew on a day: the encoders, and whether all vectors are made.
+
+    Args:
+        config: the settings of the run.
+        day: the day that is served.
+        started: that of the first update, from which the days are counted.
+    """
+    cadence, passed = config.update.cadence.model_dump(), (day - started).days
+    names = {name for name, days in cadence.items() if days and passed and passed % days == 0}
+    found: set[str] = set()
+    if "adapt" in names:
+        found |= {"encoders/adapted", "encoders/text"}
+    if "finetune" in names:
+        found |= {"encoders/text", "encoders/image", "encoders/bow"}
+    if "align" in names or "encoders/text" in found:
+        found.add("encoders/aligned")
+    return tuple(name for name in ENCODERS if name in found), "embed" in names
 
 
 def folder_of(config: Config, day: date) -> Path:

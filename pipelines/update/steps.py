@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,11 +64,8 @@ def vectors(update: Update) -> None:
     config, workspace, before = update.settings, update.workspace, update.before
     tables = tables_of(update)
     if before is not None:
-        for name in ENCODERS:
-            if before.exists(name):
-                workspace.take(name, before)
-        for name in tables:
-            if before.exists(name):
+        for name in (*ENCODERS, *(() if update.embeds_all else tables)):
+            if before.exists(name) and name not in update.anew:
                 workspace.take(name, before)
     for name in tables:
         quietly(name, update, asked=False)
@@ -83,7 +82,7 @@ def pretrain(update: Update) -> None:
     """PPM learns its window; one with nothing to learn is that of the update before."""
     if update.trains_ppm:
         quietly("ppm", update)
-    elif with_ppm(update.config) and update.before is not None:
+    elif with_ppm(update.config) and update.plan.parent:
         update.workspace.take("ppm", update.before)
 
 
@@ -99,8 +98,15 @@ def quietly(artifact: str, update: Update, asked: bool = True) -> None:
 
 
 def made(artifact: str, config: Config, workspace: Workspace, asked: bool = True) -> None:
-    """Makes an artifact without what its stage would show of it."""
+    """Makes an artifact without what its stage would show of it, and as a process of its own would: layers are numbered from the first."""
+    forget()
     make(replace(stage_of(artifact), show=lambda config, workspace: None), config, workspace, asked, hint=False)
+
+
+def forget() -> None:
+    """Frees what Keras holds of earlier models, so that a month takes the memory of a day."""
+    if "keras" in sys.modules:
+        importlib.import_module("keras").backend.clear_session()
 
 
 def live_scores(update: Update) -> Scores | None:
@@ -110,7 +116,7 @@ def live_scores(update: Update) -> Scores | None:
     """
     from ppm_tf.evaluation import load_scores, save_scores
 
-    if update.before is None or not update.plan.held_out:
+    if update.before is None or update.anew:  # whose vectors the live model does not know
         return None
     workspace, folder = update.workspace, update.before.path(update.model)
     recipe = Recipe({"model": update.before.id(update.model)}, parents={"data": workspace.id("data")})
@@ -157,7 +163,7 @@ def seen(update: Update) -> None:
         return
     counts = SampleCounts.read(workspace.path(update.model))
     exposures, user_id, requests = counts.exposures, counts.user_id, counts.user_requests
-    if before is not None and before.exists(SEEN):
+    if update.plan.parent and before.exists(SEEN):
         with np.load(before.path(SEEN) / "seen.npz") as earlier:
             exposures = exposures.copy()
             exposures[: len(earlier["exposures"])] += earlier["exposures"]  # rows keep their numbers
@@ -261,7 +267,7 @@ def described(update: Update) -> dict[str, Any]:
     workspace = update.workspace
     statistics = json.loads((workspace.path("data") / "statistics.json").read_text(encoding="utf-8"))
     tables = {name.removeprefix("tables/"): workspace.path(name) for name in tables_of(update)}
-    parents = {"update": update.plan.parent.day.isoformat(), "ranker": update.before.id(update.model)} if update.before else {}
+    parents = {"update": update.plan.parent.day.isoformat(), "ranker": update.before.id(update.model)} if update.plan.parent else {}
     parents |= {"ppm": workspace.id("ppm")} if workspace.exists("ppm") else {}
     counts = {f"{split} requests": statistics["splits"][split]["requests"] for split in ("pretrain", "train", "test")}
     for name in ("items", "items_new", "items_changed"):

@@ -63,7 +63,18 @@ def state(folder):
     found = {}
     for name in KEPT:
         found |= {f"{name}/{path}": digest for path, digest in digests(folder / name).items()}
-    volatile = ("made_by.yaml", "settings.yaml", "manifest.json", "card", "tensorboard", "summary.json", "log.jsonl", "export.json")
+    volatile = (
+        "made_by.yaml",
+        "settings.yaml",
+        "manifest.json",
+        "card",
+        "tensorboard",
+        "summary.json",
+        "log.jsonl",
+        "export.json",
+        "train.jsonl",
+        "metadata.json",
+    )
     return {path: digest for path, digest in found.items() if not any(part in path for part in volatile)}
 
 
