@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import prepare
 from pipelines.update import command, day, steps
-from pipelines.update.folders import folder_of
+from pipelines.update.folders import due, folder_of
 from ppm_tf.config import load
 from ppm_tf.daily import UpdateManifest
 from ppm_tf.workspace import Recipe, Workspace
@@ -259,6 +259,23 @@ def test_from_scratch_learns_from_the_last_days_anew(run):
     anew = run.manifest(4)
     assert anew.started == anew.day and set(anew.window) == {"ppm", "ranker", "held out"}
     assert {part.split()[0] for part in (*anew.window["ppm"], *anew.window["ranker"])} == {str(FIRST + timedelta(number)) for number in (2, 3, 4)}
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, ((), False)),
+        (1, (("encoders/aligned",), False)),
+        (3, (("encoders/aligned",), True)),
+        (7, (("encoders/adapted", "encoders/text", "encoders/aligned"), False)),
+        (10, (("encoders/text", "encoders/bow", "encoders/image", "encoders/aligned"), False)),
+    ],
+)
+def test_what_is_trained_anew_follows_its_own_cadence(number, expected):
+    """CELA, section 5.7: DAP weekly, ROMA daily."""
+    cadence = "update.cadence={adapt: 7, align: 1, embed: 3, finetune: 10}"
+    assert due(load([cadence]), FIRST + timedelta(number), FIRST) == expected
+    assert due(load([]), FIRST + timedelta(number), FIRST) == ((), False)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import threading
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.update.command import NOTHING_TO_DO
@@ -157,3 +159,30 @@ def test_a_week_is_published_day_by_day_under_load_without_a_failed_or_a_mixed_a
         assert of, "an answer is of no version"
         seen.append(max(one for one in of))
     assert sorted(set(seen)) == list(range(1, 8)) and seen == sorted(seen)
+
+
+@pytest.mark.slow
+def test_an_item_that_comes_at_noon_is_served_with_its_vectors(tmp_path):
+    folder = tmp_path / "run"
+    assert done(folder, f"day={DAYS[0]}") == 0, folder.with_suffix(".log").read_text()[-4000:]
+    # the first item of a later day comes today
+    today, later = (folder / "raw" / f"day={day}" / "items.parquet" for day in (DAYS[0], "2024-01-09"))
+    new = pq.read_table(later).slice(0, 1)
+    assert len(new) == 1
+    pq.write_table(pa.concat_tables([pq.read_table(today), new]) if today.is_file() else new, today)
+    assert done(folder, "--items") == 0, folder.with_suffix(".log").read_text()[-4000:]
+    assert done(folder, "--items") == NOTHING_TO_DO or json.loads(about(folder, 2).read_text())["tables_only"]
+    assert json.loads(about(folder, 2).read_text())["items"] > json.loads(about(folder, 1).read_text())["items"]
+    golden = json.loads((folder / "exports" / "din-finetune" / "1" / "assets.extra" / "golden.json").read_text())
+    asked = {
+        **golden,
+        "inputs": {**golden["inputs"], "candidate_ids": [[new.column("item_id")[0].as_py()] * len(row) for row in golden["inputs"]["candidate_ids"]]},
+    }
+    before, now = (np.array(answers(folder / "exports" / "din-finetune" / str(number), asked)["click"]) for number in (1, 2))
+    assert np.abs(before - now).max() > 1e-4  # by its vectors now, and before as one that nobody knows
+    same = [np.array(answers(folder / "exports" / "din-finetune" / str(number), golden)["click"]) for number in (1, 2)]
+    assert np.abs(same[0] - same[1]).max() <= 1e-6
+
+
+def about(folder, version):
+    return folder / "exports" / "din-finetune" / str(version) / "assets.extra" / "export.json"
