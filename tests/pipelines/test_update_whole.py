@@ -61,7 +61,7 @@ def killed_in(folder, step, *arguments):
 
 
 def state(folder):
-    """Every file that two runs must have alike: no times of making, no logs of steps, no tensorboard."""
+    """Every file that two runs must have alike: but for those that hold times, or the folder of the run."""
     found = {}
     for name in KEPT:
         found |= {f"{name}/{path}": digest for path, digest in digests(folder / name).items()}
@@ -76,6 +76,10 @@ def state(folder):
         "export.json",
         "train.jsonl",
         "metadata.json",
+        "made_of.json",
+        ".png",
+        "tf_serving_warmup_requests",
+        "fingerprint.pb",
     )
     return {path: digest for path, digest in found.items() if not any(part in path for part in volatile)}
 
