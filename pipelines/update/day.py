@@ -12,7 +12,16 @@ from typing import Any
 
 from pipelines.export import export
 from pipelines.update import steps
-from pipelines.update.days import content_now, counted, pass_over_day, prepare_up_to, refused_days, take_again, usable_days
+from pipelines.update.days import (
+    content_now,
+    counted,
+    pass_over_day,
+    passed_over_by,
+    prepare_up_to,
+    refused_days,
+    take_again,
+    usable_days,
+)
 from pipelines.update.folders import (
     LEDGER,
     NOTHING,
@@ -29,6 +38,7 @@ from pipelines.update.folders import (
     name_of,
     parent_of,
     published_versions,
+    remove_old,
     windows,
 )
 from pipelines.update.report import write_reports
@@ -139,7 +149,7 @@ class _Run:
         with self.clock.step("prepare"):
             refusal = prepare_up_to(self.config, self.newest, self.ledger, self.root)
         self._note(content=content_now(self.config, self.newest, self.root))
-        if refusal:
+        if refusal := refusal or passed_over_by(self.newest, self.root):  # the latter where a kill came before the manifest
             logger.error("update: %s is refused: %s", self.day, refusal)
             return self._done(REFUSED, refusal)
         try:
@@ -264,4 +274,6 @@ class _Run:
         folder = folder_of(self.config, self.day)
         write_reports(self.config, self.manifest, self.made)
         self.manifest.write(folder / MANIFEST)
+        if status == PUBLISHED:
+            remove_old(self.config, self.newest, self.root)
         return self.manifest

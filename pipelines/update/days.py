@@ -109,11 +109,16 @@ def pass_over_day(config: Config, day: date, reason: str, root: Workspace) -> No
         pass_over(columns_by_day(config, root), root.path(before), day, folder, reason, files)
 
 
-def usable_days(root: Workspace) -> list[date]:
-    """The prepared days that were not passed over."""
+def passed_over_by(day: date, root: Workspace) -> str:
+    """Why a prepared day was passed over; "" of one that was not."""
     from ppm_tf.data.preparation.pass_over import passed_over
 
-    return [day for day in prepared_days(root) if not passed_over(root.path(f"days/{day}"))]
+    return passed_over(root.path(f"days/{day}")) or ""
+
+
+def usable_days(root: Workspace) -> list[date]:
+    """The prepared days that were not passed over."""
+    return [day for day in prepared_days(root) if not passed_over_by(day, root)]
 
 
 def refused_days(ledger: Ledger, by: date) -> set[date]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ppm_tf.config import Config
 from ppm_tf.daily import MANIFEST, UpdateManifest, published
-from ppm_tf.daily.plan import Ancestor, Plan
+from ppm_tf.daily.plan import DAY, Ancestor, Plan
 from ppm_tf.storage import write_json
 from ppm_tf.workspace import Workspace
 
@@ -196,3 +196,25 @@ def windows(plan: Plan) -> dict[str, list[str]]:
     """What an update trains and judges on, in words, for the manifest."""
     parts = {"ppm": plan.pretrain, "ranker": plan.train, "held out": plan.held_out}
     return {name: [f"{part.day} {part.hours}" for part in its] for name, its in parts.items() if its}
+
+
+def remove_old(config: Config, newest: date, root: Workspace) -> None:
+    """Removes prepared days, and the artifacts of updates, beyond the newest `update.keep_days`; manifests and cards stay, and what is live.
+
+    Args:
+        config: the settings of the run.
+        newest: the newest day of the log.
+        root: the run folder.
+    """
+    first = (newest - (config.update.keep_days - 1) * DAY).isoformat()
+    live = [about["trained"] for _, about in published_versions(config)]
+    for folder in sorted(root.path("days").glob("????-??-??")):
+        if folder.name < first:
+            shutil.rmtree(folder)
+    for folder in sorted(root.path("updates").glob("????-??-??")):
+        path = folder / MANIFEST
+        if folder.name >= first or not path.is_file() or UpdateManifest.read(path).trained in live:
+            continue
+        for one in folder.iterdir():
+            if one.is_dir() and one.name != "card":
+                shutil.rmtree(one)

@@ -245,7 +245,12 @@ class GoldenGate:
         if self.live is None or self.settings.max_golden_change is None:
             return
         golden = json.loads((self.live / EXTRA / GOLDEN).read_text(encoding="utf-8"))
-        self.verdict = self.verdict.with_lines(judge_golden((answers(version, golden), golden["outputs"]), self.settings))
+        try:
+            found = answers(version, golden)
+        except ValueError as error:  # as after a change of the schema
+            logger.warning("update: golden requests are not compared: %s", error)
+            return
+        self.verdict = self.verdict.with_lines(judge_golden((found, golden["outputs"]), self.settings))
         if not self.verdict.passed:
             raise GoldenRefusedError
 

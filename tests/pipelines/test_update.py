@@ -253,6 +253,30 @@ def test_a_version_that_was_rolled_back_has_no_children(run):
     assert run.manifest(5).window["ranker"][0] == f"{FIRST + timedelta(3)} tail"
 
 
+def test_old_days_and_updates_go_but_for_what_is_live_and_the_manifests(run):
+    assert run.update(f"from={served(2)}", f"to={served(8)}", "serve.keep=2") == 0
+    for number in (1, 2, 3, 4):  # as `serving.publish` removes versions beyond serve.keep
+        shutil.rmtree(run.folder / "exports" / "din-finetune" / str(number))
+    assert run.day(9) == 0
+    kept = [FIRST + timedelta(number) for number in range(5, 10)]
+    assert [path.name for path in sorted((run.folder / "days").iterdir())] == [str(one) for one in kept]
+    updates = sorted((run.folder / "updates").iterdir())
+    assert len(updates) == 8 and all((one / "manifest.json").is_file() and (one / "card").is_dir() for one in updates)
+    whole = [one.name for one in updates if (one / "models").is_dir()]
+    assert whole == [str(served(number)) for number in (4, 5, 6, 7, 8, 9)]
+
+
+def test_a_refusal_that_a_kill_cut_off_is_the_same_afterwards(run, monkeypatch):
+    run.day(3)
+    run.change(4, without_half_of_the_labels)
+    with monkeypatch.context() as patched:
+        patched.setattr(day, "write_reports", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            day.update_day(load([f"run={run.folder}", *SHOP]), served(4))
+    assert run.day(4) == command.REFUSED_BY_GATE
+    assert "positives a label, over those of the days before" in run.manifest(4).reason.lower()
+
+
 def test_from_scratch_learns_from_the_last_days_anew(run):
     run.day(3)
     assert run.day(4, "--from-scratch") == 0
