@@ -126,7 +126,8 @@ def test_claims_hold_by_the_median_round(tmp_path):
     lines = [claim.line(results()) for claim in claims_of_cela_table2(results())]
     assert lines == [
         "- Serving CELA takes 1.13 times as long as DIN, or less: holds (1 of 1; in 2 of 3 rounds): CELA 1.10 [1.10, 1.20].",
-        "- Serving what interactions were aligned for (CTRL) takes as long as DIN, within 5 %: holds (1 of 1; in 2 of 3 rounds): CTRL 1.00 [1.00, 1.10].",
+        "- Serving what interactions were aligned for (CTRL) takes as long as DIN, within 5 %: holds (1 of 1; in 2 of 3 rounds):"
+        " CTRL 1.00 [1.00, 1.10].",
         "- Serving a model of texts takes 3.9 to 18 times as long as DIN, or longer: holds (1 of 1; in 3 of 3 rounds): PTab 10.0 [10.0, 12.0].",
         "- A pass of training CELA, without the ids, which it takes as given, takes 3.1 times as long as one of DIN, or less: not (0 of 1):"
         " CELA 3.20.",
