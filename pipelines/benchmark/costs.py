@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 INFERENCE = "inference.json"
 _REQUESTS, _BATCHES, _ROUNDS = 32, 4, 7
+_SECONDS = 0.5  # of a model's turn, at least: so that a moment of other work is no more than one of many batches of a fast one
 
 
 def costs_of(cells: list[Cell], folder: Path) -> tuple[list[Cost], str]:
@@ -99,7 +100,7 @@ def time_together(configs: list[Config]) -> tuple[list[Served], str]:
     for model in models:
         for batch in batches:  # traces the graph, fills the caches
             model.predict(batch)
-    calls = {place: lambda model=model: 1000 * median_wait(model.predict, batches) for place, model in enumerate(models)}
+    calls = {place: lambda model=model: 1000 * median_wait(model.predict, batches, _SECONDS) for place, model in enumerate(models)}
     rounds = in_turns(calls, _ROUNDS)
     gpus = tf.config.list_physical_devices("GPU")
     cores = len(os.sched_getaffinity(0))

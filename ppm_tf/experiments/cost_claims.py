@@ -36,11 +36,14 @@ class CostClaim:
         known = {name: values for name, values in self.found.items() if values and all(map(math.isfinite, values))}
         if not known:
             return f"- {self.text}: not measured."
-        holds = [name for name, values in known.items() if self.least <= statistics.median(values) <= self.most]
+        within = lambda value: self.least <= value <= self.most
+        holds = [name for name, values in known.items() if within(statistics.median(values))]
         verdict = "holds" if len(holds) == len(known) else "not" if not holds else "in part"
-        missing = len(self.found) - len(known)
+        rounds = [within(value) for values in known.values() if len(values) > 1 for value in values]
+        parts = [f"{len(holds)} of {len(known)}"] + ([f"in {sum(rounds)} of {len(rounds)} rounds"] if rounds else [])
+        parts += [f"{missing} not measured"] if (missing := len(self.found) - len(known)) else []
         details = ", ".join(f"{name} {ratio_text(values)}" for name, values in known.items())
-        return f"- {self.text}: {verdict} ({len(holds)} of {len(known)}{f'; {missing} not measured' if missing else ''}): {details}."
+        return f"- {self.text}: {verdict} ({'; '.join(parts)}): {details}."
 
 
 def ratio_text(values: tuple[float, ...]) -> str:

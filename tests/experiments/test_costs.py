@@ -125,9 +125,10 @@ def test_the_table_has_weights_and_serving_then_training_by_stage():
 def test_claims_hold_by_the_median_round(tmp_path):
     lines = [claim.line(results()) for claim in claims_of_cela_table2(results())]
     assert lines == [
-        "- Serving CELA takes 1.13 times as long as DIN, or less: holds (1 of 1): CELA 1.10 [1.10, 1.20].",
-        "- Serving what interactions were aligned for (CTRL) takes as long as DIN, within 5 %: holds (1 of 1): CTRL 1.00 [1.00, 1.10].",
-        "- Serving a model of texts takes 3.9 to 18 times as long as DIN, or longer: holds (1 of 1): PTab 10.0 [10.0, 12.0].",
+        "- Serving CELA takes 1.13 times as long as DIN, or less: holds (1 of 1; in 2 of 3 rounds): CELA 1.10 [1.10, 1.20].",
+        "- Serving what interactions were aligned for (CTRL) takes as long as DIN, within 5 %: holds (1 of 1; in 2 of 3 rounds):"
+        " CTRL 1.00 [1.00, 1.10].",
+        "- Serving a model of texts takes 3.9 to 18 times as long as DIN, or longer: holds (1 of 1; in 3 of 3 rounds): PTab 10.0 [10.0, 12.0].",
         "- A pass of training CELA, without the ids, which it takes as given, takes 3.1 times as long as one of DIN, or less: not (0 of 1):"
         " CELA 3.20.",
         "- A pass of training CELA, with all its stages, takes less than one of each model that learns from the texts of interactions: holds"
@@ -145,7 +146,7 @@ def test_a_claim_of_several_holds_in_part():
         tuple(StageCost(*stage) for stage in [("ranker", "models/din-i", 1.0, 8000, True)]), 2000, {}, Served(1, 0, slow["CTRL"][3])
     )) for one in found.outcomes]  # fmt: skip
     lines = [claim.line(found) for claim in claims_of_cela_table2(Results(other, found.axes))]
-    assert lines[1].endswith("within 5 %: not (0 of 1): CTRL 2.00 [2.00, 2.00].")
+    assert lines[1].endswith("within 5 %: not (0 of 1; in 0 of 3 rounds): CTRL 2.00 [2.00, 2.00].")
     assert ": in part (1 of 2): CELA over CTRL" in lines[4]
 
 

@@ -197,7 +197,7 @@ def test_costs_are_timed_together_at_the_end_and_kept_while_no_model_changes(tmp
     assert [stage["seconds"] for stage in lines[1]["stages"]] == [10, None, 10]  # the stage that stands in for the table says nothing
     text = (folder / "table.md").read_text()
     assert "4 of 4 cells. Inference: by hand." in text and "| 2.00 [2.00, 4.00] | 2.00 [2.00, 2.00] |" in text
-    assert "or less: not (0 of 1): DIN + CELA 2.00 [2.00, 2.00]" in text and (folder / "plots" / "costs.png").is_file()
+    assert "or less: not (0 of 1; in 0 of 3 rounds): DIN + CELA 2.00 [2.00, 2.00]" in text and (folder / "plots" / "costs.png").is_file()
     run()
     assert len(timings) == 1 and (folder / "table.md").read_text() == text
     path.write_text(COSTS.replace("DIN + CELA:", "UniSRec: {model.dim: 32}, DIN + CELA:"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines import benchmark
-from pipelines.benchmark import ranking
+from pipelines.benchmark import ranking, served
 from tests.models.tiny_ranking import SCHEMA
 from tests.pipelines.printed import lines_of
 from tests.pipelines.small_shop import SETTINGS
@@ -14,6 +14,23 @@ from tests.pipelines.small_shop import SETTINGS
 def quick(monkeypatch):
     for name, value in {"_WARM_UP": 1, "_STEPS": 4, "_ROUNDS": 2, "_HISTORY": 6, "_REQUESTS": 4, "_CANDIDATES": 3}.items():
         monkeypatch.setattr(ranking, name, value)
+
+
+def test_a_wait_is_the_median_over_batches_that_are_scored_until_the_time_is_over(monkeypatch):
+    """A batch takes as many seconds as its number says."""
+    scored = []
+    monkeypatch.setattr(served, "timed", lambda call: ((call(), 0.0), None))
+
+    class Score:
+        def __init__(self, batch):
+            self.batch = batch
+
+        def numpy(self):
+            scored.append(self.batch)
+            return float(self.batch)
+
+    assert served.median_wait(Score, [1, 3]) == 2.0 and scored == [1, 3]
+    assert served.median_wait(Score, [1, 1, 4], at_least=10.0) == 1.0 and scored[2:] == [1, 1, 4] * 2
 
 
 def test_one_candidate_each_holds_the_same_candidates(quick):
