@@ -42,17 +42,17 @@ def test_it_is_trained_and_evaluated(shop, name, caplog):
 def test_what_is_served_is_counted_and_timed(shop):
     """Each model scores the same requests; of a model of ids what the folded table holds counts, of one of texts all of its language model."""
     main(evaluate.STAGE, [f"run={shop.folder}", *SHOP, "model.backbone.name=ctr_bert"])
-    main(evaluate.STAGE, [f"run={shop.folder}", *SHOP, "text.training=[]", "model.backbone.name=din", "model.tables=[title]"])
-    chosen = (["text.training=[]", "model.backbone.name=din", "model.tables=[title]"], ["model.backbone.name=ctr_bert"])
+    main(evaluate.STAGE, [f"run={shop.folder}", *SHOP, "model.backbone.name=din", "model.tables=[bow]"])
+    chosen = (["model.backbone.name=din", "model.tables=[bow]"], ["model.backbone.name=ctr_bert"])
     (din, ctr_bert), about = costs.time_together([load([f"run={shop.folder}", *SHOP, *more]) for more in chosen])
     assert len(din.milliseconds) == len(ctr_bert.milliseconds) == 7 and min(din.milliseconds + ctr_bert.milliseconds) > 0
     assert (
         about.startswith("batches of 32 requests with 4 candidates and 4 behaviors at most, the same")
         and "took turns: the median of 7 rounds; " in about
     )
-    summaries = {name: json.loads((shop.path(f"models/{name}") / "summary.json").read_text()) for name in ("din-title", "ctr_bert")}
+    summaries = {name: json.loads((shop.path(f"models/{name}") / "summary.json").read_text()) for name in ("din-bow", "ctr_bert")}
     projection = 16 * 16 + 16 + 16  # dense layer, and what stands for an item without a vector
-    assert din.weights == summaries["din-title"]["trainable_weights"] - projection and din.cached_values == 42 * 16
+    assert din.weights == summaries["din-bow"]["trainable_weights"] - projection and din.cached_values == 42 * 16
     assert ctr_bert.cached_values == 0 and ctr_bert.weights == summaries["ctr_bert"]["trainable_weights"]
 
 
