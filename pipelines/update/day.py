@@ -241,6 +241,7 @@ class _Run:
         with self.clock.step("export"):
             folder = steps.exported(self.update)
             if folder is None:
+                steps.forget()
                 try:
                     folder = export(self.update.settings, self.update.workspace, judge=golden)
                 except steps.GoldenRefusedError:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,7 @@ from ppm_tf.data.preparation.vocabulary import FieldBuilder
 from ppm_tf.data.raw.column_survey import survey_column
 from ppm_tf.data.schema import Field
 from ppm_tf.rows import FIRST_ROW
+from ppm_tf.workspace import link_or_copy
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +169,7 @@ def _grow_contents(
         old = pq.ParquetFile(source) if source else None
         num_old = old.metadata.num_rows if old else 0
         if source and len(ids) == num_old and not new_text.any() and not new_image.any():
-            link(source, target / "items.parquet")
+            link_or_copy(source, target / "items.parquet")
             before = json.loads((earlier / "statistics.json").read_text(encoding="utf-8"))
             report.with_text, report.with_image = before["items_with_text"], before["items_with_image"]
             return
@@ -225,11 +224,3 @@ def _read_paths(earlier: Path | None, count: int) -> pa.Array | None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def link(source: Path, target: Path) -> None:
-    """Gives a file a second name, or copies it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -16,7 +16,7 @@ from ppm_tf.config import BeamSettings, ColumnarData
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.day_errors import DayEmptyError, DayRefusedError
 from ppm_tf.data.preparation import day_forms, histories
-from ppm_tf.data.preparation.catalog_growth import GrowthReport, grow_catalog, link
+from ppm_tf.data.preparation.catalog_growth import GrowthReport, grow_catalog
 from ppm_tf.data.preparation.day_checks import check_order, check_settings, errors_of, find_files, write_ledger
 from ppm_tf.data.preparation.day_state import FOLDER, DayState
 from ppm_tf.data.preparation.growing_words import GrowingWords
@@ -36,6 +36,7 @@ from ppm_tf.data.raw.rejected import Rejected
 from ppm_tf.data.schema import Field, Schema
 from ppm_tf.data.sources import columnar
 from ppm_tf.storage import write_json
+from ppm_tf.workspace import link_or_copy
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +197,7 @@ def _carry_histories(past: str | None, folder: Path, partitions: int) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in map(histories.name_of, range(partitions)):
         if past and not (target / name).exists() and Path(past, name).is_file():
-            link(Path(past, name), target / name)
+            link_or_copy(Path(past, name), target / name)
 
 
 def _add_counts(earlier: Path | None, folder: Path) -> None:

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.manifest import Manifest, Shard
-from ppm_tf.data.preparation.catalog_growth import link
 from ppm_tf.data.preparation.day import HALVES
 from ppm_tf.data.preparation.user_features import FILE_NAME as USERS
 from ppm_tf.data.queries import SCHEMA as QUERIES
@@ -24,6 +23,7 @@ from ppm_tf.data.raw.rejected import MAX_CASES
 from ppm_tf.data.schema import Schema
 from ppm_tf.data.splits import SPLITS
 from ppm_tf.storage import write_json
+from ppm_tf.workspace import link_or_copy
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def write_view(days: Path, pretrain: Sequence[Part], train: Sequence[Part], held
     source = days / newest.isoformat()
     for name in ("schema.json", USERS, "catalog/items.parquet", "catalog/fields.npz", "catalog/numbers.npz"):
         if (source / name).is_file():
-            link(source / name, folder / name)
+            link_or_copy(source / name, folder / name)
     _write_counts(days, parts, ItemCatalog.read(source / "catalog"), folder / "catalog" / "counts.npz")
     for split, chosen in parts.items():
         _link_shards(days, split, chosen, folder / "samples" / split)
@@ -108,7 +108,7 @@ def _link_shards(days: Path, split: str, parts: Sequence[Part], folder: Path) ->
         compression = manifest.compression
         for shard in manifest.shards:
             name = f"part-{day}-{half}-{shard.file.removeprefix('part-')}"
-            link(source / shard.file, folder / name)
+            link_or_copy(source / shard.file, folder / name)
             shards.append(replace(shard, file=name))
     Manifest(tuple(shards), compression, {"split": split, "parts": [[day.isoformat(), half] for day, half in sorted(parts)]}).write(folder)
 
@@ -180,7 +180,7 @@ def _write_queries(days: Path, trained: Sequence[date], source: Path, folder: Pa
     if found is None:
         return None
     if not found.pop("by_day"):
-        link(source / "queries.parquet", folder / "queries.parquet")
+        link_or_copy(source / "queries.parquet", folder / "queries.parquet")
         return found
     counts: Counter[str] = Counter(dict.fromkeys(found, 0))
     with pq.ParquetWriter(folder / "queries.parquet", QUERIES, compression="zstd") as writer:

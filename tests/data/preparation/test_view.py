@@ -1,6 +1,7 @@
 """Parts of prepared days as one data set: its shards are the days' own, and what it says of them is what they hold."""
 
 import json
+import os
 from datetime import timedelta
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.manifest import Manifest
-from ppm_tf.data.preparation import catalog_growth
 from ppm_tf.data.preparation.view import write_view
 from ppm_tf.data.samples import find_shards, read
 from ppm_tf.data.schema import Schema
@@ -76,7 +76,7 @@ def test_files_are_copied_where_they_cannot_be_linked(days, view, tmp_path, monk
     def refuse(source, target):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(catalog_growth.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     write_view(days, **PARTS, newest=D[3], folder=tmp_path / "data")
     for path in sorted(view.rglob("*")):
         copy = tmp_path / "data" / path.relative_to(view)
