@@ -120,7 +120,7 @@ def _take_version(arm: Arm, leader: Arm, update: Update) -> bool:
 
 def _take_days(arm: Arm, other: Arm) -> None:
     """Gives an arm the first days as another arm has prepared them: they are the same days."""
-    from ppm_tf.data.preparation.day import read_ledger
+    from ppm_tf.data.preparation.day_checks import read_ledger
 
     if arm.config.update.held_out_hours != other.config.update.held_out_hours:
         return

@@ -174,7 +174,7 @@ def test_a_shard_that_is_damaged_behind_a_check_of_sizes_is_named_in_training_an
         shutil.copytree(small_shop.path(name), tmp_path / "shop" / name)
     run = [*arguments(Workspace(tmp_path / "shop")), *DIN, "model.ppm=none", "model.train.verify=size", "train.verify=size", "model.train.max_step=1"]
     main(train.STAGE, run)
-    for split, stage, more in (("test", evaluate.STAGE, []), ("valid", train.STAGE, ["model.name=other"]), ("train", pretrain.STAGE, [])):
+    for split, stage, more in (("test", evaluate.STAGE, []), ("valid", train.STAGE, ["model.name=other"]), ("pretrain", pretrain.STAGE, [])):
         shard = next((tmp_path / "shop" / "data" / "samples" / split).glob("part-*"))
         content = bytearray(shard.read_bytes())
         content[len(content) // 2] ^= 0xFF
