@@ -61,7 +61,7 @@ def killed_in(folder, step, *arguments):
 
 
 def state(folder):
-    """Every file that two runs must have alike: but for those that hold times, or the folder of the run."""
+    """Every file that two runs must have alike: but for those that hold times, the folder of the run, or TensorFlow's numbers of functions."""
     found = {}
     for name in KEPT:
         found |= {f"{name}/{path}": digest for path, digest in digests(folder / name).items()}
@@ -80,6 +80,7 @@ def state(folder):
         ".png",
         "tf_serving_warmup_requests",
         "fingerprint.pb",
+        "saved_model.pb",
     )
     return {path: digest for path, digest in found.items() if not any(part in path for part in volatile)}
 
