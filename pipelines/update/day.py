@@ -169,7 +169,7 @@ class _Run:
         return self._done(PUBLISHED)
 
     def _plan(self):
-        usable, refused = usable_days(self.root), refused_days(self.ledger, self.day)
+        usable, refused = usable_days(self.root), refused_days(self.made)
         parent = ancestor(self.parent) if self.parent else None
         plan = plan_of(self.day, usable, refused, parent, self.config.update.start_days, has_apart(self.config))
         after = learnt(plan, parent)

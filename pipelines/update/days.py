@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.prepare import columns_by_day, missing_days, prepare_days, prepared_days
 from ppm_tf.config import Config
-from ppm_tf.daily import REFUSED, DayStatistics, Ledger, LedgerError
+from ppm_tf.daily import DayStatistics, Ledger, LedgerError, UpdateManifest
 from ppm_tf.daily.plan import DAY
 from ppm_tf.data.day_errors import DayBrokenError, DayNotThereError, DayOrderError
 from ppm_tf.rows import FIRST_ROW
@@ -121,10 +121,13 @@ def usable_days(root: Workspace) -> list[date]:
     return [day for day in prepared_days(root) if not passed_over_by(day, root)]
 
 
-def refused_days(ledger: Ledger, by: date) -> set[date]:
-    """Days that nothing may be learnt from: those that updates before that of `by` refused as they are now."""
-    refused = [one for one in ledger.events() if one.what == REFUSED and one.by < by.isoformat()]
-    return {date.fromisoformat(one.day) for one in refused if one.hash == (ledger.hash_of(one.day) or "")}
+def refused_days(made: Sequence[UpdateManifest]) -> set[date]:
+    """Days that nothing may be learnt from: the newest ones of the updates that were refused for good, by their data or by the gate.
+
+    Args:
+        made: the manifests of the updates before. One that was refused and published later, under other bounds, is published.
+    """
+    return {date.fromisoformat(one.day) - DAY for one in made if one.status == "refused" and not one.live}
 
 
 def counted(day: date, root: Workspace) -> DayStatistics:

@@ -236,6 +236,16 @@ def test_a_refused_version_passes_by_hand_with_its_reason(run):
     assert passed.version == 2 and passed.verdict.override == "the schema has changed, as was agreed" and passed.verdict.failed
 
 
+def test_a_version_that_passes_under_other_bounds_is_gone_on_from(run):
+    run.day(3)
+    run.of_model["candidate"] = {"noise": 3.0}
+    assert run.day(4) == command.REFUSED_BY_GATE
+    run.of_model["candidate"] = {}
+    assert run.day(4, "gate.min_rows=101") == 0
+    assert run.day(5) == 0
+    assert run.manifest(5).window["ranker"] == [f"{FIRST + timedelta(4)} tail", f"{FIRST + timedelta(5)} head"]
+
+
 def test_a_version_that_was_rolled_back_has_no_children(run):
     from serving.publish import rollback
 
