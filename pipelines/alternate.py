@@ -27,7 +27,7 @@ from typing import Any
 
 from pipelines.align.encoder import learnt_apart, of_ids
 from pipelines.given import remember
-from pipelines.stage import check_first, configure_logging, explained, make, stage_of
+from pipelines.stage import check_first, configure_logging, explained, make, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Recipe, Workspace
@@ -136,11 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
         if {"-h", "--help"} & set(arguments):
             print(__doc__.strip())
             return
-        try:
-            config = of_cela(load(arguments))
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+        config = settings_of(lambda: of_cela(load(arguments)))
         configure_logging()
         remember(arguments)
         with explained("pipelines.alternate", config.run):

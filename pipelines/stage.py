@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pipelines.given import remember, with_settings
 from ppm_tf.config import Config, ConfigError, DataSettings, check_relations, describe, load
@@ -22,6 +22,8 @@ from ppm_tf.terminal import INTERRUPTED, interrupted, printing
 from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # artifact, or a pattern of artifacts -> where its stage is, as module:name: a `Stage`, or a function that makes one of the artifact's name
 STAGES = {
@@ -253,11 +255,7 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
         if any(argument in ("-h", "--help") for argument in arguments):
             print(_help(known, [argument for argument in arguments if argument not in ("-h", "--help")]))
             return
-        try:
-            config = load(arguments)
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+        config = settings_of(lambda: load(arguments))
         configure_logging()
         remember(arguments)
         if instead is not None and (other := instead(config)) is not None:
@@ -270,6 +268,19 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
         for stage in chosen:
             with explained(stage.module, config.run):
                 make(stage, config, Workspace(config.run))
+
+
+def settings_of(read: Callable[[], T]) -> T:
+    """What `read` makes of a command line.
+
+    Raises:
+        SystemExit: with 2 on a setting that is wrong, after its message.
+    """
+    try:
+        return read()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def check_first(stages: Iterable[Stage], config: Config) -> None:

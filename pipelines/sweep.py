@@ -25,8 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, configure_logging, explained, made_for, make, stage_of
-from ppm_tf.config import ConfigError
+from pipelines.stage import check_first, configure_logging, explained, made_for, make, settings_of, stage_of
 from ppm_tf.experiments.loop import each
 from ppm_tf.experiments.sweep import SweepSettings, Trial, best_of, read_sweep, trials_of, write_best, write_trials
 from ppm_tf.reports.sweep import trials_table
@@ -81,12 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
         if not arguments or {"-h", "--help"} & set(arguments):
             print(__doc__.strip())
             raise SystemExit(0 if arguments else 2)
-        try:
-            sweep = read_sweep(arguments[0], arguments[1:])
-            trials = trials_of(sweep, arguments[0])
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+        sweep = settings_of(lambda: read_sweep(arguments[0], arguments[1:]))
+        trials = settings_of(lambda: trials_of(sweep, arguments[0]))
         configure_logging()
         with explained("pipelines.sweep", sweep.run):
             for trial in trials:

@@ -43,19 +43,14 @@ def answers(folder: Path, golden: dict[str, Any]) -> Answers:
     Raises:
         ValueError: it takes other inputs.
     """
-    import numpy as np
     import tensorflow as tf
 
-    from serving.verify import _signature
+    from serving.verify import arrays_of, signature_of
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-        signature = _signature(meta, golden["signature_name"], golden["inputs"], ())
-        kinds = {name: tf.dtypes.as_dtype(info.dtype) for name, info in signature.inputs.items()}
-        feed = {
-            signature.inputs[name].name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype)
-            for name, value in golden["inputs"].items()
-        }
+        signature = signature_of(meta, golden["signature_name"], golden["inputs"], ())
+        feed = {signature.inputs[name].name: value for name, value in arrays_of(signature, golden["inputs"]).items()}
         found = session.run({name: tensor.name for name, tensor in signature.outputs.items()}, feed)
     return {task: found[task].tolist() for task in golden["outputs"] if task in found}
 

@@ -60,18 +60,14 @@ def verify(folder: Path) -> dict[str, float]:
         seconds = time.perf_counter() - start
 
         def answer(signature: str, inputs: dict, outputs: Iterable[str] = ()) -> dict:
-            one = _signature(meta, signature, inputs, outputs)
+            one = signature_of(meta, signature, inputs, outputs)
             feed = {one.inputs[name].name: value for name, value in inputs.items()}
             return session.run({name: tensor.name for name, tensor in one.outputs.items()}, feed)
 
         for signature, inputs in warmup:
             answer(signature, inputs)
-        signature = _signature(meta, golden["signature_name"], golden["inputs"], golden["outputs"])
-        kinds = {name: tf.dtypes.as_dtype(info.dtype) for name, info in signature.inputs.items()}
-        inputs = {
-            name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype) for name, value in golden["inputs"].items()
-        }
-        found, difference = answer(golden["signature_name"], inputs), 0.0
+        signature = signature_of(meta, golden["signature_name"], golden["inputs"], golden["outputs"])
+        found, difference = answer(golden["signature_name"], arrays_of(signature, golden["inputs"])), 0.0
         for task, expected in golden["outputs"].items():
             if found[task].shape != np.shape(expected):
                 raise ValueError(f"The scores of {task} must have the shape of the trainer's, {np.shape(expected)}. Received: {found[task].shape}.")
@@ -84,7 +80,16 @@ def verify(folder: Path) -> dict[str, float]:
     return {"load_seconds": seconds, "difference": difference, "megabytes": size, "graph_megabytes": graph, "ops": len(ops)}
 
 
-def _signature(meta: Any, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Any:
+def arrays_of(signature: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of golden requests, in the types that a signature takes."""
+    import numpy as np
+    import tensorflow as tf
+
+    kinds = {name: tf.dtypes.as_dtype(info.dtype) for name, info in signature.inputs.items()}
+    return {name: np.array(value, object if kinds[name] == tf.string else kinds[name].as_numpy_dtype) for name, value in inputs.items()}
+
+
+def signature_of(meta: Any, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Any:
     """The signature of that name, which must take these inputs, all of them and no others, and give these outputs."""
     if name not in meta.signature_def:
         raise ValueError(f"The requests of a version must name one of its signatures, {', '.join(sorted(meta.signature_def))}. Received: {name!r}.")

@@ -6,8 +6,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from pipelines.stage import check_first, configure_logging, explained, stage_of
-from ppm_tf.config import ConfigError, describe, load
+from pipelines.stage import check_first, configure_logging, explained, settings_of, stage_of
+from ppm_tf.config import describe, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
 
@@ -43,11 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
                 file=sys.stderr,
             )
             raise SystemExit(2)
-        try:
-            config = load(arguments[1:])
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+        config = settings_of(lambda: load(arguments[1:]))
         configure_logging()
         module, name = BENCHMARKS[what].split(":")
         with explained("pipelines.benchmark", config.run):
@@ -57,12 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _grid(file: str, overrides: list[str]) -> None:
     from ppm_tf.experiments import cells_of, read_benchmark
 
-    try:
-        benchmark = read_benchmark(file, overrides)
-        cells = cells_of(benchmark, file)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+    benchmark = settings_of(lambda: read_benchmark(file, overrides))
+    cells = settings_of(lambda: cells_of(benchmark, file))
     from pipelines.benchmark.grid import run
 
     configure_logging()

@@ -7,7 +7,7 @@ import sys
 
 from pipelines.given import remember
 from pipelines.simulate.arms import arms_of
-from pipelines.stage import check_first, configure_logging, explained, help_of, stage_of
+from pipelines.stage import check_first, configure_logging, explained, help_of, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, SyntheticData, from_dict, load
 from ppm_tf.terminal import printing
 
@@ -57,12 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
         if {"-h", "--help"} & set(arguments):
             print(help_of("pipelines.simulate", "", ("run", "seed", "simulate", "data", "update", "gate", "online"), source="synthetic"))
             return
-        try:
-            config = of_month(load(arguments))
-            arms = arms_of(config)
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+        config = settings_of(lambda: of_month(load(arguments)))
+        arms = settings_of(lambda: arms_of(config))
         configure_logging()
         remember(arguments)
         with explained("pipelines.simulate", config.run):

@@ -7,7 +7,7 @@ import sys
 from datetime import date
 
 from pipelines.given import remember
-from pipelines.stage import check_first, configure_logging, explained, help_of, stage_of
+from pipelines.stage import check_first, configure_logging, explained, help_of, settings_of, stage_of
 from pipelines.update.day import update_day
 from pipelines.update.folders import NOTHING, REFUSED
 from pipelines.update.items import publish_items
@@ -86,13 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(help_of("pipelines.update", f" [{_SCRATCH} | {_ITEMS}]", _SECTIONS))
             return
         others = [one for one in arguments if one not in (_SCRATCH, _ITEMS)]
-        try:
-            config = load([one for one in others if not one.startswith(("from=", "to="))])
-            days = days_of(others, config) if _ITEMS not in arguments else []
-            check_update(config)
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+        config = settings_of(lambda: load([one for one in others if not one.startswith(("from=", "to="))]))
+        days = settings_of(lambda: days_of(others, config) if _ITEMS not in arguments else [])
+        settings_of(lambda: check_update(config))
         configure_logging()
         remember(arguments)
         with explained("pipelines.update", config.run):

@@ -42,7 +42,7 @@ from pipelines.update.folders import (
     windows,
 )
 from pipelines.update.report import write_reports
-from ppm_tf.config import Config
+from ppm_tf.config import Config, changed
 from ppm_tf.daily import (
     FAILED,
     MANIFEST,
@@ -96,7 +96,7 @@ def update_day(config: Config, day: date, scratch: bool = False) -> tuple[Update
                 logger.info("update: %s was done before: %s", day, made.reason if made.live else made.status)
                 return made, False
             same_log = made.content == content_now(config, newest, root)
-            if same_log and _bounds(made.settings) == _bounds(steps.changed_settings(config)):
+            if same_log and _bounds(made.settings) == _bounds(changed(config)):
                 logger.info("update: %s was refused before, and the log of %s and the gate are as they were", day, newest)
                 return made, False
             _begin_again(made, config, newest, root, same_log)
@@ -148,7 +148,8 @@ class _Run:
                 self.ledger.discard(one.day, f"version {one.version} was withdrawn")
         with self.clock.step("prepare"):
             refusal = prepare_up_to(self.config, self.newest, self.ledger, self.root)
-        self._note(content=content_now(self.config, self.newest, self.root))
+        known = None if refusal else self.ledger.hash_of(str(self.newest))  # as it was prepared
+        self._note(content=known or content_now(self.config, self.newest, self.root))
         if refusal := refusal or passed_over_by(self.newest, self.root):  # the latter where a kill came before the manifest
             logger.error("update: %s is refused: %s", self.day, refusal)
             return self._done(REFUSED, refusal)
@@ -271,7 +272,7 @@ class _Run:
     def _done(self, status, reason: str = "") -> UpdateManifest:
         """Writes the manifest, the last of all: what was killed before it does what is left."""
         made_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._note(status=status, reason=reason, made_at=made_at, seconds=self.clock.seconds, settings=steps.changed_settings(self.config))
+        self._note(status=status, reason=reason, made_at=made_at, seconds=self.clock.seconds, settings=changed(self.config))
         folder = folder_of(self.config, self.day)
         write_reports(self.config, self.manifest, self.made)
         self.manifest.write(folder / MANIFEST)

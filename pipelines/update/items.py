@@ -71,7 +71,7 @@ def _of(config: Config, live: UpdateManifest) -> tuple[Update, Workspace]:
 
 def _grow(update: Update, root: Workspace, workspace: Workspace) -> str:
     """Commits `data` with the grown catalog; gives what is new, in words."""
-    from ppm_tf.data.preparation.catalog_growth import grow_catalog
+    from ppm_tf.data.preparation.catalog_growth import carry_counts, grow_catalog, with_fields
     from ppm_tf.data.preparation.day_state import DayState
     from ppm_tf.data.raw import files as raw_files
     from ppm_tf.data.raw.day_files import has_day, of_day
@@ -92,23 +92,8 @@ def _grow(update: Update, root: Workspace, workspace: Workspace) -> str:
             shutil.copytree(source, folder, copy_function=link_or_copy, ignore=lambda at, _: _NEW if Path(at) == source else (), dirs_exist_ok=True)
             report = grow_catalog(today, state, earlier, folder, has_day(columns.items.image_files or columns.items.files))
             shutil.rmtree(folder / "state")
-            link_or_copy(source / "catalog" / "counts.npz", folder / "catalog" / "counts.npz")
-            _grow_counts(folder / "catalog" / "counts.npz", report.num_items)
-            schema, items = Schema.read(source / "schema.json"), {field.name: field for field in report.fields}
-            fields = tuple(items.get(field.name, field) if field.side == "item" else field for field in schema.fields)
-            replace(schema, fields=fields).write(folder / "schema.json")
+            carry_counts(source / "catalog", folder / "catalog")
+            with_fields(Schema.read(source / "schema.json"), report.fields).write(folder / "schema.json")
             (folder / "items.json").write_text(json.dumps({"new": report.new_items, "changed": report.changed_items}), encoding="utf-8")
     counts = json.loads((workspace.path("data") / "items.json").read_text(encoding="utf-8"))
     return f"{counts['new']} new items, {counts['changed']} changed" if any(counts.values()) else ""
-
-
-def _grow_counts(path: Path, num_items: int) -> None:
-    """Gives new items their row in the counts, with nothing counted."""
-    import numpy as np
-
-    from ppm_tf.rows import FIRST_ROW
-
-    with np.load(path) as arrays:
-        found = {name: np.pad(table, [(0, FIRST_ROW + num_items - len(table))] + [(0, 0)] * (table.ndim - 1)) for name, table in arrays.items()}
-    path.unlink()  # a second name of the update's own file
-    np.savez(path, **found)

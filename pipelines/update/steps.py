@@ -284,24 +284,3 @@ def described(update: Update) -> dict[str, Any]:
         "counts": counts,
         "sizes": {"model": size(workspace.path(update.model)), **{f"table {name}": size(folder) for name, folder in tables.items()}},
     }
-
-
-def changed_settings(config: Config) -> dict[str, Any]:
-    """The settings that differ from the defaults of their data source, by their dotted names."""
-    from ppm_tf.config import from_dict
-
-    mine, model = config.model_dump(mode="json"), config.model.backbone.name
-    defaults = from_dict({"data": _required(mine["data"]), "model": {"backbone": {"name": model}}}).model_dump(mode="json")
-    return {key: value for key, value in _flat(mine).items() if _flat(defaults).get(key) != value}
-
-
-def _required(data: dict[str, Any]) -> dict[str, Any]:
-    """The source of the data, and what it has no default for."""
-    return {name: data[name] for name in ("source", "path", "reviews", "metadata") if data.get(name) is not None}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
-    return found

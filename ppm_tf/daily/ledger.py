@@ -7,7 +7,6 @@ it holds, not by its name: the same rows under another name are refused, and so 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -46,16 +45,6 @@ class Event:
     model: str = ""
     by: str = ""
     reason: str = ""
-
-
-def day_hash(digests: Iterable[str]) -> str:
-    """What a day holds, from the digests of its files: their names and order do not count. "" without files.
-
-    >>> day_hash(["b", "a"]) == day_hash(["a", "b"]), day_hash([])
-    (True, '')
-    """
-    found = sorted(digests)
-    return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else ""
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,6 +94,16 @@ class Manifest:
 def describe_shard(path: Path, records: int, candidates: int = 0) -> Shard:
     """The manifest entry of a shard just written."""
     return Shard(path.name, records, path.stat().st_size, sha256(path), candidates)
+
+
+def day_hash(digests: Iterable[str]) -> str:
+    """What a day holds, from the digests of its files: their names and order do not count. "" without files.
+
+    >>> day_hash(["b", "a"]) == day_hash(["a", "b"]), day_hash([])
+    (True, '')
+    """
+    found = sorted(digests)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else ""
 
 
 def sha256(path: Path) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from ppm_tf.data.preparation.growing_words import GrowingWords
 from ppm_tf.data.preparation.spool import Spool
 from ppm_tf.data.preparation.vocabulary import FieldBuilder
 from ppm_tf.data.raw.column_survey import survey_column
-from ppm_tf.data.schema import Field
+from ppm_tf.data.schema import Field, Schema
 from ppm_tf.rows import FIRST_ROW
 from ppm_tf.workspace import link_or_copy
 
@@ -88,6 +89,26 @@ def grow_catalog(
     _grow_contents(columns, state, earlier, folder, batch_rows, ids, at, changed, read_again, report)
     report.changed_items = int(changed[: len(old_ids)].sum())
     return report
+
+
+def carry_counts(earlier: Path, catalog: Path) -> None:
+    """Writes the counts of an earlier catalog into one that has grown from it; of items that are new nothing is counted.
+
+    Args:
+        earlier: the earlier catalog's folder.
+        catalog: that of the grown one.
+    """
+    rows = ItemCatalog.read(catalog).num_rows
+    counts = ItemCatalog.read(earlier).counts
+    np.savez(
+        catalog / "counts.npz", **{name: np.pad(table, [(0, rows - len(table))] + [(0, 0)] * (table.ndim - 1)) for name, table in counts.items()}
+    )
+
+
+def with_fields(schema: Schema, fields: Iterable[Field]) -> Schema:
+    """A schema in which these fields, with the words that they have now, stand in place of those of their names."""
+    now = {(field.side, field.name): field for field in fields}
+    return replace(schema, fields=tuple(now.get((field.side, field.name), field) for field in schema.fields))
 
 
 def _grow_attributes(

@@ -22,8 +22,8 @@ from ppm_tf.data.preparation.day_state import FOLDER, DayState
 from ppm_tf.data.preparation.growing_words import GrowingWords
 from ppm_tf.data.preparation.jobs import SampleJob, survey_log, write_samples
 from ppm_tf.data.preparation.log_batches import DAY_SECONDS, LogForms, day_seconds
-from ppm_tf.data.preparation.log_judgement import check_survey, judge_rows, order_form, other_day_hint, say_strangers, say_what_is_empty
-from ppm_tf.data.preparation.results import MIXED, SPANS_CUT, context_counts, schema_of, set_aside, statistics_of, write_manifests
+from ppm_tf.data.preparation.log_judgement import check_survey, order_form, other_day_hint, say_what_is_empty
+from ppm_tf.data.preparation.results import context_counts, judge_partitions, schema_of, statistics_of, write_manifests
 from ppm_tf.data.preparation.survey import Survey
 from ppm_tf.data.preparation.user_growth import grow_users
 from ppm_tf.data.queries import write_queries
@@ -112,11 +112,7 @@ def _prepare(
     past = str(earlier / FOLDER / "histories") if earlier else None
     job = SampleJob(today, schema, str(folder), forms, (cut,), beam.batch_rows, HALVES, HALVES, state.day, past)
     partitions = write_samples(job, pieces, beam, work)
-    set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, today)
-    judge_rows(partitions, pieces, today)
-    say_strangers(partitions, today)
-    if today.mixed_requests == "drop":
-        set_aside(partitions, "mixed", MIXED, pieces, survey, today)
+    judge_partitions(partitions, pieces, survey, today)
     _carry_histories(past, folder, today.shards)
     _add_counts(earlier, folder)
     log = statistics_of(survey, partitions, schema, HALVES, (cut,))

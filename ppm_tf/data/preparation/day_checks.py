@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from ppm_tf.config import ColumnarData
 from ppm_tf.data.day_errors import DayDamagedError, DayError, DayMissingError, DayOrderError, DayRefusedError, DayUnfinishedError
-from ppm_tf.data.manifest import sha256
+from ppm_tf.data.manifest import day_hash, sha256
 from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.day_files import at_day, check_days, days_of, files_of, has_day
 from ppm_tf.storage import write_json
@@ -106,11 +105,7 @@ def content_of(columns: ColumnarData, day: date) -> str:
     Raises:
         FileNotFoundError: it has no files.
     """
-    return _content(sha256(path) for path in raw_files.find(columns.path, at_day(columns.log.files, day), "data.log.files"))
-
-
-def _content(hashes: Iterable[str]) -> str:
-    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+    return day_hash(sha256(path) for path in raw_files.find(columns.path, at_day(columns.log.files, day), "data.log.files"))
 
 
 def write_ledger(columns: ColumnarData, day: date, rows: int, folder: Path) -> None:
@@ -122,7 +117,7 @@ def write_ledger(columns: ColumnarData, day: date, rows: int, folder: Path) -> N
         for path in raw_files.find(columns.path, at_day(pattern, day), setting):
             name = path.relative_to(columns.path).as_posix() if path.is_relative_to(columns.path) else str(path)
             files.append({"file": name, "setting": setting, "bytes": path.stat().st_size, "sha256": sha256(path)})
-    content = _content(one["sha256"] for one in files if one["setting"] == "data.log.files")
+    content = day_hash(one["sha256"] for one in files if one["setting"] == "data.log.files")
     write_json(folder / LEDGER, {"day": day.isoformat(), "files": files, "rows": rows, "content": content})
 
 

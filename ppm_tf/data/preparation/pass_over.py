@@ -6,18 +6,16 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from ppm_tf.config import ColumnarData
 from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.manifest import Manifest
-from ppm_tf.data.preparation.catalog_growth import grow_catalog
+from ppm_tf.data.preparation.catalog_growth import carry_counts, grow_catalog, with_fields
 from ppm_tf.data.preparation.day import HALVES
 from ppm_tf.data.preparation.day_checks import LEDGER, read_ledger
 from ppm_tf.data.preparation.day_state import FOLDER, DayState
@@ -82,13 +80,9 @@ def _grown(columns: ColumnarData, earlier: Path, day: date, folder: Path, schema
     """Writes catalog and users with what the day's files say of them; gives schema, state, and how many items are new and changed."""
     today, state = of_day(columns, day), DayState.of(day, columns, earlier)
     report = grow_catalog(today, state, earlier, folder, has_day(columns.items.image_files or columns.items.files))
-    counts = ItemCatalog.read(earlier / "catalog").counts
-    rows = ItemCatalog.read(folder / "catalog").num_rows
-    grown = {name: np.pad(table, [(0, rows - len(table))] + [(0, 0)] * (table.ndim - 1)) for name, table in counts.items()}
-    np.savez(folder / "catalog" / "counts.npz", **grown)
-    fields = {(field.side, field.name): field for field in (*report.fields, *(grow_users(today, state, earlier, folder) if today.users else ()))}
-    schema = replace(schema, fields=tuple(fields.get((field.side, field.name), field) for field in schema.fields))
-    return schema, state, (report.new_items, report.changed_items)
+    carry_counts(earlier / "catalog", folder / "catalog")
+    users = grow_users(today, state, earlier, folder) if today.users else ()
+    return with_fields(schema, (*report.fields, *users)), state, (report.new_items, report.changed_items)
 
 
 def _link_rest(earlier: Path, folder: Path) -> None:

@@ -14,8 +14,8 @@ from ppm_tf.data.catalog import ItemCatalog
 from ppm_tf.data.preparation.catalog_builder import build_catalog
 from ppm_tf.data.preparation.jobs import SampleJob, survey_log, write_no_counts, write_samples
 from ppm_tf.data.preparation.log_batches import LogForms
-from ppm_tf.data.preparation.log_judgement import check_survey, judge_rows, log_forms, say_strangers, say_what_is_empty
-from ppm_tf.data.preparation.results import MIXED, SPANS_CUT, context_counts, schema_of, set_aside, statistics_of, write_manifests
+from ppm_tf.data.preparation.log_judgement import check_survey, log_forms, say_what_is_empty
+from ppm_tf.data.preparation.results import context_counts, judge_partitions, schema_of, statistics_of, write_manifests
 from ppm_tf.data.preparation.survey import Survey
 from ppm_tf.data.preparation.user_features import write_users
 from ppm_tf.data.preparation.vocabulary import vocabulary
@@ -104,11 +104,7 @@ def _prepare_log(
     cuts = time_cuts(survey.histogram, columns.split) if columns.split.by == "time" else None
     job = SampleJob(columns, schema, str(folder), forms, cuts, beam.batch_rows)
     partitions = write_samples(job, pieces, beam, work)
-    set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
-    judge_rows(partitions, pieces, columns)
-    say_strangers(partitions, columns)
-    if columns.mixed_requests == "drop":
-        set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
+    judge_partitions(partitions, pieces, survey, columns)
     statistics = statistics_of(survey, partitions, schema, SPLITS, cuts)
     if schema.has_time:
         found = [one for one in statistics["splits"].values() if one["requests"]]

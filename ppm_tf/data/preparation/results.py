@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ppm_tf.config import ColumnarData
 from ppm_tf.data.manifest import Manifest, Shard
-from ppm_tf.data.preparation.log_judgement import place_of
+from ppm_tf.data.preparation.log_judgement import judge_rows, place_of, say_strangers
 from ppm_tf.data.preparation.survey import Survey
 from ppm_tf.data.raw import files as raw_files
 from ppm_tf.data.raw.column_forms import plain_numbers
@@ -55,6 +55,19 @@ def schema_of(columns: ColumnarData, item_id_type: str, user_id_type: str, field
         time_unit="s" if log is None or log.time_unit == "auto" or log.time_unit in CALENDAR else log.time_unit,
         missing=columns.missing,
     )
+
+
+def judge_partitions(partitions: list[dict], pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:
+    """Says, and where it is too much refuses, what the second pass over the log found.
+
+    Raises:
+        ValueError: too many rows are of no use, or rows contradict each other.
+    """
+    set_aside(partitions, "spanning", SPANS_CUT, pieces, survey, columns)
+    judge_rows(partitions, pieces, columns)
+    say_strangers(partitions, columns)
+    if columns.mixed_requests == "drop":
+        set_aside(partitions, "mixed", MIXED, pieces, survey, columns)
 
 
 def set_aside(partitions: list[dict], what: str, reason: str, pieces: list[raw_files.FileSplit], survey: Survey, columns: ColumnarData) -> None:

@@ -28,38 +28,51 @@ _SURPLUS = 3  # candidates drawn for each one kept, because draws repeat
 
 
 @dataclass(frozen=True)
-class Block:
-    """The log of one block of users. R requests, N candidates; requests are sorted by user, then time.
+class Visits:
+    """The requests of a block of users, whatever they are shown; sorted by user, then time.
 
     Attributes:
         user: int64 [R], row in the block.
         time: int64 [R], seconds since 1970, strictly increasing for a user.
         device: int64 [R], row in `DEVICES`.
         interest: int64 [R], product type of the session's interest.
-        item: int64 [R, N], item rows by slot.
-        parts: part of the click logit -> float64 [R, N].
-        probability: task -> float64 [R, N], of the label where the slot is not known.
-        labels: task -> bool [R, N].
     """
 
     user: np.ndarray
     time: np.ndarray
     device: np.ndarray
     interest: np.ndarray
-    item: np.ndarray
-    parts: dict[str, np.ndarray]
-    probability: dict[str, np.ndarray]
-    labels: dict[str, np.ndarray]
 
     @property
     def day(self) -> np.ndarray:
-        """Day of the log, from 0, int64 [R]."""
+        """Days since the first day of the log, int64 [R]; a session begun in the last hour may end after the last day."""
         return (self.time - EPOCH) // DAY
 
     @property
     def hour(self) -> np.ndarray:
         """Hour of the day, int64 [R]."""
         return self.time % DAY // 3600
+
+    def at(self, rows: np.ndarray) -> Visits:
+        """Some of them, by a mask or by number."""
+        return Visits(self.user[rows], self.time[rows], self.device[rows], self.interest[rows])
+
+
+@dataclass(frozen=True)
+class Block(Visits):
+    """The log of one block of users: its visits, and what came of them. R requests, N candidates.
+
+    Attributes:
+        item: int64 [R, N], item rows by slot.
+        parts: part of the click logit -> float64 [R, N].
+        probability: task -> float64 [R, N], of the label where the slot is not known.
+        labels: task -> bool [R, N].
+    """
+
+    item: np.ndarray
+    parts: dict[str, np.ndarray]
+    probability: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
 
 
 def examination(slots: int) -> np.ndarray:
@@ -146,37 +159,6 @@ class Policy:
 def affinity(users: Users, user: np.ndarray, items: Items, item: np.ndarray) -> np.ndarray:
     """Sum of the user's tastes over the item's attribute values; `user` and `item` are rows that broadcast."""
     return sum(users.taste[user, items.codes[item, column]] for column in range(items.codes.shape[1]))
-
-
-@dataclass(frozen=True)
-class Visits:
-    """The requests of a block of users, whatever they are shown; sorted by user, then time.
-
-    Attributes:
-        user: int64 [R], row in the block.
-        time: int64 [R], seconds since 1970, strictly increasing for a user.
-        device: int64 [R], row in `DEVICES`.
-        interest: int64 [R], product type of the session's interest.
-    """
-
-    user: np.ndarray
-    time: np.ndarray
-    device: np.ndarray
-    interest: np.ndarray
-
-    @property
-    def day(self) -> np.ndarray:
-        """Days since the first day of the log, int64 [R]; a session begun in the last hour may end after the last day."""
-        return (self.time - EPOCH) // DAY
-
-    @property
-    def hour(self) -> np.ndarray:
-        """Hour of the day, int64 [R]."""
-        return self.time % DAY // 3600
-
-    def at(self, rows: np.ndarray) -> Visits:
-        """Some of them, by a mask or by number."""
-        return Visits(self.user[rows], self.time[rows], self.device[rows], self.interest[rows])
 
 
 @dataclass(frozen=True)
