@@ -28,8 +28,12 @@ def prepare_up_to(config: Config, newest: date, ledger: Ledger, root: Workspace)
 
     Raises:
         DayNotThereError: a day has not come yet.
+        LedgerError: a day that was prepared by hand, and others after it, has the rows of another one.
         ValueError: the first day of all cannot be used.
     """
+    for day in prepared_days(root):  # by `pipelines.prepare`, it may be
+        if day < newest and (reason := _enter(day, ledger, root)):
+            raise LedgerError(reason)
     for day in missing_days(config.model_copy(update={"day": newest}), root):
         try:
             prepare_days(config.model_copy(update={"day": day}), root)

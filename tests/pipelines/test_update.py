@@ -137,6 +137,13 @@ def test_days_are_published_one_after_the_other(run, capsys):
     assert f"{served(4)}: published, version 2 of din-finetune" in capsys.readouterr().out
 
 
+def test_days_that_were_prepared_by_hand_are_taken_as_they_are(run):
+    config = load([f"run={run.folder}", *SHOP, f"day={FIRST + timedelta(4)}"])
+    prepare.prepare_days(config, Workspace(run.folder))
+    assert [run.day(4), run.day(5)] == [0, 0]
+    assert set(run.manifest(4).inputs) == {str(FIRST + timedelta(number)) for number in (2, 3, 4)} and all(run.manifest(4).inputs.values())
+
+
 def test_a_day_that_was_done_is_not_done_again(run, capsys):
     run.day(3)
     before = sorted((path, path.stat().st_mtime_ns) for path in run.folder.rglob("*") if path.is_file() and ".state" not in path.parts)
