@@ -33,7 +33,7 @@ from typing import Any
 
 from pipelines.stage import Stage, folder_size, main, peak_memory
 from ppm_tf.config import ColumnarData, Config
-from ppm_tf.data.day_errors import DayMissingError, DayOrderError
+from ppm_tf.data.day_errors import DayError, DayOrderError
 from ppm_tf.data.raw.day_files import at_day, days_of, files_of, has_day
 from ppm_tf.data.sources import SOURCES
 from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
@@ -137,7 +137,7 @@ def missing_days(config: Config, workspace: Workspace) -> list[date]:
 
     Raises:
         ValueError: the log does not come by day.
-        DayMissingError: there is no day at all.
+        DayError: there is no day at all, which no waiting mends.
         DayOrderError: `config.day` lies before the first day.
     """
     return _wanted(columns_by_day(config, workspace), prepared_days(workspace), config.day)
@@ -171,7 +171,7 @@ def _wanted(columns: ColumnarData, done: list[date], last: date) -> list[date]:
         )
     there = days_of(columns.path, columns.log.files)
     if not done and not there:
-        raise DayMissingError(
+        raise DayError(
             f"data.log.files must name files of some day. Received: {columns.log.files}, which matches none in {columns.path}. Remedy: look at"
             " data.path."
         )

@@ -167,6 +167,15 @@ def test_a_day_that_is_not_there_yet_is_waited_for(run, capsys):
     assert not folder_of(load([f"run={run.folder}"]), served(4)).exists()
 
 
+def test_a_folder_without_any_day_is_an_error_and_not_waited_for(tmp_path, capsys):
+    (tmp_path / "log").mkdir()
+    columnar = ["data.source=columnar", f"data.path={tmp_path / 'log'}", "data.log.files=day={day}/log.parquet", "data.log.time=time"]
+    with pytest.raises(SystemExit) as ended:
+        command.main([f"run={tmp_path / 'run'}", *columnar, "data.requests=bursts", "model.ppm=none", "day=2024-01-05"])
+    assert ended.value.code == 1
+    assert "data.log.files must name files of some day. Received: day={day}/log.parquet, which matches none" in capsys.readouterr().err
+
+
 def test_a_missing_day_before_one_that_is_there_is_waited_for_or_passed_over(run):
     run.log(4).unlink()
     run.day(3)
