@@ -77,7 +77,7 @@ class TrainSettings(FitSettings):
 class PPMFitSettings(TrainSettings):
     """The pre-training of PPM."""
 
-    epochs: PositiveInt = Field(3, description="passes over the training examples at most; on the embedded shop PPM is done after three")
+    epochs: PositiveInt = Field(3, description="passes over the training examples at most; on the embedded shop a fourth would bring little")
 
 
 class EncoderFitSettings(FitSettings):
