@@ -71,6 +71,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
     since = time_of_newest(train, schema, config.model.newest)
     counts = count_samples(train, schema, inputs.catalog.num_rows, since)
     start = Path(config.start) if config.start else None
+    met = _all_that_was_met(counts, inputs, start, workspace)
     with strategy.scope():
         pretrained = None
         if reads_ppm(config):
@@ -78,7 +79,7 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
             require_same_form(ppm, Schema.read(ppm / "schema.json"), schema, PPM_ANEW)
             Provenance.read(ppm).require(inputs.versions, ppm, PPM_ANEW)
             pretrained = ppm / PPM_WEIGHTS
-        ranker = ranker_in_training(config, inputs, counts, start, pretrained)
+        ranker = ranker_in_training(config, inputs, met, start, pretrained)
     model, vocabularies = ranker.model, ranker.vocabularies
     trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     logger.info(
@@ -147,6 +148,22 @@ def run(config: Config, workspace: Workspace, recipe: Recipe) -> None:
         training.keep_trunk(work, made, settings)
         training.keep_best_optimizer(work, made, settings)
     workspace.clear_work(name)
+
+
+def _all_that_was_met(counts, inputs, start: Path | None, workspace: Workspace):
+    """The counts of the training samples and of those that the earlier model has learnt from, unless they are the same."""
+    from dataclasses import replace
+
+    from ppm_tf.data.ids import stored_ids
+    from ppm_tf.data.sample_counts import SampleCounts
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.models.ranking_files import SCHEMA
+
+    counts = replace(counts, item_id=stored_ids(inputs.catalog.ids, inputs.schema.item_id_type))
+    if start is None or Schema.read(start / SCHEMA).tasks != inputs.schema.tasks:
+        return counts
+    same_samples = Workspace(start.parent).made_by(start.name)["parents"].get("data") == workspace.id("data")
+    return counts if same_samples else counts.after(SampleCounts.read(start))
 
 
 def _learn_prompts(config: Config, ranker, schema, train, valid, since, requests: int, work: Path, strategy) -> dict[str, float]:

@@ -186,3 +186,15 @@ def test_taking_leaves_an_artifact_that_is_there(tmp_path):
 def test_only_what_is_there_can_be_taken(tmp_path):
     with pytest.raises(FileNotFoundError, match="must hold the artifact 'ppm'"):
         Workspace(tmp_path / "mine").take("ppm", Workspace(tmp_path / "other"))
+
+
+def test_a_switch_of_a_later_release_that_is_off_is_no_difference(tmp_path):
+    """So that a run goes on under a new release; one that is on, and any other new setting, is named."""
+    workspace, settings = Workspace(tmp_path), RECIPE.settings["data"]
+    write(workspace)
+    for new in ({"by_day": False}, {"by_day": None}):
+        assert workspace.is_current("data", Recipe({"data": settings | new}, parents=RECIPE.parents))
+    for name, value in (("by_day", True), ("days", 0)):
+        assert workspace.other_settings("data", Recipe({"data": settings | {name: value}}, parents=RECIPE.parents)) == [(f"data.{name}", None, value)]
+    gone = {name: value for name, value in settings.items() if name != "users"}
+    assert workspace.other_settings("data", Recipe({"data": gone}, parents=RECIPE.parents)) == [("data.users", 100, None)]

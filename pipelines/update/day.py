@@ -218,7 +218,6 @@ class _Run:
         for model, part in trained:
             self.ledger.train(str(part.day), part.hours, model, by)
         with clock.step("gate"):
-            steps.seen(update)
             candidate = steps.candidate_scores(update)
             items, users = steps.frequencies(update, candidate.user)
             self._note(trained=update.workspace.id(update.model), **steps.described(update))

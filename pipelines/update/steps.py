@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LIVE, SEEN = "reports/live", "seen"
+LIVE = "reports/live"
 
 
 @dataclass
@@ -151,37 +151,12 @@ def score(update: Update, folder: Path) -> Scores:
         return collect(Predictor(model, dataset), inputs.schema.tasks, inputs.catalog.ids.to_numpy(zero_copy_only=False))
 
 
-def seen(update: Update) -> None:
-    """Commits `seen`: how often the model, over all its days, has met each item, and each user."""
-    import numpy as np
-
+def frequencies(update: Update, users: Any) -> tuple[Any, Any]:
+    """How often the model, over all its days, has met each item row, `[V]`, and each of `users`."""
     from ppm_tf.data.sample_counts import SampleCounts
 
-    workspace, before = update.workspace, update.before
-    recipe = Recipe({}, parents={update.model: workspace.id(update.model)})
-    if workspace.is_current(SEEN, recipe):
-        return
-    counts = SampleCounts.read(workspace.path(update.model))
-    exposures, user_id, requests = counts.exposures, counts.user_id, counts.user_requests
-    if update.plan.parent and before.exists(SEEN):
-        with np.load(before.path(SEEN) / "seen.npz") as earlier:
-            exposures = exposures.copy()
-            exposures[: len(earlier["exposures"])] += earlier["exposures"]  # rows keep their numbers
-            user_id, place = np.unique(np.concatenate([user_id, earlier["user_id"]]), return_inverse=True)
-            requests = np.bincount(place, weights=np.concatenate([requests, earlier["requests"]])).astype(np.int64)
-    with workspace.commit(SEEN, recipe) as folder:
-        np.savez(folder / "seen.npz", exposures=exposures, user_id=user_id, requests=requests)
-
-
-def frequencies(update: Update, users: Any) -> tuple[Any, Any]:
-    """How often the model has met each item row, `[V]`, and each of `users`."""
-    import numpy as np
-
-    with np.load(update.workspace.path(SEEN) / "seen.npz") as arrays:
-        user_id, requests = arrays["user_id"], arrays["requests"]
-        place = np.minimum(np.searchsorted(user_id, users), max(len(user_id) - 1, 0))
-        of_users = np.where(user_id[place] == users, requests[place], 0) if len(user_id) else np.zeros(len(users), np.int64)
-        return arrays["exposures"], of_users
+    counts = SampleCounts.read(update.workspace.path(update.model))
+    return counts.exposures, counts.requests_of(users)
 
 
 def moved_tables(update: Update) -> list[Any]:

@@ -86,8 +86,11 @@ class IdVocabulary:
         """The row of each id, int32 `[...]`; never the padding row."""
         ids = np.asarray(ids, np.int64)
         places, known = self._find(ids)
-        unknown = FIRST_UNKNOWN_ROW + mixed(ids) % self.unknown_rows
-        return np.where(known, FIRST_UNKNOWN_ROW + self.unknown_rows + places, unknown).astype(np.int32)
+        return np.where(known, FIRST_UNKNOWN_ROW + self.unknown_rows + places, self.hashed_rows(ids)).astype(np.int32)
+
+    def hashed_rows(self, ids: np.ndarray) -> np.ndarray:
+        """The shared row that each id has where it has none of its own, int64 `[...]`."""
+        return FIRST_UNKNOWN_ROW + mixed(ids) % self.unknown_rows
 
     def _find(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not len(self.ids):

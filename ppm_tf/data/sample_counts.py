@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ppm_tf.data.samples import SampleFiles, read, reading
 from ppm_tf.data.schema import Schema
-from ppm_tf.rows import PADDING_ROW
+from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
 
 FILE_NAME = "counts.npz"
 
@@ -26,6 +26,7 @@ class SampleCounts:
         behaviors: int64 [V], times each item row stood in a history.
         user_id: int64 [U], the users as they are stored, sorted.
         user_requests: int64 [U], requests of each.
+        item_id: int64 [V - 2], the items as they are stored, by their catalog rows from the third on; none where that is not known.
     """
 
     requests: int
@@ -34,6 +35,23 @@ class SampleCounts:
     behaviors: np.ndarray
     user_id: np.ndarray
     user_requests: np.ndarray
+    item_id: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def after(self, earlier: SampleCounts) -> SampleCounts:
+        """These counts and those of an `earlier` training together, of the items and users by their ids; `requests` stay this training's.
+
+        Items that this catalog does not hold, or that the earlier counts do not name, count nothing.
+        """
+        place = {item: row for row, item in enumerate(self.item_id.tolist(), start=FIRST_ROW)}
+        pairs = [(row, place[item]) for row, item in enumerate(earlier.item_id.tolist(), start=FIRST_ROW) if item in place]
+        theirs, mine = np.array([(UNKNOWN_ROW, UNKNOWN_ROW), *pairs], np.int64).T
+        found = {name: getattr(self, name).copy() for name in ("exposures", "positives", "behaviors")}
+        for name, counts in found.items():
+            counts[mine] += getattr(earlier, name)[theirs]
+        user_id, row = np.unique(np.concatenate([self.user_id, earlier.user_id]), return_inverse=True)
+        user_requests = np.zeros(len(user_id), np.int64)
+        np.add.at(user_requests, row, np.concatenate([self.user_requests, earlier.user_requests]))
+        return replace(self, **found, user_id=user_id, user_requests=user_requests)
 
     def requests_of(self, users: np.ndarray) -> np.ndarray:
         """Training requests of each of `users`, int64; 0 for one who was never seen."""

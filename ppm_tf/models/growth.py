@@ -12,7 +12,7 @@ from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID, field_of
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.private_apis import all_layers, cached_variables
-from ppm_tf.rows import FIRST_ROW
+from ppm_tf.rows import FIRST_ROW, FIRST_UNKNOWN_ROW, UNKNOWN_ROW
 
 
 def carry_over(
@@ -25,7 +25,10 @@ def carry_over(
     ppm_share: float = 1.0,
     ids_alone: bool = False,
 ) -> int:
-    """Gives `new` all that `old` has learnt; the rows of values that `old` did not know keep their initial values.
+    """Gives `new` all that `old` has learnt.
+
+    A row that `old` does not have begins as what `old` read in its place: an id's as the hashed row of that id, a word's as the row of
+    unknown words. So the new model scores as the old one until it learns more.
 
     Args:
         old: a trained model.
@@ -54,10 +57,12 @@ def carry_over(
     fresh = 0
     for name, table in new_tables.items():
         old_rows, new_rows = maps[field_of(name)]
-        values = np.array(table.table)
-        values[new_rows] = np.array(old_tables[name].table)[old_rows]
+        values, learnt = np.array(table.table), np.array(old_tables[name].table)
+        values[new_rows] = learnt[old_rows]
+        others = np.setdiff1d(np.arange(len(values)), new_rows)
+        values[others] = learnt[_read_before(others, field_of(name), new_ids)]
         table.table.assign(values)
-        fresh += len(values) - len(new_rows)
+        fresh += len(others)
     if ids_alone:
         return fresh
     mixed = _to_be_mixed(old, new) if 0.0 < ppm_share < 1.0 else frozenset()
@@ -70,6 +75,12 @@ def carry_over(
     for source, target in zip(mine, theirs, strict=True):
         target.assign(ppm_share * np.array(source) + (1.0 - ppm_share) * np.array(target) if id(target) in mixed else source)
     return fresh
+
+
+def _read_before(rows: np.ndarray, field: str, new_ids: Vocabularies) -> np.ndarray:
+    """Which rows of the earlier model's table stood for what has a row of its own now, `[rows]`."""
+    ids = {f"item.{ITEM_ID}": new_ids.items, f"user.{USER_ID}": new_ids.users}.get(field)
+    return np.full(len(rows), UNKNOWN_ROW) if ids is None else ids.hashed_rows(ids.ids[rows - FIRST_UNKNOWN_ROW - ids.unknown_rows])
 
 
 def rows_of_tables(

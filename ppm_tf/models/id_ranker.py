@@ -25,7 +25,7 @@ class IdRanker:
     Args:
         config: the settings.
         inputs: data and tables.
-        counts: of the training samples.
+        counts: of the samples that the model has learnt from by the end of the training, those of the earlier model among them.
         earlier: folder of the ranking model that it goes on from, or `None`.
         pretrained: weights of the pre-training model that PPM starts from; `None` leaves it at random, or as the earlier model has it.
 

@@ -36,7 +36,7 @@ class Carried:
     Attributes:
         fresh: embedding rows that are new.
         rows: `id(table)` -> of each row that the earlier table has too, where it was and where it is; none where ids alone were taken.
-        strangers: name of a table -> rows that no training has learnt so far: each is the mean of those that the earlier one learnt.
+        strangers: name of a table -> rows that no training has learnt so far: each is what the earlier model read of strangers.
     """
 
     fresh: int
@@ -184,21 +184,24 @@ def warm_start(folder: Path, model: RankingModel, config: Config, inputs: Inputs
         ) from None
     vocabularies_of = (schema, inputs.schema, earlier, vocabularies)
     fresh = carry_over(old, model, *vocabularies_of, ppm_share, ids_alone)
-    return (
-        Carried(fresh) if ids_alone else Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, rows_of_fields(*vocabularies_of)))
-    )
+    if ids_alone:
+        return Carried(fresh)
+    return Carried(fresh, rows_of_tables(model, *vocabularies_of), _strangers(folder, model, rows_of_fields(*vocabularies_of)))
 
 
-def _strangers(folder: Path, maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The rows that the earlier training settled, where they are now."""
-    if not (folder / STRANGERS).is_file():
-        return {}
-    with np.load(folder / STRANGERS) as file:
-        settled = {name: file[name] for name in file}
+def _strangers(folder: Path, model: RankingModel, maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The rows that the earlier training settled, where they are now, and those of words that are new."""
+    settled: dict[str, np.ndarray] = {}
+    if (folder / STRANGERS).is_file():
+        with np.load(folder / STRANGERS) as file:
+            settled = {name: file[name] for name in file}
     found = {}
-    for name, rows in settled.items():
+    for name, table in model.embedding.id_tables().items():
         were, are = maps[field_of(name)]
-        found[name] = are[np.isin(were, rows)]
+        rows = are[np.isin(were, settled.get(name, []))]
+        if field_of(name) not in model.embedding.unknown_rows:  # an id has a row of its own only where it was met
+            rows = np.concatenate([rows, np.setdiff1d(np.arange(table.table.shape[0]), are)])
+        found[name] = rows
     return found
 
 

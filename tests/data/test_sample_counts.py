@@ -33,6 +33,39 @@ def test_counts(files):
     assert counts.requests_of(np.array([9, 7, 99, 1])).tolist() == [1, 2, 0, 0]
 
 
+def test_counts_of_two_trainings_are_added_by_id():
+    """The later catalog lacks item 20, holds 60 first, and has the rest in another order; `requests` stay this training's."""
+    earlier = SampleCounts(
+        5,
+        np.array([0, 4, 1, 2, 3]),
+        np.array([[0], [1], [1], [0], [2]]),
+        np.array([0, 0, 1, 0, 9]),
+        np.array([7, 8]),
+        np.array([1, 4]),
+        np.array([10, 20, 30]),
+    )
+    later = SampleCounts(
+        3,
+        np.array([0, 1, 10, 20, 30]),
+        np.array([[0], [0], [5], [6], [7]]),
+        np.array([0, 0, 2, 2, 2]),
+        np.array([8, 9]),
+        np.array([2, 1]),
+        np.array([60, 30, 10]),
+    )
+    both = later.after(earlier)
+    assert both.requests == 3 and both.item_id.tolist() == [60, 30, 10]
+    assert both.exposures.tolist() == [0, 5, 10, 23, 31]
+    assert both.positives[:, 0].tolist() == [0, 1, 5, 8, 8]
+    assert both.behaviors.tolist() == [0, 0, 2, 11, 3]
+    assert both.requests_of(np.array([7, 8, 9])).tolist() == [1, 6, 1]
+    assert later.exposures.tolist() == [0, 1, 10, 20, 30]
+    unnamed = later.after(
+        SampleCounts(*(getattr(earlier, name) for name in ("requests", "exposures", "positives", "behaviors", "user_id", "user_requests")))
+    )
+    assert unnamed.exposures.tolist() == [0, 5, 10, 20, 30]
+
+
 def test_the_newest_share(files):
     assert time_of_newest(files, SCHEMA, 1.0) is None
     since = time_of_newest(files, SCHEMA, 0.5)
@@ -57,7 +90,7 @@ def test_write_and_read(files, tmp_path):
     counts.write(tmp_path)
     again = SampleCounts.read(tmp_path)
     assert again.requests == counts.requests
-    for name in ("exposures", "positives", "behaviors", "user_id", "user_requests"):
+    for name in ("exposures", "positives", "behaviors", "user_id", "user_requests", "item_id"):
         np.testing.assert_array_equal(getattr(again, name), getattr(counts, name))
 
 

@@ -43,13 +43,24 @@ def test_what_was_learnt_scores_as_before(backbone):
     assert fresh == 3  # one brand, one item, one user
 
 
-def test_new_rows_keep_their_initial_values():
+def test_a_new_row_begins_as_what_was_read_in_its_place():
+    """So that no score jumps on the day on which an id or a word gets a row of its own."""
     old, new, later = pair(DIN)
-    initial = np.array(new.embedding.embeddings["item.item_id"].table)
     carry_over(old, new, SCHEMA, LATER, vocabularies(), later)
-    grown = np.array(new.embedding.embeddings["item.item_id"].table)
-    np.testing.assert_array_equal(grown[-1], initial[-1])
-    np.testing.assert_array_equal(grown[:-1], np.array(old.embedding.embeddings["item.item_id"].table))
+    before, grown = ({name: np.array(layer.table) for name, layer in one.embedding.id_tables().items()} for one in (old, new))
+    for name, id_, row in (("item.item_id", 50, -1), ("user.user_id", 9, -1)):
+        np.testing.assert_array_equal(grown[name][:-1], before[name])
+        hashed = vocabularies().items if name.startswith("item") else vocabularies().users
+        np.testing.assert_array_equal(grown[name][row], before[name][hashed.rows_of(np.array([id_]))[0]])
+    np.testing.assert_array_equal(grown["item.brand"][2], before["item.brand"][1])  # "aaa" sorts first; row 1 is of unknown words
+    np.testing.assert_array_equal(grown["item.brand"][3:], before["item.brand"][2:])
+
+
+@pytest.mark.parametrize("backbone", [DIN, URM])
+def test_requests_with_new_ids_score_as_before(backbone):
+    old, new, later = pair(backbone)
+    carry_over(old, new, SCHEMA, LATER, vocabularies(), later)
+    np.testing.assert_allclose(new(batch()), old(batch()), atol=1e-6)
 
 
 def test_other_settings_are_refused():

@@ -8,6 +8,10 @@ import pytest
 
 from pipelines import embed, evaluate, prepare, pretrain, train
 from pipelines.stage import main
+from ppm_tf.data.sample_counts import SampleCounts, count_samples
+from ppm_tf.data.samples import find_shards
+from ppm_tf.data.schema import Schema
+from ppm_tf.rows import FIRST_ROW
 from ppm_tf.workspace import Workspace
 from tests.pipelines.test_export_new_values import write_shop
 from tests.pipelines.test_train import weights_of
@@ -56,6 +60,24 @@ def test_the_second_day_goes_on_from_the_first(days):
         assert later == earlier + steps and steps > 0
         larger = [name for name in grown if name in shapes and grown[name][:1] > shapes[name][:1]]
         assert bool(larger) == (artifact == "models/shop") and all("embeddings." in name for name in larger)
+
+
+def test_a_model_counts_all_that_it_has_met(days):
+    """So that an id that comes once a day is admitted in the end; the same samples again count once."""
+    first, second, arguments = days
+    counts = [SampleCounts.read(one.path("models/shop")) for one in (first, second)]
+    files = find_shards(second.path("data") / "samples", ["train"])
+    own = count_samples(files, Schema.read(second.path("data") / "schema.json"), len(counts[1].exposures))
+    was = dict(zip(counts[0].item_id.tolist(), counts[0].exposures[FIRST_ROW:].tolist(), strict=True))
+    earlier = [was.get(item, 0) for item in counts[1].item_id.tolist()]
+    assert sum(earlier) > 0 and 0 in earlier
+    np.testing.assert_array_equal(counts[1].exposures[FIRST_ROW:], own.exposures[FIRST_ROW:] + earlier)
+    np.testing.assert_array_equal(
+        counts[1].requests_of(counts[1].user_id), own.requests_of(counts[1].user_id) + counts[0].requests_of(counts[1].user_id)
+    )
+    main(train.STAGE, [*arguments, f"model.warm_start={second.path('models/shop')}", "model.name=again"])
+    again = SampleCounts.read(second.path("models/again"))
+    np.testing.assert_array_equal(again.exposures, own.exposures)
 
 
 def test_item_vectors_are_seen_by_the_scales_of_the_first_day(days):

@@ -61,7 +61,7 @@ def run(shop, tmp_path, monkeypatch):
         return base / str(number)
 
     fakes = {
-        "vectors": lambda update: None, "pretrain": lambda update: None, "train": train, "seen": lambda update: None, "described": lambda update: {},
+        "vectors": lambda update: None, "pretrain": lambda update: None, "train": train, "described": lambda update: {},
         "moved_tables": lambda update: [], "frequencies": lambda update, users: (np.zeros(100), np.zeros(len(users))),
         "candidate_scores": lambda update: scored(**of_model["candidate"]),
         "live_scores": lambda update: scored(**of_model["live"]) if update.before else None,
