@@ -223,16 +223,12 @@ class _Run:
             self._note(trained=update.workspace.id(update.model), **steps.described(update))
             verdict = judge(
                 candidate, live, gate, day=by, train_frequency=items, user_frequency=users, live_before=lived,
-                tables=steps.moved_tables(update), data=data, seed=self.config.seed, **self._no_live(),
+                tables=steps.moved_tables(update), data=data, seed=self.config.seed,
             )  # fmt: skip
             self._note(verdict=verdict)
         if not verdict.passed:
             raise RefusedError(verdict)
         return verdict
-
-    def _no_live(self) -> dict[str, str]:
-        """Why there is no live model to compare with, where it is not the first update."""
-        return {"no_live": f"{', '.join(self.anew)} trained anew today: the live model does not know the vectors"} if self.anew else {}
 
     def _publish(self, verdict: Verdict) -> None:
         """Exports, publishes, and asks the running server."""

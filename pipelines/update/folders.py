@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Update:
         origin: the update whose encoders and tables it takes over, which is that of its weights but where these begin anew; `None` = none.
         anew: the encoders that it does not take over but trains.
         embeds_all: whether every vector of the tables is made anew.
+        apart: a folder in that of the update, where another one lies that reads the same data; "" = its own.
     """
 
     config: Config
@@ -39,6 +40,7 @@ class Update:
     origin: date | None = None
     anew: tuple[str, ...] = ()
     embeds_all: bool = False
+    apart: str = ""
 
     @property
     def root(self) -> Workspace:
@@ -48,7 +50,12 @@ class Update:
     @property
     def workspace(self) -> Workspace:
         """The run folder of this update."""
-        return Workspace(folder_of(self.config, self.plan.day))
+        return Workspace(folder_of(self.config, self.plan.day) / self.apart)
+
+    @property
+    def as_live(self) -> Update:
+        """What the live model reads of the day: vectors by the encoders that it was trained on."""
+        return replace(self, anew=(), embeds_all=False, apart="as_live") if self.anew else self
 
     @property
     def before(self) -> Workspace | None:

@@ -112,16 +112,20 @@ def forget() -> None:
 def live_scores(update: Update) -> Scores | None:
     """The held-out hours under the live model, whose weights are those of the update before; `None` where there is none.
 
-    It meets new items by their vectors and fields, as it does at the server once their vectors are there.
+    It meets new items by their vectors and fields, as it does at the server once their vectors are there. Where an encoder was trained
+    anew today, it reads vectors by the one before.
     """
     from ppm_tf.evaluation import load_scores, save_scores
 
-    if update.before is None or update.anew:  # whose vectors the live model does not know
+    if update.before is None:
         return None
-    workspace, folder = update.workspace, update.before.path(update.model)
+    workspace, folder, as_live = update.workspace, update.before.path(update.model), update.as_live
     recipe = Recipe({"model": update.before.id(update.model)}, parents={"data": workspace.id("data")})
     if not workspace.is_current(LIVE, recipe):
-        scores = score(update, folder)
+        if as_live is not update:
+            as_live.workspace.take("data", workspace)
+            vectors(as_live)
+        scores = score(as_live, folder)
         with workspace.commit(LIVE, recipe) as made:
             save_scores(scores, made / "scores.npz")
     return load_scores(workspace.path(LIVE) / "scores.npz")

@@ -42,7 +42,6 @@ def judge(
     golden: tuple[Mapping[str, ArrayLike], Mapping[str, ArrayLike]] | None = None,
     tables: Iterable[TableDrift] = (),
     data: Iterable[Line] = (),
-    no_live: str = FIRST,
     seed: int = 0,
 ) -> Verdict:
     """Holds every bound against a new version.
@@ -58,7 +57,6 @@ def judge(
         golden: probabilities of the golden requests by task, of the new version and of the live one.
         tables: how the item tables differ from those of the live version.
         data: what `judge_data` found of the day.
-        no_live: why there is no live model.
         seed: of the resamples.
 
     Raises:
@@ -68,7 +66,7 @@ def judge(
         require_same_rows(candidate, live)
     masks = slice_masks(candidate, settings.slices, train_frequency, user_frequency)
     figures = measured(candidate, live, masks, settings, seed)
-    missing = "" if live is not None else no_live
+    missing = "" if live is not None else FIRST
     lines = [
         *data,
         *(judge_live(live, settings, live_before, seed) if live is not None else ()),

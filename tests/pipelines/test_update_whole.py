@@ -1,6 +1,7 @@
 """Whole updates of a tiny shop, each in a process of its own: killed at every step, and under a running server."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,11 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.update import command
 from pipelines.update.command import NOTHING_TO_DO
+from ppm_tf.daily import UpdateManifest
+from ppm_tf.data.manifest import Manifest
 from serving.client import Client
 from serving.golden import answers
 from tests.day_logs import digests
 from tests.pipelines.test_kill import start
+from tests.pipelines.test_update import POISONS, with_column
 
 DAYS = ("2024-01-05", "2024-01-06", "2024-01-07", "2024-01-08", "2024-01-09", "2024-01-10", "2024-01-11")
 TINY = [
@@ -187,6 +192,69 @@ def test_an_item_that_comes_at_noon_is_served_with_its_vectors(tmp_path):
     assert np.abs(before - now).max() > 1e-4  # by its vectors now, and before as one that nobody knows
     same = [np.array(answers(folder / "exports" / "din-finetune" / str(number), golden)["click"]) for number in (1, 2)]
     assert np.abs(same[0] - same[1]).max() <= 1e-6
+
+
+def shuffled(table):
+    """Labels of the day at random over its rows: no count tells it."""
+    order = np.random.default_rng(0).permutation(len(table))
+    for task in ("click", "order", "cart"):
+        table = with_column(table, task, table.column(task).take(order))
+    return table
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A run of a larger shop, whose model ranks well enough to tell what is poisoned, after its first update."""
+    folder = tmp_path_factory.mktemp("poisons") / "run"
+    assert of_larger(folder, DAYS[0]) == 0
+    return folder
+
+
+LARGER = [
+    *TINY, "data.users=1500", "data.items=600", "data.requests_per_user=60", "data.candidates=10", "model.ppm=none", "model.train.epochs=1",
+    "model.train.batch_size=256", "gate.min_live_auc=0.52", "gate.max_live_drop=0.02", "gate.label_rate=0.5", "gate.day_rows=0.5",
+]  # fmt: skip
+
+
+def of_larger(folder, day):
+    """The exit code of an update in this process."""
+    try:
+        command.main([f"run={folder}", *LARGER, f"day={day}"])
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("poison", [*POISONS, "labels at random"])
+def test_a_poisoned_day_is_refused_by_models_that_were_trained_and_the_next_one_publishes(published, tmp_path, poison):
+    folder = tmp_path / "run"
+    shutil.copytree(published, folder)
+    how, reason = {**POISONS, "labels at random": (shuffled, "the live model, which has not changed, ranks the day's rows far worse")}[poison]
+    log = folder / "raw" / f"day={DAYS[0]}" / "interactions.parquet"
+    pq.write_table(how(pq.read_table(log)), log)
+    assert of_larger(folder, DAYS[1]) == command.REFUSED_BY_GATE
+    made = UpdateManifest.read(folder / "updates" / DAYS[1] / "manifest.json")
+    assert any(part in made.reason.lower() for part in reason.split("|")), made.reason
+    assert not made.trained and [path.name for path in (folder / "exports" / "din").iterdir() if path.name.isdigit()] == ["1"]
+    assert of_larger(folder, DAYS[2]) == 0
+    good = UpdateManifest.read(folder / "updates" / DAYS[2] / "manifest.json")
+    assert good.version == 2 and good.started == DAYS[0]
+    assert not any(DAYS[0] in window for window in good.window["ranker"]) and good.verdict.figures
+
+
+@pytest.mark.slow
+def test_texts_aligned_anew_are_judged_beside_the_live_model(tmp_path):
+    """On the day of an encoder's training the live model reads the vectors that it was trained on."""
+    folder, more = tmp_path / "run", ["model.ppm=none", "model.tables=[aligned]", "update.cadence.align=2", "text.align.epochs=1"]
+    assert [done(folder, f"day={day}", *more) for day in DAYS[:3]] == [0, 0, 0], folder.with_suffix(".log").read_text()[-4000:]
+    first, second, third = (UpdateManifest.read(folder / "updates" / day / "manifest.json") for day in DAYS[:3])
+    assert first.encoders == second.encoders != third.encoders
+    assert (first.started, second.started, third.started) == (DAYS[0], DAYS[0], DAYS[2])
+    assert first.verdict.no_live and not second.verdict.no_live and not third.verdict.no_live
+    compared = [line for line in third.verdict.lines if line.bound == "min_auc_change"]
+    assert compared and all(np.isfinite(line.figure) for line in compared)
+    assert Manifest.read(folder / "updates" / DAYS[2] / "as_live" / "tables" / "aligned").about["encoder_version"] == first.encoders["aligned"]
 
 
 def about(folder, version):
