@@ -246,7 +246,10 @@ def test_a_poisoned_day_is_refused_by_models_that_were_trained_and_the_next_one_
 @pytest.mark.slow
 def test_texts_aligned_anew_are_judged_beside_the_live_model(tmp_path):
     """On the day of an encoder's training the live model reads the vectors that it was trained on."""
-    folder, more = tmp_path / "run", ["model.ppm=none", "model.tables=[aligned]", "update.cadence.align=2", "text.align.batch_size=16", "text.align.valid=0.1"]
+    folder, more = (
+        tmp_path / "run",
+        ["model.ppm=none", "model.tables=[aligned]", "update.cadence.align=2", "text.align.batch_size=16", "text.align.valid=0.1"],
+    )
     assert [done(folder, f"day={day}", *more) for day in DAYS[:3]] == [0, 0, 0], folder.with_suffix(".log").read_text()[-4000:]
     first, second, third = (UpdateManifest.read(folder / "updates" / day / "manifest.json") for day in DAYS[:3])
     assert first.encoders == second.encoders != third.encoders
