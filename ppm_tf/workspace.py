@@ -342,11 +342,9 @@ def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def _compare(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """What differs. A switch that one side does not have, and that is off on the other, is no difference: a later release has brought it."""
-    plain, off = json.loads(json.dumps(new, default=str)), (None, False)
+    plain = json.loads(json.dumps(new, default=str))
     changed = [key for key in sorted({*old, *plain}) if old.get(key) != plain.get(key)]
-    return [
-        (key, old.get(key), plain.get(key)) for key in changed if key in old and key in plain or not any((old | plain)[key] is one for one in off)
-    ]
+    return [(key, old.get(key), plain.get(key)) for key in changed if (key in old and key in plain) or (old | plain)[key] is not False]
 
 
 def _show(value: Any) -> str:

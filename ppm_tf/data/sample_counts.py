@@ -42,9 +42,8 @@ class SampleCounts:
 
         Items that this catalog does not hold, or that the earlier counts do not name, count nothing.
         """
-        place = {item: row for row, item in enumerate(self.item_id.tolist(), start=FIRST_ROW)}
-        pairs = [(row, place[item]) for row, item in enumerate(earlier.item_id.tolist(), start=FIRST_ROW) if item in place]
-        theirs, mine = np.array([(UNKNOWN_ROW, UNKNOWN_ROW), *pairs], np.int64).T
+        _, *places = np.intersect1d(self.item_id, earlier.item_id, assume_unique=True, return_indices=True)
+        mine, theirs = (np.append(place + FIRST_ROW, UNKNOWN_ROW) for place in places)
         found = {name: getattr(self, name).copy() for name in ("exposures", "positives", "behaviors")}
         for name, counts in found.items():
             counts[mine] += getattr(earlier, name)[theirs]
