@@ -88,13 +88,15 @@ class SimilarityPooling(keras.layers.Layer):
 
     def call(self, history, candidates, mask, bucket=None):
         cosines = self._cosines(history, candidates)  # [R, H, N, T]
-        centres = np.linspace(FIRST, LAST, self.num_kernels, dtype="float32")
-        sigma = (LAST - FIRST) / (self.num_kernels - 1)
-        near = ops.exp(ops.square(ops.expand_dims(cosines, -1) - centres) * (-0.5 / sigma**2))
+        requests, respects, candidate_count, behaviors = ops.shape(cosines)
+        # Kernel by kernel: an axis of kernels inside would be moved past that of the behaviors and back.
+        scale = 0.5**0.5 * (self.num_kernels - 1) / (LAST - FIRST)
+        scaled = ops.reshape(cosines * scale, (requests, respects * candidate_count, behaviors))
         weights = self._weights(mask, bucket)
-        mass = ops.einsum("rhntk,rtw->rnhkw", near, weights)
-        requests, candidate_count = ops.shape(candidates)[0], ops.shape(candidates)[1]
-        found = SCALE * ops.reshape(ops.log(mass + FLOOR), (requests, candidate_count, self.out.kernel.shape[0] - 1))
+        centres = np.linspace(FIRST, LAST, self.num_kernels) * scale
+        masses = [ops.matmul(ops.exp(-ops.square(scaled - float(centre))), weights) for centre in centres]
+        found = SCALE * ops.log(ops.reshape(ops.stack(masses, axis=2), (requests, respects, candidate_count, self.num_kernels, 2)) + FLOOR)
+        found = ops.reshape(ops.transpose(found, (0, 2, 1, 3, 4)), (requests, candidate_count, self.out.kernel.shape[0] - 1))
         length = ops.log1p(ops.sum(ops.cast(mask, "float32"), axis=1)) - 2.0
         length = ops.broadcast_to(ops.reshape(length, (requests, 1, 1)), (requests, candidate_count, 1))
         return self.out(ops.cast(ops.concatenate([found, length], axis=-1), self.compute_dtype))
