@@ -43,6 +43,7 @@ STAGES = {
     "reports": "pipelines.evaluate:STAGE",
     "reports/*": "pipelines.evaluate:STAGE",
 }
+_spent: list[tuple[str, float]] = []  # by this command, on one stage after the other: its title, seconds
 # data settings that say nothing about the items and queries
 _LOG_SETTINGS = {*DataSettings.model_fields, "log", "users"}
 
@@ -168,9 +169,12 @@ def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True,
     workspace.settings = config.model_dump(mode="json")
     with workspace.lock(artifact):  # from the first checkpoint on, not for the commit alone
         stage.run(config, workspace, recipe)
-    logger.info("%s: done in %.1f s, wrote %s", title, time.monotonic() - start, workspace.path(artifact))
+    made = time.monotonic()
+    logger.info("%s: done in %.1f s, wrote %s", title, made - start, workspace.path(artifact))
+    _spent.append((title, made - start))
     if asked:
         stage.show(config, workspace)
+        _spent.append(("reports", time.monotonic() - made))
 
 
 def _keep(stage: Stage, config: Config, workspace: Workspace, hint: bool) -> None:
@@ -263,11 +267,28 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
                 other(config, Workspace(config.run))
             return
         chosen = asked(config)
+        start = time.monotonic()
+        _spent.clear()
         with explained(stage.module, config.run):
             check_first(chosen, config)
         for stage in chosen:
             with explained(stage.module, config.run):
                 make(stage, config, Workspace(config.run))
+        if sum(title != "reports" for title, _ in _spent) > 1:
+            logger.info("%s", _where_the_time_went(_spent, max(time.monotonic() - start, 1e-9)))
+
+
+def _where_the_time_went(spent: list[tuple[str, float]], total: float) -> str:
+    """A line for each stage that took time, with its seconds and its share of the whole.
+
+    >>> print(_where_the_time_went([("pipelines.prepare", 12.04), ("pipelines.pretrain", 30.0)], 48.0))
+    48.0 s in all
+        12.0 s   25%  pipelines.prepare
+        30.0 s   62%  pipelines.pretrain
+         6.0 s   12%  all else
+    """
+    rows = [*spent, ("all else", total - sum(seconds for _, seconds in spent))]
+    return "\n".join([f"{total:.1f} s in all", *(f"  {seconds:8.1f} s  {seconds / total:4.0%}  {title}" for title, seconds in rows)])
 
 
 def settings_of(read: Callable[[], T]) -> T:

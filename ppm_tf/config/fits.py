@@ -77,7 +77,9 @@ class TrainSettings(FitSettings):
 class PPMFitSettings(TrainSettings):
     """The pre-training of PPM."""
 
-    epochs: PositiveInt = Field(2, description="passes over the training examples at most; on the embedded shop a third adds .005 of AUC, and a fourth little")
+    epochs: PositiveInt = Field(
+        2, description="passes over the training examples at most; on the embedded shop a third adds .005 of AUC, and a fourth little"
+    )
 
 
 class EncoderFitSettings(FitSettings):

@@ -198,6 +198,17 @@ def test_only_what_the_stage_names_as_its_settings_counts(tmp_path):
     assert made == ["data", "encoders/text"]
 
 
+def test_a_command_that_made_several_artifacts_says_where_the_time_went(tmp_path, caplog):
+    caplog.set_level("INFO")
+    main(TABLES, [f"run={tmp_path}"])
+    table = caplog.text[caplog.text.index("s in all") :].splitlines()
+    assert [line.split("%")[1].strip() for line in table[1:5]] == ["fake.prepare", "fake.embed", "reports", "all else"]
+    caplog.clear()
+    main(TABLES, [f"run={tmp_path}", "image.dim=32"])  # the tables alone
+    main(TABLES, [f"run={tmp_path}", "image.dim=32"])  # nothing
+    assert "fake.embed: done in" in caplog.text and "s in all" not in caplog.text
+
+
 def test_a_module_of_several_stages_runs_the_one_named_or_the_default(tmp_path, capsys):
     several = {"text": ENCODER, "tables": TABLES}
     stages.main_of(several, ["tables", f"run={tmp_path}"], default=lambda config: ["text"])
