@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from pipelines.stage import check_first, configure_logging, explained, settings_of, stage_of
 from ppm_tf.config import describe, load
@@ -13,6 +14,7 @@ from ppm_tf.workspace import Workspace
 
 # word -> where its function is, as module:name; each is called with (config, workspace)
 BENCHMARKS = {
+    "speed": "pipelines.benchmark.peers.command:speed",
     "reader": "pipelines.benchmark.speed:reader",
     "training": "pipelines.benchmark.speed:training",
     "tables": "pipelines.benchmark.speed:tables",
@@ -22,6 +24,8 @@ BENCHMARKS = {
     "serving": "pipelines.benchmark.serving:serving",
     "lookup": "pipelines.benchmark.serving:lookup",
 }
+# word -> what it takes beside settings, as module:name of a dataclass
+_OPTIONS = {"speed": "pipelines.benchmark.peers.options:Options"}
 _SECTIONS = ("run", "data", "text", "image", "embed", "ppm", "train", "model", "evaluate", "serve", "beam")
 
 
@@ -43,11 +47,24 @@ def main(arguments: list[str] | None = None) -> None:
                 file=sys.stderr,
             )
             raise SystemExit(2)
-        config = settings_of(lambda: load(arguments[1:]))
+        options, rest = settings_of(lambda: _options(what, arguments[1:]))
+        config = settings_of(lambda: load(rest))
         configure_logging()
-        module, name = BENCHMARKS[what].split(":")
         with explained("pipelines.benchmark", config.run):
-            getattr(importlib.import_module(module), name)(config, Workspace(config.run))
+            _named(BENCHMARKS[what])(config, Workspace(config.run), **options)
+
+
+def _named(where: str) -> Any:
+    module, name = where.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _options(what: str, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The options that a benchmark takes beside settings, as a keyword, and the arguments that are settings."""
+    if what not in _OPTIONS:
+        return {}, arguments
+    options, rest = _named(_OPTIONS[what]).split(arguments)
+    return {"options": options}, rest
 
 
 def _grid(file: str, overrides: list[str]) -> None:

@@ -69,7 +69,7 @@ def efficiency(config: Config, workspace: Workspace) -> None:
             models[cell], _ = build_text_model(its, inputs)
         else:
             models[cell] = built(its, inputs, counts)
-        trainer = _trainer(models[cell], its, dataset, strategy)
+        trainer = trainer_of(models[cell], its, dataset, strategy)
         trainer.train(tf.constant(math.ceil(share * _WARM_UP)))
         predict = as_served(models[cell] if cell in of_text else built(its, inputs, counts)).predict  # one that was folded trains no more
         for batch in one_by_one[:3]:
@@ -124,7 +124,7 @@ def candidates(config: Config, workspace: Workspace) -> None:
             variable.assign(same)
         logits = {kind: models[kind](_tensors(batch), training=False).numpy().reshape(_REQUESTS * _CANDIDATES, -1) for kind, batch in batches.items()}
         trainers = {
-            kind: _trainer(models[kind], its, tf.data.Dataset.from_tensors(_tensors(batch)).repeat(), strategy) for kind, batch in batches.items()
+            kind: trainer_of(models[kind], its, tf.data.Dataset.from_tensors(_tensors(batch)).repeat(), strategy) for kind, batch in batches.items()
         }
         for trainer in trainers.values():
             trainer.train(tf.constant(3))
@@ -173,14 +173,14 @@ def with_table(config: Config) -> Config:
     return config.model_copy(update={"model": config.model.model_copy(update=how)})
 
 
-def random_table(num_rows: int, seed: int):
-    """An item table of random vectors, one for each item."""
+def random_table(num_rows: int, seed: int, width: int = _TABLE_WIDTH):
+    """An item table of random vectors of this width, one for each item."""
     import numpy as np
 
     from ppm_tf.data.tables import EmbeddingTable
     from ppm_tf.rows import FIRST_ROW
 
-    vectors = np.random.default_rng(seed).normal(size=(num_rows, _TABLE_WIDTH)).astype("float16")
+    vectors = np.random.default_rng(seed).normal(size=(num_rows, width)).astype("float16")
     return EmbeddingTable(_TABLE, vectors, np.arange(num_rows) >= FIRST_ROW, "random")
 
 
@@ -237,7 +237,8 @@ def built(config: Config, inputs, counts, history: int | None = None, num_candid
     )
 
 
-def _trainer(model, config: Config, dataset, strategy):
+def trainer_of(model, config: Config, dataset, strategy):
+    """What trains a ranking model under its settings: all tasks weigh alike."""
     from ppm_tf import training as harness
     from ppm_tf.losses import multi_task_cross_entropy
     from ppm_tf.training.optimizers import ranking_optimizer
