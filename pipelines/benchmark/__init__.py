@@ -10,6 +10,11 @@
 
 All else prints one JSON object a line: timings of the machine it runs on, no tests.
 
+  speed       DIN beside that of DeepCTR and of FuxiCTR on the same rows (A: 20 behaviors, width 16; B: 50, width 64; C: ten candidates a request,
+              which peers repeat), then DIN with a table and URM with PPM: training, a pass with its reading, inference and memory a CPU second,
+              ms a request, AUC after the pass, and the share of what this machine's products and lookups allow. Each in a process of its own,
+              in turns. peers=[deepctr,fuxictr] environments=<folder>: their virtual environments, made there where they are missing (3 GB);
+              workloads=[A,B,C,plug-ins] threads=1 rounds=5 epoch=true
   reader      requests/s of the sample reader alone, and the process's memory after 1x and 10x the data
   training    candidates/s of PPM's training step, and the share of it that the reader would allow
   tables      ms of a training step over id tables of 10,000 and 4,000,000 rows, and the same under Keras' own Adam (4 GB of memory)
@@ -24,6 +29,7 @@ All else prints one JSON object a line: timings of the machine it runs on, no te
   python -m pipelines.benchmark configs/benchmark/ppm_table2.yaml
   python -m pipelines.benchmark configs/benchmark/movielens.yaml data.path=<folder> run=runs/ml1m
   python -m pipelines.benchmark efficiency
+  python -m pipelines.benchmark speed peers=[deepctr,fuxictr] environments=runs/peers
 """
 
 from pipelines.benchmark.command import main

@@ -209,6 +209,7 @@ def _worker(key: tuple[str, str], command: list[str], spec: dict[str, Any], fold
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            process.stdout.close()  # type: ignore[union-attr]
 
 
 class _Worker:
