@@ -20,6 +20,7 @@ import yaml
 
 from ppm_tf.storage import writing
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast, and not everywhere
 MADE_BY = "made_by.yaml"
 SUMMARY = "summary.json"  # how its making went, and what that cost, where something was trained or encoded for it
 SETTINGS = "settings.yaml"  # a file for the command line, which repeats what made an artifact
@@ -97,7 +98,7 @@ class Workspace:
         text = self._made_by(name)
         if text is None:
             raise FileNotFoundError(f"The run folder {self.folder} must hold the artifact '{name}'. Make it first, or check run=<folder>.")
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
 
     def id(self, name: str) -> str:
         """The recipe id of an existing artifact."""
@@ -178,7 +179,7 @@ class Workspace:
         aside = sorted(self._hidden("old", name).glob("*"), key=lambda path: path.stat().st_mtime_ns)
         if count and aside and (aside[-1] / MADE_BY).is_file():
             kept.mkdir(parents=True, exist_ok=True)
-            final = kept / yaml.safe_load((aside[-1] / MADE_BY).read_text(encoding="utf-8"))["id"]
+            final = kept / yaml.load((aside[-1] / MADE_BY).read_text(encoding="utf-8"), _Loader)["id"]
             shutil.rmtree(final, ignore_errors=True)
             aside[-1].rename(final)
             os.utime(final)  # the order of replacement

@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 def run(benchmark: BenchmarkSettings, cells: list[Cell], folder: Path, title: str, command: str) -> int:
-    """Makes the cells; after each, writes results.jsonl and table.md, at the end costs.jsonl where they are wanted, gains.jsonl and the plots.
+    """Makes the cells; after each that was not there, writes results.jsonl and table.md, at the end costs.jsonl where they are wanted, gains.jsonl and
+    the plots.
 
     Returns how many cells failed.
     """
@@ -39,9 +40,11 @@ def run(benchmark: BenchmarkSettings, cells: list[Cell], folder: Path, title: st
         done = sum(bool(one.measures) for one in outcomes)
         return results, write_report(results, chosen, folder, title, f"`{command}`: {done} of {len(cells)} cells.{timed}")
 
-    for cell, outcome, error in each(cells, outcome_of, lambda cell: cell.title, _figure, _is_there):
+    looked_up = {cell.title for cell in cells if _is_there(cell)}
+    for cell, outcome, error in each(cells, outcome_of, lambda cell: cell.title, _figure, lambda cell: cell.title in looked_up):
         outcomes.append(outcome or Outcome(cell, error=error))
-        report(plain)
+        if cell.title not in looked_up:
+            report(plain)
     there = [place for place, one in enumerate(outcomes) if one.measures]
     if layout.of_costs and there:
         costs, how = costs_of([outcomes[place].cell for place in there], folder)

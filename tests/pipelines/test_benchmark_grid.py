@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pipelines import benchmark
+from pipelines.benchmark.command import BENCHMARKS
 from tests.pipelines import fake_stages
 from tests.pipelines.fake_stages import BREAKS, MADE
 
@@ -237,10 +238,7 @@ def test_wrong_files_and_words_exit_with_2(tmp_path, capsys):
         ([str(tmp_path / "none.yaml")], "The file must exist. Received"),
         (
             ["fast"],
-            (
-                "The first argument must be a file of configs/benchmark, or one of reader, training, tables, embed, efficiency, candidates, serving,"
-                " lookup. Received: fast"
-            ),
+            f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: fast",
         ),
         ([], "Received: none"),
     ):

@@ -40,6 +40,11 @@ def lazy(table, kind, rate=1.0):
     return ranking_optimizer(schedule(), [table], kind, rate)
 
 
+def applied(optimizer, one, graph):
+    step = lambda gradient: optimizer.apply([gradient], [one])
+    return tf.function(step) if graph else step
+
+
 def stepped(optimizer, table, graph=True):
     """The table after all batches, by an optimiser that takes slices."""
     optimizer.build([table])
@@ -134,6 +139,27 @@ def test_dense_weights_move_as_under_the_dense_optimizer(weight_decay):
     np.testing.assert_allclose(np.array(kernels[0]), np.array(kernels[1]), atol=1e-6)
     np.testing.assert_allclose(np.array(biases[0]), np.array(biases[1]), atol=1e-6)
     np.testing.assert_array_equal(np.array(table), before)  # no gradient but zeros, and no decay
+
+
+@pytest.mark.parametrize(
+    ("weight_decay", "keras_optimizer"),
+    [(0.0, keras.optimizers.Adam), (0.1, lambda rate, **more: keras.optimizers.AdamW(rate, weight_decay=0.1, **more))],
+)
+@pytest.mark.parametrize("graph", [False, True])
+def test_one_kernel_a_variable_moves_it_as_keras_operations_do(weight_decay, keras_optimizer, graph):
+    """With Keras' moving averages of the weights, under a falling rate, in slots and weights."""
+    kernels = [variable("kernel", 3, (5, 2)) for _ in range(2)]
+    mine, theirs = dense_optimizer(schedule(), weight_decay), keras_optimizer(schedule())
+    for optimizer, kernel in zip((mine, theirs), kernels, strict=True):
+        optimizer.use_ema, optimizer.ema_momentum = True, 0.9
+        optimizer.build([kernel])
+        step = applied(optimizer, kernel, graph)
+        for number in range(STEPS):
+            step(tf.constant(np.random.default_rng(number).normal(size=(5, 2)), tf.float32))
+    assert int(mine.iterations) == int(theirs.iterations) == STEPS
+    for found, expected in zip([*mine.variables, kernels[0]], [*theirs.variables, kernels[1]], strict=True):
+        assert getattr(found, "name", "") == getattr(expected, "name", "")
+        np.testing.assert_allclose(np.array(found), np.array(expected), rtol=2e-5, atol=1e-6)
 
 
 def test_a_multiplier_scales_the_steps_and_the_decay_of_its_variable():
