@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 def run(benchmark: BenchmarkSettings, cells: list[Cell], folder: Path, title: str, command: str) -> int:
-    """Makes the cells; after each that was not there, writes results.jsonl and table.md, at the end costs.jsonl where they are wanted, gains.jsonl and
-    the plots.
+    """Makes the cells.
 
+    After each that was not there, writes results.jsonl and table.md; at the end costs.jsonl where they are wanted, gains.jsonl and the plots.
     Returns how many cells failed.
     """
     layout, outcomes = LAYOUTS[benchmark.layout], []
