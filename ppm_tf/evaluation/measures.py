@@ -99,7 +99,7 @@ Measures = dict[Key, Measure]
 def measure(
     scores: Scores, train_frequency: ArrayLike, settings: EvaluateSettings, seed: int = 0, user_frequency: ArrayLike | None = None
 ) -> Measures:
-    """Every metric of every scored task on every slice, and the mean over the tasks of AUC and precision, as task `mean`.
+    """Every metric of every scored task on every slice, and the mean over the tasks of AUC, group AUC, precision and log loss, as task `mean`.
 
     Metrics: `auc`; `group_auc`, by user, weighted by impressions; `precision_at_<N>`, `ndcg` and `mrr`, by request; and for
     probabilities `log_loss`, `calibration` (sum predicted / sum observed) and `ece`. Inside a slice, users and requests are judged on the
@@ -125,10 +125,10 @@ def measure(
             of_slices.append((task, name, _of_part(scores, column, known, user[known], depth, draws)))
     result = {(task, name, metric): one for task in tasks for other, name, found in of_slices if other == task for metric, one in found.items()}
     if len(tasks) > 1:
-        averaged = ("auc", *((f"precision_at_{depth}",) if depth else ()))
         for name in dict.fromkeys(name for _, name, _ in of_slices):
-            for metric in averaged:
-                result[MEAN, name, metric] = _mean_over_tasks({task: result[task, name, metric] for task in tasks})
+            for metric in ("auc", "group_auc", f"precision_at_{depth}", "log_loss"):
+                if all((task, name, metric) in result for task in tasks):  # scores that are no probabilities have no log loss
+                    result[MEAN, name, metric] = _mean_over_tasks({task: result[task, name, metric] for task in tasks})
     return result
 
 

@@ -193,7 +193,7 @@ def test_one_score_column_is_the_first_task(scores):
 
 def test_the_mean_over_tasks(scores):
     records = by_key(list(evaluate(scores, FREQUENCY, EvaluateSettings(bootstrap=60))))
-    for metric in ("auc", "precision_at_2"):
+    for metric in ("auc", "group_auc", "precision_at_2", "log_loss"):
         for name in ("all", "train_frequency=1-4"):
             tasks = [records[task, name, metric] for task in ("click", "order")]
             mean = records["mean", name, metric]
@@ -202,9 +202,14 @@ def test_the_mean_over_tasks(scores):
             assert mean.low < mean.value < mean.high
             # Errors of two tasks that do not go together cancel in part.
             assert mean.high - mean.low < max(task.high - task.low for task in tasks)
-    assert {metric for task, _, metric in records if task == "mean"} == {"auc", "precision_at_2"}
+    assert {metric for task, _, metric in records if task == "mean"} == {"auc", "group_auc", "precision_at_2", "log_loss"}
     undefined = records["mean", "train_frequency=10-19", "auc"]
     assert math.isnan(undefined.value) and undefined.reason == "click: no rows"
+
+
+def test_scores_that_are_no_probabilities_have_no_mean_log_loss(scores):
+    found = measure(dataclasses.replace(scores, probability=False), FREQUENCY, NO_INTERVALS)
+    assert {metric for task, _, metric in found if task == "mean"} == {"auc", "group_auc", "precision_at_2"}
 
 
 def test_the_mean_over_tasks_meets_the_same_users_in_each(scores):
