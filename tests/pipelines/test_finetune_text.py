@@ -20,7 +20,8 @@ SETTINGS = [
     "data.users=1200", "data.items=200", "data.days=8", "data.requests_per_user=6", "data.candidates=6", "data.shards=2",
     "text.num_layers=1", "text.width=32", "text.num_heads=2", "text.vocabulary=500", "text.dim=16", "text.max_tokens=24",
     "text.training=[adapt,finetune]",
-    "text.adapt.epochs=20", "text.adapt.batch_size=32", "text.adapt.steps_per_loop=20", "text.adapt.validate_every=13", "text.adapt.valid=0.2", "text.adapt.test=0.2",
+    "text.adapt.epochs=20", "text.adapt.batch_size=32", "text.adapt.steps_per_loop=20", "text.adapt.validate_every=13",
+    "text.adapt.valid=0.2", "text.adapt.test=0.2",
     "text.adapt.learning_rate=5e-3", "text.finetune.epochs=3", "text.finetune.batch_size=64", "text.finetune.steps_per_loop=20",
     "text.finetune.learning_rate=3e-3",
 ]  # fmt: skip
