@@ -123,9 +123,14 @@ def stage_of(artifact: str) -> Stage:
     found = STAGES.get(artifact) or next((where for pattern, where in STAGES.items() if fnmatchcase(artifact, pattern)), None)
     if found is None:
         raise KeyError(f"No stage makes {artifact}. Those that are made: {', '.join(STAGES)}.")
-    module, name = found.split(":")
-    stage = getattr(importlib.import_module(module), name)
+    stage = named(found)
     return stage if isinstance(stage, Stage) else stage(artifact)
+
+
+def named(where: str) -> Any:
+    """What stands in a module under a name, both as `module:name`."""
+    module, name = where.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def make(stage: Stage, config: Config, workspace: Workspace, asked: bool = True, hint: bool = True) -> None:

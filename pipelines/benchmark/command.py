@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, configure_logging, explained, settings_of, stage_of
+from pipelines.stage import check_first, configure_logging, explained, named, settings_of, stage_of
 from ppm_tf.config import describe, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
@@ -51,19 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
         config = settings_of(lambda: load(rest))
         configure_logging()
         with explained("pipelines.benchmark", config.run):
-            _named(BENCHMARKS[what])(config, Workspace(config.run), **options)
-
-
-def _named(where: str) -> Any:
-    module, name = where.split(":")
-    return getattr(importlib.import_module(module), name)
+            named(BENCHMARKS[what])(config, Workspace(config.run), **options)
 
 
 def _options(what: str, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     """The options that a benchmark takes beside settings, as a keyword, and the arguments that are settings."""
     if what not in _OPTIONS:
         return {}, arguments
-    options, rest = _named(_OPTIONS[what]).split(arguments)
+    options, rest = named(_OPTIONS[what]).split(arguments)
     return {"options": options}, rest
 
 

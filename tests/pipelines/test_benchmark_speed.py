@@ -93,12 +93,17 @@ def test_a_process_answers_orders_and_its_end_is_said(tmp_path):
             assert answer["examples"] == 10 * steps and answer["peak_mib"] > 1 and answer["seconds"] >= 0
         with pytest.raises(RuntimeError, match=r"The process of mine-DIN ended with 1. Its log is .*mine-DIN.log"):
             worker.ask("train", steps=13)
+        with pytest.raises(RuntimeError, match="The process of mine-DIN ended with 1"):
+            worker.ask("train", steps=1)
     assert "ValueError: no" in (tmp_path / "mine-DIN.log").read_text() and worker.process.returncode == 1
 
 
 def test_the_rows_of_peers_are_those_of_the_samples(small_shop, tmp_path):
     config = load([f"run={small_shop.folder}", *SETTINGS])
+    (tmp_path / "rows" / "train").mkdir(parents=True)
+    np.save(tmp_path / "rows" / "train" / "colour.npy", np.zeros(3))  # of data that had such a field
     folder, sizes = _write_rows(config, tmp_path)
+    assert not (folder / "train" / "colour.npy").exists()
     workspace = Workspace(config.run)
     schema, catalog = Schema.read(workspace.path("data") / "schema.json"), ItemCatalog.read(workspace.path("data") / "catalog")
     for split in ("train", "test"):

@@ -6,10 +6,11 @@ import json
 import logging
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +44,7 @@ class Workload:
         batch: candidates a batch.
         backbones: name of a model -> its backbone and what it reads more. The first meets the peers, if `peers` is true.
         peers: whether peers have this model.
+        tables: name of a model -> the tables of random vectors that it reads, and their widths.
     """
 
     history: int
@@ -71,7 +73,7 @@ def speed(config: Config, workspace: Workspace, options: Options) -> None:
     """Rates, waits, memory and AUC of every model of the workloads, beside peers, and the share of the machine's floor that they reach.
 
     Raises:
-        RuntimeError: a process of a model ended; its log is named.
+        RuntimeError: an environment could not be made, or a process of a model ended; its log is named.
     """
     from ppm_tf.reports.speed import speed_table
 
@@ -82,8 +84,9 @@ def speed(config: Config, workspace: Workspace, options: Options) -> None:
     for name in options.workloads:
         lines += _measured(name, config, folder, pythons, options)
     (folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    (folder / "table.md").write_text(speed_table(lines) + "\n", encoding="utf-8")
-    print(f"\n{speed_table(lines)}\n\n{folder}")
+    table = speed_table(lines)
+    (folder / "table.md").write_text(table + "\n", encoding="utf-8")
+    print(f"\n{table}\n\n{folder}")
 
 
 def _environment(peer: str, folder: Path) -> str:
@@ -91,8 +94,12 @@ def _environment(peer: str, folder: Path) -> str:
     python = folder / peer / "bin" / "python"
     if not (folder / peer / "whole").exists():
         logger.info("%s: installing %s into %s", peer, ", ".join(PEERS[peer]), folder / peer)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder / peer)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS[peer]], check=True)
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(folder / peer)],
+            [str(python), "-m", "pip", "install", "--quiet", *PEERS[peer]],
+        ):
+            if subprocess.run(command).returncode:
+                raise RuntimeError(f"The environment of {peer} could not be made; the reason is above. Received: `{' '.join(command)}`.")
         (folder / peer / "whole").touch()
     return str(python.absolute())
 
@@ -181,6 +188,7 @@ def _write_rows(config: Config, folder: Path) -> tuple[Path, dict[str, int]]:
         parts[split] = {name: np.concatenate(values) for name, values in found.items()}
     users = np.unique(parts["train"]["user_id"])
     sizes["user_id"] = len(users) + 1
+    shutil.rmtree(rows, ignore_errors=True)  # a column that only earlier data had would be read with these
     for split, columns in parts.items():
         place = np.searchsorted(users, columns["user_id"]).clip(max=len(users) - 1)
         columns["user_id"] = np.where(users[place] == columns["user_id"], place + 1, 0).astype("int32")
@@ -203,7 +211,8 @@ def _worker(key: tuple[str, str], command: list[str], spec: dict[str, Any], fold
             worker.answer()
             yield worker
         finally:
-            process.stdin.close()  # type: ignore[union-attr]
+            with suppress(BrokenPipeError):  # what it did not take any more
+                process.stdin.close()  # type: ignore[union-attr]
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -227,8 +236,9 @@ class _Worker:
         return json.loads(line)
 
     def ask(self, do: str, **order: Any) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps({"do": do, **order}) + "\n")  # type: ignore[union-attr]
-        self.process.stdin.flush()  # type: ignore[union-attr]
+        with suppress(BrokenPipeError):  # of a process that has ended, which `answer` says
+            self.process.stdin.write(json.dumps({"do": do, **order}) + "\n")  # type: ignore[union-attr]
+            self.process.stdin.flush()  # type: ignore[union-attr]
         return self.answer()
 
 
