@@ -8,7 +8,7 @@ from typing import Any
 
 from ppm_tf.config import TrainSettings
 from ppm_tf.models.provenance import require_optimizer
-from ppm_tf.workspace import Recipe, Workspace, fingerprint
+from ppm_tf.workspace import Recipe, Workspace, changed_inputs, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def work_of(artifact: str, section: str, settings: TrainSettings, records: int, 
     if step is None or step > training.RiseHoldFall.of(settings, records).falls_from:
         return work
     made, length = workspace.made_by(artifact), {f"{section}.{name}" for name in _LENGTH}
-    alike = made["inputs"] == recipe.inputs and made["parents"] == recipe.parents
+    alike = made["inputs"].keys() == recipe.inputs.keys() and not changed_inputs(made, recipe.inputs) and made["parents"] == recipe.parents
     if alike and {key for key, _, _ in workspace.other_settings(artifact, recipe)} <= length:
         logger.info("%s was trained for less with the same settings: going on from its step %d, where the rate began to fall", artifact, step)
         training.take_up(workspace.path(artifact), work)

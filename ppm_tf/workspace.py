@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -109,7 +110,7 @@ class Workspace:
         made = self.made_by(name)
         found = [f"{key} was {_show(old)}, and {_show(new)} is asked for now" for key, old, new in self.other_settings(name, recipe)]
         # A raw file that was archived after preparation is no difference; one that changed is.
-        found += [f"the file {key} has changed" for key, old, new in _compare(made["inputs"], recipe.inputs) if old is not None and new is not None]
+        found += [f"the file {path} has changed" for path in changed_inputs(made, recipe.inputs)]
         return found
 
     def other_settings(self, name: str, recipe: Recipe) -> list[tuple[str, Any, Any]]:
@@ -313,6 +314,7 @@ def _write_made_by(path: Path, name: str, recipe: Recipe) -> None:
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "settings": recipe.settings,
         "inputs": recipe.inputs,
+        "digests": {path: _digest(path, mark) for path, mark in recipe.inputs.items() if _mark(Path(path)) == mark},
         "parents": recipe.parents,
         "packages": {package: _version(package) for package in _PACKAGES},
     }
@@ -329,7 +331,41 @@ def _version(package: str) -> str:
 
 def fingerprint(paths: list[Path]) -> dict[str, str]:
     """Size and change time of raw files, by path: enough to see that a file was replaced, whatever its size."""
-    return {str(path): f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}" for path in sorted(paths) if path.exists()}
+    return {str(path): mark for path in sorted(paths) if (mark := _mark(path))}
+
+
+def changed_inputs(made: dict[str, Any], inputs: dict[str, str]) -> list[str]:
+    """Paths of the files that are no longer what an artifact was made from, by `fingerprint`; a copy with the same bytes is the same file.
+
+    Args:
+        made: the content of its `made_by.yaml`.
+        inputs: fingerprints of the raw files as they are now. One that is in `made` alone was archived since, and has not changed.
+    """
+    changed = []
+    for path, old, new in _compare(made["inputs"], inputs):
+        if old is None or new is None:
+            continue
+        digest = made.get("digests", {}).get(path)
+        # Copied again, it has another time; only then is it read.
+        if not digest or old.split(",")[0] != new.split(",")[0] or _mark(Path(path)) != new or _digest(path, new) != digest:
+            changed.append(path)
+    return changed
+
+
+def _mark(path: Path) -> str:
+    """Size and change time of a file; empty where there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{stat.st_size} bytes, {stat.st_mtime_ns}"
+
+
+@lru_cache(maxsize=None)
+def _digest(path: str, mark: str) -> str:
+    """SHA-256 of a file that is as `mark` says; each state of a file is read once a process."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:

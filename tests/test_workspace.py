@@ -98,6 +98,30 @@ def test_a_changed_raw_file_is_named_and_an_archived_one_is_not(tmp_path):
     workspace.require("data", Recipe({}, fingerprint([raw])))
 
 
+def test_a_raw_file_that_was_copied_again_is_the_same_file(tmp_path):
+    """Mounted, synchronised or downloaded anew it has another time; one of the same size with other bytes has changed."""
+    raw, workspace = tmp_path / "raw.csv", Workspace(tmp_path / "run")
+    raw.write_text("one")
+    with workspace.commit("data", Recipe({}, fingerprint([raw]))):
+        pass
+    os.utime(raw, ns=(1, 1))
+    assert workspace.is_current("data", Recipe({}, fingerprint([raw])))
+    raw.write_text("two")
+    with pytest.raises(StaleArtifactError, match=r"the file .*raw\.csv has changed"):
+        workspace.require("data", Recipe({}, fingerprint([raw])))
+
+
+def test_a_raw_file_that_changes_while_it_is_read_is_told_by_its_time_alone(tmp_path):
+    raw, workspace = tmp_path / "raw.csv", Workspace(tmp_path / "run")
+    raw.write_text("one")
+    recipe = Recipe({}, fingerprint([raw]))
+    with workspace.commit("data", recipe):
+        raw.write_text("two")
+        os.utime(raw, ns=(1, 1))
+    with pytest.raises(StaleArtifactError, match=r"the file .*raw\.csv has changed"):
+        workspace.require("data", Recipe({}, fingerprint([raw])))
+
+
 def test_new_parents_make_an_artifact_stale(tmp_path):
     workspace = Workspace(tmp_path)
     write(workspace)
