@@ -36,6 +36,10 @@ def unbroken(data, tmp_path_factory):
     return folder, [np.asarray(variable) for variable in training.state_variables(model)], result
 
 
+def small_run(data, work, *more, **named):
+    return training_run.run(data, work, *more, build=training_run.build_small, **named)
+
+
 def test_the_loss_falls_and_the_log_says_so(unbroken):
     folder, _, result = unbroken
     assert result.steps == 40  # 320 requests, 2 epochs, 16 a step
@@ -86,9 +90,9 @@ def test_a_checkpoint_without_room_is_named_with_its_need_and_the_run_goes_on_la
         np.testing.assert_array_equal(np.asarray(mine), theirs)
 
 
-def test_a_seed_repeats_and_another_differs(data, unbroken, tmp_path):
+def test_a_seed_repeats_and_another_differs(data, tmp_path):
     settings = training_run.SETTINGS.model_copy(update={"max_step": 10})
-    runs = [training_run.run(data, tmp_path / str(place), settings, seed=seed)[0] for place, seed in enumerate((1, 1, 2))]
+    runs = [small_run(data, tmp_path / str(place), settings, seed=seed)[0] for place, seed in enumerate((1, 1, 2))]
     one, two, other = ([np.asarray(variable).copy() for variable in training.state_variables(model)] for model in runs)
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
@@ -97,7 +101,7 @@ def test_a_seed_repeats_and_another_differs(data, unbroken, tmp_path):
 def test_a_smaller_figure_may_be_the_better_one(data, tmp_path):
     settings = training_run.SETTINGS.model_copy(update={"patience": 1, "validate_every": 5})
     losses = iter([0.6, 0.4, 0.5])
-    _, result = training_run.run(data, tmp_path, settings, lambda model: {"loss": next(losses)}, criterion="loss", minimize=True)
+    _, result = small_run(data, tmp_path, settings, lambda model: {"loss": next(losses)}, criterion="loss", minimize=True)
     assert (result.steps, result.best_step, result.best, result.stopped_early) == (15, 10, 0.4, True)
 
 
@@ -110,7 +114,7 @@ def test_a_criterion_that_is_no_number_is_an_error_and_no_miss(data, tmp_path, u
         training.UndefinedCriterionError,
         match=r"must be a number\. Received: auc (nan|-inf) at step 10 of 40, with log_loss 0\.5000\. Remedy: look at the held-out part",
     ):
-        training_run.run(data, tmp_path, settings, lambda model: {"auc": next(aucs), "log_loss": 0.5})
+        small_run(data, tmp_path, settings, lambda model: {"auc": next(aucs), "log_loss": 0.5})
 
 
 def test_early_stopping_returns_the_best_weights(data, tmp_path):
@@ -121,10 +125,10 @@ def test_early_stopping_returns_the_best_weights(data, tmp_path):
         seen.append([np.asarray(variable).copy() for variable in training.state_variables(model)])
         return {"auc": next(aucs)}
 
-    model, result = training_run.run(data, tmp_path, settings, validate)
+    model, result = small_run(data, tmp_path, settings, validate)
     assert (result.steps, result.best_step, result.best, result.stopped_early) == (15, 10, 0.7, True)
     best = {variable.path: np.asarray(variable) for variable in model.trainable_variables}
-    kept = training_run.build()
+    kept = training_run.build_small()
     for variable, value in zip(training.state_variables(kept), seen[1], strict=True):
         variable.assign(value)
     for variable in kept.trainable_variables:
@@ -503,8 +507,8 @@ def looks_of(folder):
 
 def test_a_longer_training_goes_on_from_the_trunk_of_a_shorter_one_and_ends_as_if_it_had_been_long(data, tmp_path):
     longer = HELD.model_copy(update={"epochs": 5})  # 100 steps, falls from 50
-    whole, result = training_run.run(data, tmp_path / "whole", longer, lambda model: {"auc": model_sum(model)})
-    short, first = training_run.run(data, tmp_path / "short", HELD, lambda model: {"auc": model_sum(model)})
+    whole, result = small_run(data, tmp_path / "whole", longer, lambda model: {"auc": model_sum(model)})
+    short, first = small_run(data, tmp_path / "short", HELD, lambda model: {"auc": model_sum(model)})
     assert (first.steps, result.steps) == (60, 100)
     made = tmp_path / "made"
     made.mkdir()
@@ -513,7 +517,7 @@ def test_a_longer_training_goes_on_from_the_trunk_of_a_shorter_one_and_ends_as_i
     assert training.step_of_trunk(made) == 30
     (tmp_path / "on").mkdir()
     training.take_up(made, tmp_path / "on")
-    went_on, second = training_run.run(data, tmp_path / "on", longer, lambda model: {"auc": model_sum(model)})
+    went_on, second = small_run(data, tmp_path / "on", longer, lambda model: {"auc": model_sum(model)})
     assert second == result
     for mine, theirs in zip(states(went_on), states(whole), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -540,7 +544,7 @@ def test_out_of_patience_it_goes_back_to_its_best_and_the_rate_falls_from_there(
         return {"auc": {0: 0.6, 1: 0.7, 2: 0.65, 3: 0.66}.get(len(seen) - 1, 0.71 + 0.001 * len(seen))}
 
     settings = settings.model_copy(update={"validate_every": 4})
-    _, result = training_run.run(data, tmp_path, settings, validate)
+    _, result = small_run(data, tmp_path, settings, validate)
     lines = training.read_log(tmp_path / training.LOG)
     fall = next(line for line in lines if "falls" in line)
     assert (fall["step"], fall["falls"], fall["left"]) == (8, "patience", [[12, 0.65], [16, 0.66]])
@@ -567,10 +571,10 @@ def test_killed_while_the_rate_fell_early_it_goes_on_as_if_it_had_not_been(data,
 
         return validate
 
-    whole, result = training_run.run(data, tmp_path / "whole", settings, validation())
+    whole, result = small_run(data, tmp_path / "whole", settings, validation())
     with pytest.raises(InterruptedError):
-        training_run.run(data, tmp_path / "broken", settings, validation(broken=4))
-    mended, second = training_run.run(data, tmp_path / "broken", settings, lambda model: {"auc": 0.8})
+        small_run(data, tmp_path / "broken", settings, validation(broken=4))
+    mended, second = small_run(data, tmp_path / "broken", settings, lambda model: {"auc": 0.8})
     assert second == result
     for mine, theirs in zip(states(mended), states(whole), strict=True):
         np.testing.assert_array_equal(mine, theirs)
