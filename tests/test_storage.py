@@ -1,8 +1,5 @@
 import json
 import math
-import os
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 from ppm_tf.storage import DiskFullError, no_room, reserve, write_json, writing
 from ppm_tf.workspace import Recipe, Workspace
 from tests.limited import file_size
+from tests.processes import run_python
 
 MESSAGE = (
     r"There must be room for .*{path}\. Received: File too large \([\d.]+ [KMGi]*B free, {need} needed\)\. Remedy: make room there or raise the limit"
@@ -104,8 +102,7 @@ def test_weights_without_room_end_in_an_error_and_not_in_the_process(tmp_path):
             print(error)
     save_weights(model, {str(tmp_path / "b.weights.h5")!r})
     """
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment)
+    done = run_python(textwrap.dedent(code))
     assert done.returncode == 0, done.stderr[-2000:]
     weights, encoder = done.stdout.splitlines()
     assert "a.weights.h5. Received: File too large" in weights and "785.5 KiB needed" in weights

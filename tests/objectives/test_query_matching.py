@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +5,7 @@ import tensorflow as tf
 from ppm_tf.objectives.query_matching import QueryMatching, pair_batches
 from tests import tiny_encoders
 from tests.battery import check_objective
+from tests.processes import run_module
 from tests.tiny_encoders import TEXTS
 
 QUERIES = ["red", "lamp", "new lamp", "blue", "new", "lamps"]
@@ -71,7 +68,5 @@ def test_batches_hold_every_pair_once_a_pass_and_cut_queries(encoder):
 
 def test_two_replicas_see_the_negatives_of_the_whole_batch():
     """Loss and gradients of two replicas are those of one, in a process of its own with two logical devices."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.objectives.two_replicas"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
+    done = run_module("tests.objectives.two_replicas")
     assert done.returncode == 0, done.stderr[-3000:]

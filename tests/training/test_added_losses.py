@@ -1,8 +1,6 @@
 """A backbone's own loss on its way through the ranking model to the trainer, on one device and on two."""
 
-import os
-import subprocess
-import sys
+from tests.processes import run_python
 
 CODE = """
 import numpy as np, tensorflow as tf
@@ -85,10 +83,10 @@ for first in (True, False):
 
 def test_losses_of_replicas_stay_apart_where_a_layer_waits_for_the_others():
     """`Dice` averages its statistics over the replicas, before or after a loss was added."""
-    done = subprocess.run([sys.executable, "-c", BESIDE_DICE], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = run_python(BESIDE_DICE)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_a_loss_of_a_backbone_is_trained_on_over_replicas_and_in_half_precision():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = run_python(CODE)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,8 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -18,6 +15,7 @@ from ppm_tf.losses import binary_cross_entropy
 from ppm_tf.storage import DiskFullError
 from ppm_tf.training.optimizers import dense_optimizer, ranking_optimizer
 from tests.limited import file_size
+from tests.processes import run_module, run_python
 from tests.shards import SCHEMA, random_requests, write_split
 from tests.training import training_run
 
@@ -57,8 +55,7 @@ def test_the_loss_falls_and_the_log_says_so(unbroken):
 def test_a_killed_run_continues_bit_for_bit(data, unbroken, tmp_path):
     """Killed twice with SIGKILL, after a loop and in the middle of saving, then run to its end."""
     for when in ("after-a-loop", "while-saving"):
-        command = [sys.executable, "-m", "tests.training.training_run", str(data), str(tmp_path), when]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+        done = run_module("tests.training.training_run", data, tmp_path, when)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     checkpoints = sorted(path.name for path in (tmp_path / "checkpoints").glob("*.index"))
     assert checkpoints, "the killed runs left no checkpoint, so nothing was continued"
@@ -261,7 +258,7 @@ assert found[0][1] == found[1][1] == 24
 for one, two in zip(*found):
     np.testing.assert_allclose(one, two, atol=2e-4)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = run_python(code)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -488,7 +485,7 @@ for kind in ("adam", "adagrad"):
     for one, two in zip(*found):
         np.testing.assert_allclose(one, two, atol=2e-4)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    done = run_python(code)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from datetime import timedelta
 
 import numpy as np
@@ -15,6 +13,7 @@ from ppm_tf.data.preparation.day_checks import read_ledger
 from ppm_tf.data.preparation.prepare import prepare
 from ppm_tf.data.schema import Schema
 from tests.day_logs import DAY, FIRST, START, digests, in_words, items, mapping, prepare_days, rows, samples_of, write_day
+from tests.processes import run_python
 from tests.raw_logs import read_samples, sample
 
 TAIL = DAY - 3 * 3600
@@ -203,9 +202,7 @@ def test_days_one_by_one_in_other_processes_and_batches_give_the_same_bytes(tmp_
         "import sys; from pathlib import Path; from ppm_tf.config import ColumnarData; from tests.day_logs import prepare_days;"
         "prepare_days(ColumnarData.model_validate_json(sys.argv[1]), Path(sys.argv[2]), 3, first=2, batch_rows=7)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, columns.model_dump_json(), str(tmp_path / "days")], capture_output=True, text=True, check=False
-    )
+    done = run_python(code, columns.model_dump_json(), tmp_path / "days")
     assert done.returncode == 0, done.stderr
     expected = digests(tmp_path / "loop")
     assert len(expected) > 40 and digests(tmp_path / "days") == expected
