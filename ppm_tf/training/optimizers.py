@@ -65,22 +65,31 @@ class OneKernel:
     `a = rate sqrt(1 - b2^t) / (1 - b1^t)`; results agree to rounding.
     """
 
+    def apply(self, grads, trainable_variables=None):
+        # Computed once: a step updates so many variables that scalars of each would be a third of its graph.
+        self.__dict__["_of_step"] = self._scalars()
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self.__dict__["_of_step"] = None
+
     def update_step(self, gradient, variable, learning_rate):
         place = self._get_variable_index(variable)
         value = variable.value if isinstance(variable, keras.Variable) else variable
-        step = tf.cast(self.iterations + 1, value.dtype)
+        scalars = self.__dict__.get("_of_step") or self._scalars()
         tf.raw_ops.ResourceApplyAdam(
             var=value.handle,
             m=self._momentums[place].value.handle,
             v=self._velocities[place].value.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, value.dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, value.dtype), step),
             lr=tf.cast(learning_rate, value.dtype),
-            beta1=tf.cast(self.beta_1, value.dtype),
-            beta2=tf.cast(self.beta_2, value.dtype),
-            epsilon=tf.cast(self.epsilon, value.dtype),
             grad=tf.cast(gradient, value.dtype),
+            **{name: tf.cast(scalar, value.dtype) for name, scalar in scalars.items()},
         )
+
+    def _scalars(self):
+        """What the kernel takes besides, the same for all variables of a step."""
+        step, beta1, beta2, epsilon = (tf.cast(one, tf.float32) for one in (self.iterations + 1, self.beta_1, self.beta_2, self.epsilon))
+        return {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "beta1_power": tf.pow(beta1, step), "beta2_power": tf.pow(beta2, step)}
 
 
 class Adam(OneKernel, keras.optimizers.Adam):
@@ -90,8 +99,19 @@ class Adam(OneKernel, keras.optimizers.Adam):
 class KernelAdamW(OneKernel, keras.optimizers.AdamW):
     """AdamW that decays kernels alone."""
 
-    def _use_weight_decay(self, variable):
-        return _is_decayed(variable) and super()._use_weight_decay(variable)
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._decayed = [_is_decayed(variable) and self._use_weight_decay(variable) for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self._decayed[self._get_variable_index(variable)]:
+            variable.assign_sub(variable * self.weight_decay * learning_rate)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _apply_weight_decay(self, variables):
+        """Nothing: `update_step` decays, at the learning rate that is there."""
 
 
 class TableAdam(OneKernel, keras.optimizers.Adam):
@@ -157,7 +177,7 @@ class TableAdam(OneKernel, keras.optimizers.Adam):
 
     def update_step(self, gradient, variable, learning_rate):
         place = self._get_variable_index(variable)
-        rate = learning_rate * self._rates[place]
+        rate = learning_rate * self._rates[place] if self._rates[place] != 1.0 else learning_rate
         if self._lazy[place]:
             self._update_rows(sum_duplicates(gradient), variable, rate, place)
             return
@@ -177,8 +197,8 @@ class TableAdam(OneKernel, keras.optimizers.Adam):
             accumulators.scatter_update(tf.IndexedSlices(accumulator, rows))
             change = rate * values / tf.sqrt(accumulator + self.epsilon)
         else:
-            step = tf.cast(self.iterations + 1, tf.float32)
-            rate = rate * tf.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+            scalars = self.__dict__.get("_of_step") or self._scalars()
+            rate = rate * tf.sqrt(1.0 - scalars["beta2_power"]) / (1.0 - scalars["beta1_power"])
             momentums, velocities = self._momentums[place].value, self._velocities[place].value
             momentum, velocity = tf.gather(momentums, rows), tf.gather(velocities, rows)
             momentum += (values - momentum) * (1.0 - self.beta_1)

@@ -94,8 +94,9 @@ class Trainer(orbit.StandardTrainer):
             gradients = [sum_duplicates(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
         if self.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
-        # Keras sums the gradients over the replicas once more.
-        self.optimizer.apply([_divided(gradient, replicas) for gradient in gradients], variables)
+        if replicas > 1:  # Keras sums the gradients over the replicas once more
+            gradients = [_divided(gradient, replicas) for gradient in gradients]
+        self.optimizer.apply(gradients, variables)
         self.loss_sum.assign_add(loss * weight)
         self.label_sum.assign_add(weight)
 
