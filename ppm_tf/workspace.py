@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -361,7 +361,7 @@ def _mark(path: Path) -> str:
     return f"{stat.st_size} bytes, {stat.st_mtime_ns}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest(path: str, mark: str) -> str:
     """SHA-256 of a file that is as `mark` says; each state of a file is read once a process."""
     with open(path, "rb") as file:

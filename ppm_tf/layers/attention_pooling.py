@@ -13,8 +13,7 @@ class AttentionPooling(keras.layers.Layer):
 
     `score_nt = MLP([q_n, k_t, q_n * k_t, q_n - k_t])`, `output_n = sum_t w_nt k_t` with `w = score` on real behaviors
     (DIN, eq. 3: no softmax, so that the strength of an interest is kept) or `w = softmax(score / sqrt(D))`. An empty
-    history gives zeros. The first dense layer is one product of the history with a kernel a candidate; the history is never
-    tiled N times.
+    history gives zeros. The first dense layer is computed from its three kernels, and what depends on the history alone once a request.
 
     Args:
         units: tuple of int. Hidden widths of the scoring MLP. Defaults to `(64, 32)`.
@@ -51,7 +50,8 @@ class AttentionPooling(keras.layers.Layer):
         self.product_kernel = self.add_weight(name="product_kernel", shape=(dim, self.units[0]), initializer="glorot_uniform")
         self.hidden_layers = [keras.layers.Dense(width, dtype=self.dtype_policy, name=f"hidden_{i}") for i, width in enumerate(self.units[1:])]
         self.activations = [self._activation(i) for i in range(len(self.units))]
-        self.score = keras.layers.Dense(1, dtype=self.dtype_policy, name="score")
+        # A softmax takes the same off every score: a bias would never learn.
+        self.score = keras.layers.Dense(1, use_bias=not self.normalize, dtype=self.dtype_policy, name="score")
         self.query_layer.build(queries_shape)
         self.key_layer.build(keys_shape)
         shape = (queries_shape[0], queries_shape[1], keys_shape[1], self.units[0])
@@ -68,11 +68,7 @@ class AttentionPooling(keras.layers.Layer):
         if self.activation == "dice":
             pairs = real if query_mask is None else ops.logical_and(real, ops.expand_dims(ops.cast(query_mask, "bool"), 2))
             extra = {"real": pairs, "training": training}
-        # k Wk + (q * k) Wp = k (Wk + diag(q) Wp): a kernel a candidate, and one product with the keys; measured, this is three
-        # times as fast as the einsum of q, k and Wp, in both directions.
-        product_kernel, key_kernel = (ops.cast(kernel, self.compute_dtype) for kernel in (self.product_kernel, self.key_layer.kernel))
-        kernels = ops.expand_dims(queries, -1) * product_kernel + key_kernel
-        x = ops.matmul(ops.expand_dims(keys, 1), kernels) + ops.expand_dims(self.query_layer(queries), 2)
+        x = self._first_layer(queries, keys) + ops.expand_dims(self.query_layer(queries), 2)
         x = self.activations[0](x, **extra)
         for layer, activation in zip(self.hidden_layers, self.activations[1:], strict=True):
             x = activation(layer(x), **extra)
@@ -92,6 +88,18 @@ class AttentionPooling(keras.layers.Layer):
         config = super().get_config()
         config.update(units=self.units, activation=self.activation, normalize=self.normalize)
         return config
+
+    def _first_layer(self, queries, keys):
+        """`k Wk + (q * k) Wp`, `[R, N, T, H]`, in the one of two ways that passes over less, forward and back."""
+        product_kernel = ops.cast(self.product_kernel, self.compute_dtype)
+        (length, dim), units = keys.shape[1:], self.units[0]
+        if length is None or length * (2 * dim + units) <= 3 * dim * units:
+            # As it is written, `[R, N, T, D]` values and one large product: for D = H = 64 up to 64 behaviors, at 10 to 30 in half the time.
+            pairs = ops.expand_dims(queries, 2) * ops.expand_dims(keys, 1)
+            return ops.matmul(pairs, product_kernel) + ops.expand_dims(self.key_layer(keys), 1)
+        # k (Wk + diag(q) Wp): a kernel `[D, H]` a candidate, however long the history.
+        kernels = ops.expand_dims(queries, -1) * product_kernel + ops.cast(self.key_layer.kernel, self.compute_dtype)
+        return ops.matmul(ops.expand_dims(keys, 1), kernels)
 
     def _activation(self, i):
         if self.activation == "dice":

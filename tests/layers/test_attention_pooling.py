@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ppm_tf.layers.attention_pooling import AttentionPooling
 from tests.battery import check_layer
@@ -29,11 +30,38 @@ def test_equals_the_equation(normalize):
         for n in range(2):
             pairs = np.stack([np.concatenate([q, k, q * k, q - k]) for q, k in ((QUERIES[r, n], KEYS[r, t]) for t in range(5))])
             hidden = 1 / (1 + np.exp(-(pairs @ kernel + layer.query_layer.bias.numpy())))
-            scores = (hidden @ layer.score.kernel.numpy() + layer.score.bias.numpy())[:, 0]
+            scores = (hidden @ layer.score.kernel.numpy())[:, 0]  # its bias is still 0, and a softmax has none
             if normalize and MASK[r].any():
                 scores = softmax(np.where(MASK[r], scores / 2, -1e9))  # sqrt(D) = 2
             expected[r, n] = np.where(MASK[r], scores, 0) @ KEYS[r]
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [5, 40])
+def test_both_ways_through_the_first_layer_give_the_same(length):
+    """A product a pair for short histories, a kernel a candidate for long ones: values and gradients."""
+    rng = np.random.default_rng(length)
+    keys, mask = rng.normal(size=(3, length, 4)).astype("float32"), rng.random((3, length)) < 0.8
+    layer = AttentionPooling(units=(6, 3), activation="dice")
+    layer.build(QUERIES.shape, keys.shape)
+
+    def found(keys_shape_known):
+        given = tf.constant(keys)
+
+        @tf.function(input_signature=[tf.TensorSpec([3, length if keys_shape_known else None, 4])])
+        def both(keys):
+            with tf.GradientTape() as tape:
+                tape.watch(keys)
+                pooled = layer(QUERIES, keys, mask)
+            return [pooled, *tape.gradient(pooled, [keys, layer.product_kernel.value, layer.key_layer.kernel.value, layer.query_layer.kernel.value])]
+
+        products = [op for op in both.get_concrete_function().graph.get_operations() if op.type == "BatchMatMulV2"]
+        return both(given), len(products)
+
+    (by_length, own), (by_pair, pairs) = found(True), found(False)
+    assert (own > pairs) == (length == 40)  # 40 (2 * 4 + 6) > 3 * 4 * 6: a kernel a candidate
+    for mine, theirs in zip(by_length, by_pair, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_an_empty_history_gives_zeros():
