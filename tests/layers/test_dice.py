@@ -48,6 +48,26 @@ def test_the_gradient_goes_through_the_statistics_of_the_batch():
     np.testing.assert_allclose(tf.boolean_mask(tape.gradient(got, x), REAL), tape.gradient(expected, real), rtol=1e-3, atol=1e-4)
 
 
+def test_the_gradient_is_that_of_the_equation_for_rows_that_count_and_for_others():
+    """Written by hand in the layer; here TensorFlow's own, of the equation in float64."""
+    layer, above = Dice(), rng.normal(size=X.shape)
+    layer.build(X.shape)
+    layer.alpha.assign([0.5, -1.0, 0.1])
+    layer.mean.assign([1.0, -2.0, 0.5])
+    x, x64, alpha = tf.constant(X), tf.constant(X, tf.float64), tf.constant([0.5, -1.0, 0.1], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(layer(x, REAL, training=True) * tf.constant(above, tf.float32))
+    got = tape.gradient(total, [x, layer.alpha.value])
+    with tf.GradientTape() as tape:
+        tape.watch([x64, alpha])
+        mean, variance = tf.nn.moments(tf.boolean_mask(x64, REAL), 0)
+        share = tf.sigmoid((x64 - mean) / tf.sqrt(variance + 1e-8))
+        total = tf.reduce_sum((share * x64 + (1 - share) * alpha * x64) * above)
+    for mine, theirs in zip(got, tape.gradient(total, [x64, alpha]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_padding_does_not_count():
     mine, theirs = Dice(), Dice()
     changed = np.where(REAL[..., None], X, 1e3).astype("float32")
