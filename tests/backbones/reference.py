@@ -25,7 +25,7 @@ def flat(fields):
 
 
 def dense(x, layer):
-    return x @ layer.kernel.numpy() + layer.bias.numpy()
+    return x @ layer.kernel.numpy() + (layer.bias.numpy() if layer.use_bias else 0.0)
 
 
 def relu(x):
