@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from pipelines.benchmark.peers.options import Options
 from pipelines.report import written_out
 from ppm_tf.config import TextModel, load
 from ppm_tf.config.__main__ import reference
