@@ -148,6 +148,19 @@ def load_all_weights(model: Any, path: str | Path) -> None:
     model.load_weights(path)
 
 
+def load_weights(model: Any, path: str | Path, remedy: str) -> None:
+    """`model.load_weights(path)`, where what does not fit is named with its remedy: a network that an earlier release built otherwise.
+
+    Raises:
+        ValueError: a layer of the file has other weights.
+    """
+    try:
+        model.load_weights(path)
+    except ValueError as error:
+        lines = [line for line in str(error).splitlines() if line.startswith("Layer ")] or [" ".join(str(error).split())[:300]]
+        raise ValueError(f"Weights must be of the network as this release builds it. Received: {path}, where {lines[0]} Remedy: {remedy}.") from error
+
+
 def weights_size(model: Any) -> int:
     """Bytes of a model's weights in an HDF5 file, at most; cached item tables are not among them."""
     cached = {id(variable) for variable in cached_variables(model)}

@@ -109,3 +109,24 @@ def test_weights_without_room_end_in_an_error_and_not_in_the_process(tmp_path):
     assert f"{tmp_path / 'encoder' / 'backbone'}. Received: File too large" in encoder
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.weights.h5", "encoder"] and not list((tmp_path / "encoder").iterdir())
     assert (tmp_path / "b.weights.h5").stat().st_size < 785.5 * 1024
+
+
+def test_weights_of_a_network_that_was_built_otherwise_are_named_with_the_remedy(tmp_path):
+    import keras
+
+    from ppm_tf.storage import load_weights
+
+    class Model(keras.Model):
+        def __init__(self, use_bias):
+            super().__init__()
+            self.score = keras.layers.Dense(2, use_bias=use_bias, name="score")
+            self.score.build((None, 3))
+            self.built = True
+
+    path = tmp_path / "a.weights.h5"
+    Model(True).save_weights(path)
+    with pytest.raises(
+        ValueError,
+        match=r"as this release builds it\. Received: .*a\.weights\.h5, where Layer 'score' expected 1 variables, .* Remedy: train it anew\.",
+    ):
+        load_weights(Model(False), path, "train it anew")

@@ -20,6 +20,7 @@ from ppm_tf.models.feature_embedding import ITEM_ID, USER_ID, FeatureEmbedding
 from ppm_tf.models.ppm import PPM, PretrainingModel
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
+from ppm_tf.storage import load_weights
 
 
 def build_ppm(config: Config, schema: Schema, tables: Mapping[str, EmbeddingTable], table_dtype: str | None = None) -> PPM:
@@ -158,7 +159,7 @@ def _plug_in(
         return None
     pretraining = build_pretraining_model(config, schema, tables, table_dtype)
     if pretrained is not None:
-        pretraining.load_weights(pretrained)
+        load_weights(pretraining, pretrained, "pre-train PPM anew with `python -m pipelines.pretrain`")
     pretraining.ppm.trainable = config.model.ppm != "frozen"
     return pretraining.ppm
 

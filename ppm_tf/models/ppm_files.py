@@ -12,6 +12,7 @@ from ppm_tf.data.schema import Schema
 from ppm_tf.models.ppm import PretrainingModel
 from ppm_tf.models.provenance import PPM_START_ANEW, Provenance
 from ppm_tf.models.ranking_files import require_same_form
+from ppm_tf.storage import load_weights
 from ppm_tf.workspace import MADE_BY
 
 PPM_WEIGHTS = "ppm.weights.h5"
@@ -41,4 +42,4 @@ def warm_start_ppm(folder: Path, model: PretrainingModel, config: Config, schema
         )
     require_same_form(folder, Schema.read(folder / "schema.json"), schema, f"prepare the data as it was, or {PPM_START_ANEW}")
     Provenance.read(folder).require(versions, folder, PPM_START_ANEW)
-    model.load_weights(folder / PPM_WEIGHTS)
+    load_weights(model, folder / PPM_WEIGHTS, PPM_START_ANEW)

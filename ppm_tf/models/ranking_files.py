@@ -21,7 +21,7 @@ from ppm_tf.models.provenance import MODEL_ANEW, START_ANEW, Provenance, precisi
 from ppm_tf.models.ranking import RankingModel
 from ppm_tf.models.vocabularies import Vocabularies
 from ppm_tf.rows import FIRST_ROW, PADDING_ROW, UNKNOWN_ROW
-from ppm_tf.storage import load_all_weights, save_weights
+from ppm_tf.storage import load_all_weights, load_weights, save_weights
 from ppm_tf.workspace import SETTINGS
 
 WEIGHTS = "ranking.weights.h5"
@@ -89,7 +89,7 @@ def load_ranking_model(config: Config, inputs: Inputs, folder: Path, table_dtype
     provenance.require(inputs.versions, folder, MODEL_ANEW)
     with precision_of(provenance):
         model = build_ranking_model(config, schema, _Known(inputs, schema), inputs.tables, Vocabularies.read(folder), table_dtype=table_dtype)
-    model.load_weights(folder / WEIGHTS)  # with the means and scales of the training's tables and numbers, whatever items have come since
+    load_weights(model, folder / WEIGHTS, MODEL_ANEW)  # with the means and scales of the training, whatever items came since
     return model
 
 

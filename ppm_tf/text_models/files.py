@@ -7,8 +7,9 @@ from pathlib import Path
 from ppm_tf.config import Config
 from ppm_tf.data.schema import Schema
 from ppm_tf.models.inputs import Inputs
-from ppm_tf.models.provenance import Provenance, precision_of
+from ppm_tf.models.provenance import MODEL_ANEW, Provenance, precision_of
 from ppm_tf.models.ranking_files import SCHEMA, WEIGHTS, load_ranking_model, require_same_values
+from ppm_tf.storage import load_weights
 from ppm_tf.text_models.build import build_text_model
 from ppm_tf.text_models.language import load_language
 
@@ -20,7 +21,7 @@ def load_text_model(config: Config, inputs: Inputs, folder: Path):
     require_same_values(folder, Schema.read(folder / SCHEMA), inputs.schema)
     with precision_of(Provenance.read(folder)):
         model, _ = build_text_model(config, inputs, load_language(folder / LANGUAGE))
-    model.load_weights(folder / WEIGHTS)
+    load_weights(model, folder / WEIGHTS, MODEL_ANEW)
     return model
 
 
