@@ -314,7 +314,7 @@ def _write_made_by(path: Path, name: str, recipe: Recipe) -> None:
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "settings": recipe.settings,
         "inputs": recipe.inputs,
-        "digests": {path: _digest(path, mark) for path, mark in recipe.inputs.items() if _mark(Path(path)) == mark},
+        "digests": {path: _digest(path, mark) for path, mark in recipe.inputs.items() if _mark(Path(path)) == mark and Path(path).is_file()},
         "parents": recipe.parents,
         "packages": {package: _version(package) for package in _PACKAGES},
     }

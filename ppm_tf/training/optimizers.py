@@ -76,7 +76,7 @@ class OneKernel:
     def update_step(self, gradient, variable, learning_rate):
         place = self._get_variable_index(variable)
         value = variable.value if isinstance(variable, keras.Variable) else variable
-        scalars = self.__dict__.get("_of_step") or self._scalars()
+        scalars = self._scalars()
         tf.raw_ops.ResourceApplyAdam(
             var=value.handle,
             m=self._momentums[place].value.handle,
@@ -87,7 +87,9 @@ class OneKernel:
         )
 
     def _scalars(self):
-        """What the kernel takes besides, the same for all variables of a step."""
+        """What the kernel takes besides, the same for all variables of a step; within `apply` the ones that it has computed."""
+        if self.__dict__.get("_of_step"):
+            return self.__dict__["_of_step"]
         step, beta1, beta2, epsilon = (tf.cast(one, tf.float32) for one in (self.iterations + 1, self.beta_1, self.beta_2, self.epsilon))
         return {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "beta1_power": tf.pow(beta1, step), "beta2_power": tf.pow(beta2, step)}
 
@@ -103,7 +105,10 @@ class KernelAdamW(OneKernel, keras.optimizers.AdamW):
         if self.built:
             return
         super().build(variables)
-        self._decayed = [_is_decayed(variable) and self._use_weight_decay(variable) for variable in variables]
+        self._decayed = [self._use_weight_decay(variable) for variable in variables]
+
+    def _use_weight_decay(self, variable):
+        return _is_decayed(variable) and super()._use_weight_decay(variable)
 
     def update_step(self, gradient, variable, learning_rate):
         if self._decayed[self._get_variable_index(variable)]:
@@ -197,7 +202,7 @@ class TableAdam(OneKernel, keras.optimizers.Adam):
             accumulators.scatter_update(tf.IndexedSlices(accumulator, rows))
             change = rate * values / tf.sqrt(accumulator + self.epsilon)
         else:
-            scalars = self.__dict__.get("_of_step") or self._scalars()
+            scalars = self._scalars()
             rate = rate * tf.sqrt(1.0 - scalars["beta2_power"]) / (1.0 - scalars["beta1_power"])
             momentums, velocities = self._momentums[place].value, self._velocities[place].value
             momentum, velocity = tf.gather(momentums, rows), tf.gather(velocities, rows)
