@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_encoders, check_first, configure_logging, explained, help_of, make, settings_of, stage_of
+from pipelines.stage import check_encoders, check_first, explained, help_of, make, prepare_process, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.models.provenance import MODEL_ANEW
 from ppm_tf.storage import write_json, writing
@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(help_of(__name__ if __name__ != "__main__" else "pipelines.export", f" [{TABLES_ONLY}]", SECTIONS))
             return
         config = settings_of(lambda: load([argument for argument in arguments if argument != TABLES_ONLY]))
-        configure_logging()
+        prepare_process()
         with explained("pipelines.export", config.run):
             _check_first(config, TABLES_ONLY in arguments)
             print(export(config, Workspace(config.run), TABLES_ONLY in arguments))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, configure_logging, explained, named, settings_of, stage_of
+from pipelines.stage import check_first, explained, named, prepare_process, settings_of, stage_of
 from ppm_tf.config import describe, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(2)
         options, rest = settings_of(lambda: _options(what, arguments[1:]))
         config = settings_of(lambda: load(rest))
-        configure_logging()
+        prepare_process(share_cores=what != "serving")  # which takes the server's
         with explained("pipelines.benchmark", config.run):
             named(BENCHMARKS[what])(config, Workspace(config.run), **options)
 
@@ -69,7 +69,7 @@ def _grid(file: str, overrides: list[str]) -> None:
     cells = settings_of(lambda: cells_of(benchmark, file))
     from pipelines.benchmark.grid import run
 
-    configure_logging()
+    prepare_process()
     name = Path(file).stem
     with explained("pipelines.benchmark", benchmark.run):
         for cell in cells:

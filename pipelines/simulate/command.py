@@ -7,7 +7,7 @@ import sys
 
 from pipelines.given import remember
 from pipelines.simulate.arms import arms_of
-from pipelines.stage import check_first, configure_logging, explained, help_of, settings_of, stage_of
+from pipelines.stage import check_first, explained, help_of, prepare_process, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, SyntheticData, from_dict, load
 from ppm_tf.terminal import printing
 
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
             return
         config = settings_of(lambda: of_month(load(arguments)))
         arms = settings_of(lambda: arms_of(config))
-        configure_logging()
+        prepare_process()
         remember(arguments)
         with explained("pipelines.simulate", config.run):
             for arm in arms:

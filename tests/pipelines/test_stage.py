@@ -379,3 +379,13 @@ def test_each_command_answers_help_and_refuses_a_wrong_setting_without_tensorflo
     with pytest.raises(SystemExit) as stopped:
         run([*first, "no.such=1"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(("cores", "given", "threads"), [(1, None, "1"), (2, None, "1"), (16, None, "8"), (16, "3", "3")])
+def test_an_operation_gets_half_of_the_cores_unless_the_environment_says_otherwise(monkeypatch, cores, given, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    stages.prepare_process()
+    assert os.environ["TF_NUM_INTRAOP_THREADS"] == threads
