@@ -12,6 +12,16 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the suite's bit-for-bit claims are 
 import pytest
 
 
+_FIRST = ("tests/pipelines/test_train.py", "tests/training/test_loop.py", "tests/pipelines/")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that train whole models come first, so that no process ends alone with one of them; while one process makes their shop, the other
+    has a long file that needs none."""
+    place = {path: number for number, path in enumerate(_FIRST)}
+    items.sort(key=lambda item: next((place[path] for path in _FIRST if item.nodeid.startswith(path)), len(_FIRST)))
+
+
 @pytest.fixture
 def float32_policy():
     """Puts the global precision back after a test that changes it."""
