@@ -1,4 +1,4 @@
-"""Shows what was made: an embedding table to a person's eyes, figures of encoders side by side, figures over seeds, an online experiment.
+"""Shows what was made: a table to a person's eyes, encoders side by side, figures over seeds, an online experiment, what it would take at scale.
 
 table      <run>/reports/tables/<name>/ of one table, or of all that PPM reads: neighbours.html (sampled items beside the
            items with the most similar vectors, with pictures where there are any), norms.png, map.png (items in the plane,
@@ -10,6 +10,9 @@ online     <run>/reports/online/<online.name>/ of an A/B test, from its exposure
            (PPM, equation 12), CTR, CVR, eCPM, DTR and the exposure of long-tail items, by bucket, by day and by popularity (CELA,
            figure 7), with differences to control and their intervals over users; CUPED where there is a pre-period; sample-ratio and
            A/A checks: report.md, report.html, figures.jsonl, plots/. docs/online.md says what each figure means
+capacity   <run>/reports/capacity/: what a catalog, its users and its traffic take: memory, disk, machines and cores, from the rates
+           that the run measured when it was made (or that capacity.* gives, for another machine). A rate that nothing measured is
+           named with the command that does, and what rests on it is left out
 
   python -m pipelines.report table                                     # the tables of the embedded shop
   python -m pipelines.report table title configs/home_depot.yaml data.path=<folder>
@@ -18,7 +21,9 @@ online     <run>/reports/online/<online.name>/ of an A/B test, from its exposure
   python -m pipelines.report seeds runs/shop-1 runs/shop-2 runs/shop-3
   python -m pipelines.report online exposures=logs/*.parquet online.control=A online.order=order online.start=2026-11-20
   python -m pipelines.report online exposures=shown.csv outcomes=orders.csv online.control=A 'online.outcomes.order={column: event, equals: order}'
-  python -m pipelines.report table --help                              # the settings; online --help: those of an experiment
+  python -m pipelines.report capacity capacity.items=2000000 capacity.users=30000000 capacity.requests=40000000
+  python -m pipelines.report capacity configs/capacity_paper.yaml      # PPM's own sizes
+  python -m pipelines.report table --help                              # the settings; online --help, capacity --help: theirs
 """
 
 from __future__ import annotations
@@ -302,6 +307,135 @@ ONLINE = Stage(
 )
 
 
+# === capacity ===
+
+
+def reckon(config: Config, workspace: Workspace, recipe: Recipe) -> None:
+    """Reckons what the sizes take and commits `reports/capacity`."""
+    from dataclasses import asdict
+
+    from ppm_tf.reports.capacity import capacity, capacity_table
+
+    lines = capacity(_sizes(config, workspace), _rates(config, workspace))
+    with workspace.commit("reports/capacity", recipe) as folder:
+        write_json(folder / "capacity.json", [asdict(line) for line in lines])
+        (folder / "capacity.md").write_text(f"{capacity_table(lines)}\n", encoding="utf-8")
+
+
+def _sizes(config: Config, workspace: Workspace):
+    """The sizes that are asked for, and those of the run where they are not.
+
+    Raises:
+        FileNotFoundError: the run has no prepared log.
+    """
+    from ppm_tf.data.manifest import Manifest
+    from ppm_tf.data.schema import Schema
+    from ppm_tf.reports.capacity import DAY, Sizes
+
+    asked, data = config.capacity, workspace.path("data")
+    if not (data / "samples" / "train").is_dir():
+        raise FileNotFoundError(
+            f"The bytes of a request, and what is not set, are those of a run's prepared log. Received: run={config.run}, without one. Remedy: run"
+            " `python -m pipelines.prepare`, or name a run that has one."
+        )
+    statistics = json.loads((data / "statistics.json").read_text(encoding="utf-8"))
+    splits = statistics["splits"].values()
+    seconds = max(split["last_time"] for split in splits) - min(split["first_time"] for split in splits)
+    tables = asked.tables or {
+        name: json.loads((workspace.path(f"tables/{name}") / "manifest.json").read_text(encoding="utf-8"))["dim"]
+        for name in config.ppm.tables
+        if workspace.exists(f"tables/{name}")
+    }
+    train = Manifest.read(data / "samples" / "train")
+    return Sizes(
+        items=asked.items or statistics["items"],
+        users=asked.users or statistics["users"],
+        field_rows=sum(len(found.vocabulary) for found in Schema.read(data / "schema.json").fields),
+        id_dim=config.model.dim,
+        tables=tables,
+        table_dtype=asked.table_dtype,
+        requests=asked.requests or sum(split["requests"] for split in splits) / max(seconds / DAY, 1.0),
+        days=asked.days,
+        request_bytes=sum(shard.bytes for shard in train.shards) / train.records,
+        peak=asked.peak,
+        utilisation=asked.utilisation,
+        hours=asked.hours,
+    )
+
+
+def _rates(config: Config, workspace: Workspace):
+    """What this machine did when it made the run's artifacts: examples a second, as their `summary.json` says; a set rate goes first."""
+    from ppm_tf.reports.capacity import Rates
+
+    asked, run = config.capacity, f"run={config.run}"
+    remedy = {
+        "embed": f"run `python -m pipelines.embed {run}`",
+        "ppm": f"run `python -m pipelines.pretrain {run}`",
+        "ranker": f"run `python -m pipelines.train {run}`",
+        "request_ms": f"run `python -m pipelines.benchmark serving {run}`, which calls with 50 and with 500 candidates",
+    }
+
+    def seconds_each(names: list[str]) -> float | None:
+        found = [json.loads(path.read_text(encoding="utf-8")) for name in names if (path := workspace.path(name) / "summary.json").is_file()]
+        return sum(one["seconds"] / one["examples"] for one in found) if len(found) == len(names) and all(one["examples"] for one in found) else None
+
+    def rate(asked: float | None, names: list[str]) -> float | None:
+        each = seconds_each(names)
+        return asked or (1 / each if each else None)
+
+    return Rates(
+        embed=rate(asked.embed_rate, [f"tables/{name}" for name in asked.tables or config.ppm.tables]),
+        ppm=rate(asked.ppm_rate, ["ppm"]),
+        ranker=rate(asked.ranker_rate, [f"models/{config.model.folder}"]),
+        request_ms=asked.request_ms or _request_ms(config, workspace),
+        remedy=remedy,
+    )
+
+
+def _request_ms(config: Config, workspace: Workspace) -> float | None:
+    """The median milliseconds of a served request of `capacity.scored` candidates, on the line through the two sizes that were called."""
+    path = workspace.folder / "benchmark" / "serving" / f"{config.model.backbone.name}.jsonl"
+    if not path.is_file():
+        return None
+    model = "without PPM" if config.model.ppm == "none" else "with PPM"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found = {line["candidates"]: line["p50_ms"] for line in lines if (line.get("model"), line.get("through")) == (model, "session")}
+    sizes = sorted(size for size in found if isinstance(size, int))
+    if len(sizes) < 2:
+        return None
+    each = (found[sizes[-1]] - found[sizes[0]]) / (sizes[-1] - sizes[0])
+    return max(found[sizes[0]] + each * (config.capacity.scored - sizes[0]), 0.0)
+
+
+def _capacity_settings(config: Config) -> dict:
+    """What shapes the report: what is asked, and which artifacts measured its rates."""
+    from dataclasses import asdict
+
+    workspace = Workspace(config.run)
+    settings = {"capacity": config.capacity.model_dump(mode="json"), "rates": asdict(_rates(config, workspace))}
+    return {**settings, "data": workspace.id("data") if workspace.exists("data") else None, "dim": config.model.dim}
+
+
+def show_capacity(config: Config, workspace: Workspace) -> None:
+    """Prints the figures and where they are."""
+    folder = workspace.path("reports/capacity")
+    print((folder / "capacity.md").read_text(encoding="utf-8"))
+    print(folder)
+
+
+CAPACITY = Stage(
+    module="pipelines.report",
+    choice="capacity",
+    makes="reports/capacity",
+    needs=(),
+    sections=("capacity",),
+    also_uses=("data", "ppm", "model"),
+    run=reckon,
+    settings=_capacity_settings,
+    show=show_capacity,
+)
+
+
 def written_out(arguments: list[str]) -> list[str]:
     """The arguments of `online` with the settings that `exposures=` and `outcomes=` are short for.
 
@@ -312,7 +446,7 @@ def written_out(arguments: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs `table ...`, `encoders ...`, `seeds ...` or `online ...`."""
+    """Runs `table ...`, `encoders ...`, `seeds ...`, `online ...` or `capacity ...`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     choice, *others = arguments or [""]
     of_runs = {"encoders": compare_encoders, "seeds": over_seeds}
@@ -321,14 +455,16 @@ def main(arguments: list[str] | None = None) -> None:
             main_of(STAGES, others, default=lambda config: list(config.ppm.tables))
         elif choice == "online":
             stage_main(ONLINE, written_out(others))
+        elif choice == "capacity":
+            stage_main(CAPACITY, others)
         elif choice in of_runs and others and not {"-h", "--help"} & set(others):
             with explained("pipelines.report", others[0]):
                 print(of_runs[choice](others))
         else:
             asked = {"-h", "--help"} & set(arguments)
             usage = (
-                "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...`, `seeds <run> <run> ...` or `online exposures=<files>"
-                " [section.key=value ...]"
+                "table [name] [file.yaml] [section.key=value ...]`, `encoders <run> ...`, `seeds <run> <run> ...`, `online exposures=<files>"
+                " [section.key=value ...]` or `capacity [file.yaml] [section.key=value ...]"
             )
             if asked:
                 print(f"usage: python -m pipelines.report `{usage}`\n\n{__doc__}")

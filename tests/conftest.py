@@ -11,7 +11,6 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the suite's bit-for-bit claims are 
 
 import pytest
 
-
 _FIRST = ("tests/pipelines/test_train.py", "tests/training/test_loop.py", "tests/pipelines/")
 
 

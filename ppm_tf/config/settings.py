@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ppm_tf.config.capacity import CapacitySettings
 from ppm_tf.config.daily import GateSettings, UpdateSettings
 from ppm_tf.config.data import Data, SyntheticData
 from ppm_tf.config.encoders import EmbedSettings, ImageSettings, TextSettings
@@ -46,6 +47,7 @@ class Config(Section):
     gate: GateSettings = Field(GateSettings(), description="what a new version must meet")
     report: ReportSettings = Field(ReportSettings(), description="the look at a table")
     online: OnlineSettings = Field(OnlineSettings(), description="the report of an online experiment")
+    capacity: CapacitySettings = Field(CapacitySettings(), description="what a catalog and its traffic take")
     simulate: SimulateSettings = Field(SimulateSettings(), description="a simulated month of the embedded shop")
     beam: BeamSettings = Field(BeamSettings(), description="where batch jobs run")
 
