@@ -8,6 +8,11 @@
             through more cells than one run on both; a last run without seeds= looks all of them up. CELA's table of costs
             (cela_table2.yaml) ends with the inference of all its models, in turns in this one process; see docs/models.md.
 
+all         lists the files of configs/benchmark with what each takes, and makes them in order, each in a process of its own; what is
+            there is only looked up, so a second run goes on. key=value holds for every file (data.* for those on the embedded shop),
+            <file>:key=value for one of them; run=<folder> holds the run folders. A file on data of yours is left out until it is told
+            where: cela_movielens:data.path=<folder>. all list: only the list
+
 All else prints one JSON object a line: timings of the machine it runs on, no tests.
 
   speed       DIN beside that of DeepCTR and of FuxiCTR on the same rows (A: 20 behaviors, width 16; B: 50, width 64; C: ten candidates a request,
@@ -28,6 +33,8 @@ All else prints one JSON object a line: timings of the machine it runs on, no te
 
   python -m pipelines.benchmark configs/benchmark/ppm_table2.yaml
   python -m pipelines.benchmark configs/benchmark/movielens.yaml data.path=<folder> run=runs/ml1m
+  python -m pipelines.benchmark all list
+  python -m pipelines.benchmark all data.users=4000 data.items=1700 movielens:data.path=<folder>
   python -m pipelines.benchmark efficiency
   python -m pipelines.benchmark speed peers=[deepctr,fuxictr] environments=runs/peers
 """

@@ -41,9 +41,13 @@ def main(arguments: list[str] | None = None) -> None:
         if what.endswith((".yaml", ".yml")):
             _grid(what, arguments[1:])
             return
+        if what == "all":
+            _all(arguments[1:])
+            return
         if what not in BENCHMARKS:
             print(
-                f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: {what or 'none'}. See --help.",
+                f"The first argument must be a file of configs/benchmark, all, or one of {', '.join(BENCHMARKS)}."
+                f" Received: {what or 'none'}. See --help.",
                 file=sys.stderr,
             )
             raise SystemExit(2)
@@ -60,6 +64,14 @@ def _options(what: str, arguments: list[str]) -> tuple[dict[str, Any], list[str]
         return {}, arguments
     options, rest = named(_OPTIONS[what]).split(arguments)
     return {"options": options}, rest
+
+
+def _all(arguments: list[str]) -> None:
+    from pipelines.benchmark.everything import everything
+
+    prepare_process()
+    if settings_of(lambda: everything(arguments)):
+        raise SystemExit(1)
 
 
 def _grid(file: str, overrides: list[str]) -> None:

@@ -238,7 +238,7 @@ def test_wrong_files_and_words_exit_with_2(tmp_path, capsys):
         ([str(tmp_path / "none.yaml")], "The file must exist. Received"),
         (
             ["fast"],
-            f"The first argument must be a file of configs/benchmark, or one of {', '.join(BENCHMARKS)}. Received: fast",
+            f"The first argument must be a file of configs/benchmark, all, or one of {', '.join(BENCHMARKS)}. Received: fast",
         ),
         ([], "Received: none"),
     ):
