@@ -50,6 +50,7 @@ setup(
         # the tests, and what scripts/check runs
         "test": [
             "hypothesis>=6.150",
+            "kubernetes-validate>=1.37",
             "mypy>=2.4,<3",
             "pytest>=8.3",
             "pytest-cov>=7",

@@ -29,13 +29,14 @@ def proxy(tmp_path_factory):
         port = free.getsockname()[1]
     (folder / "api_keys").write_text(f'"{KEY}" shop;\n')
     text = (DOCKER / "proxy/nginx.conf").read_text()
-    changes = {  # addresses, files, and `resolve`, which the nginx of Debian 12 does not know
+    upstream = (DOCKER / "proxy/upstream.conf").read_text().replace("resolver 127.0.0.11 valid=5s;", "")
+    (folder / "upstream.conf").write_text(upstream.replace("model:8501 resolve", f"127.0.0.1:{server.server_port}"))
+    changes = {  # addresses and files; `resolve` above is what the nginx of Debian 12 does not know
         "/run/secrets/api_keys": f"{folder}/api_keys",
         "/etc/nginx/guard.js": f"{DOCKER}/proxy/guard.js",
         "/tmp/": f"{folder}/",
         "/dev/stdout": f"{folder}/access.log",
-        "resolver 127.0.0.11 valid=5s;": "",
-        "server model:8501 resolve;": f"server 127.0.0.1:{server.server_port};",
+        "/etc/nginx/upstream.conf": f"{folder}/upstream.conf",
         "listen 8080;": f"listen 127.0.0.1:{port};",
         "worker_processes auto;": "worker_processes 1; daemon off;" + (" user root;" if os.geteuid() == 0 else ""),
     }
