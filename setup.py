@@ -15,6 +15,7 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*", "serving", "serving.*"]),
     install_requires=[
+        "fsspec>=2025.3",
         "apache-beam>=2.77,<2.78",
         # the gRPC client
         "grpcio>=1.70",
@@ -45,17 +46,24 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        # runs on shared storage
+        "s3": ["s3fs>=2025.3"],
+        "gcs": ["gcsfs>=2025.3"],
         # the local server
         "serve": ["starlette>=1.0,<2", "uvicorn>=0.40,<1"],
         # the tests, and what scripts/check runs
         "test": [
             "hypothesis>=6.150",
             "kubernetes-validate>=1.37",
+            "flask>=3",
+            "flask-cors>=6",
+            "moto[s3]>=5.1",
             "mypy>=2.4,<3",
             "pytest>=8.3",
             "pytest-cov>=7",
             "pytest-xdist>=3.8",
             "ruff>=0.17,<0.18",
+            "s3fs>=2025.3",
             "starlette>=1.0,<2",
             "types-PyYAML>=6",
             "uvicorn>=0.40,<1",

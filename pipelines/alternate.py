@@ -27,7 +27,7 @@ from typing import Any
 
 from pipelines.align.encoder import learnt_apart, of_ids
 from pipelines.given import remember
-from pipelines.stage import check_first, explained, make, prepare_process, settings_of, stage_of
+from pipelines.stage import check_first, explained, in_a_folder, make, prepare_process, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Recipe, Workspace
@@ -137,6 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(__doc__.strip())
             return
         config = settings_of(lambda: of_cela(load(arguments)))
+        settings_of(lambda: in_a_folder(config.run, "pipelines.alternate"))
         prepare_process()
         remember(arguments)
         with explained("pipelines.alternate", config.run):

@@ -26,6 +26,7 @@ from typing import Any
 from pipelines.stage import check_encoders, check_first, explained, help_of, make, prepare_process, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, load
 from ppm_tf.models.provenance import MODEL_ANEW
+from ppm_tf.shared_run import is_url
 from ppm_tf.storage import write_json, writing
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
@@ -196,6 +197,11 @@ def _check_first(config: Config, tables_only: bool) -> None:
         raise ConfigError(
             f"serve.max_candidates must be at least the candidates of a request in the data. Received: {config.serve.max_candidates} and"
             f" data.candidates={most}."
+        )
+    if is_url(config.run) and config.serve.base is None:
+        raise ConfigError(
+            f"Setting serve.base: the server polls a folder, in which a version appears by a rename. Received: none, and run={config.run}. Remedy:"
+            " serve.base=<folder> on a disk that the server reads."
         )
     if not tables_only:
         check_first([stage_of("models")], config)

@@ -31,7 +31,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import Stage, folder_size, main, peak_memory
+from pipelines.stage import Stage, folder_size, in_a_folder, main, peak_memory
 from ppm_tf.config import ColumnarData, Config
 from ppm_tf.data.day_errors import DayError, DayOrderError
 from ppm_tf.data.raw.day_files import at_day, days_of, files_of, has_day
@@ -100,6 +100,7 @@ def prepare_days(config: Config, workspace: Workspace) -> list[date]:
     """
     from ppm_tf.data.preparation.day import prepare_day
 
+    in_a_folder(config.run, "pipelines.prepare day=<day>")
     done = prepared_days(workspace)
     if done:
         _refuse_other_files(config, workspace, _artifact(done[-1]))

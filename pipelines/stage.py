@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from pipelines.given import remember, with_settings
 from ppm_tf.config import Config, ConfigError, DataSettings, check_relations, describe, load
 from ppm_tf.models.provenance import Provenance
+from ppm_tf.shared_run import is_url, mirror_of
 from ppm_tf.storage import writing
 from ppm_tf.terminal import INTERRUPTED, interrupted, printing
 from ppm_tf.workspace import Recipe, StaleArtifactError, Workspace, fingerprint
@@ -267,6 +268,8 @@ def _run(known: list[Stage], stage: Stage, arguments: list[str] | None, asked: C
         config = settings_of(lambda: load(arguments))
         prepare_process()
         remember(arguments)
+        if is_url(config.run):
+            logger.info("%s: copies of what is read and made lie in %s", config.run, mirror_of(config.run))
         if instead is not None and (other := instead(config)) is not None:
             with explained(stage.module, config.run):
                 other(config, Workspace(config.run))
@@ -307,6 +310,19 @@ def settings_of(read: Callable[[], T]) -> T:
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def in_a_folder(run: str, command: str) -> None:
+    """Refuses a run on shared storage where a command keeps more in the run folder than artifacts.
+
+    Raises:
+        ConfigError: `run` is a URL.
+    """
+    if is_url(run):
+        raise ConfigError(
+            f"Setting run: {command} keeps manifests, versions or other runs in the run folder, which must be one that can be renamed in. Received:"
+            f" {run}. Remedy: run=<folder> on a local or mounted disk; the stages one by one take the URL."
+        )
 
 
 def check_first(stages: Iterable[Stage], config: Config) -> None:

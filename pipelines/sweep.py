@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, explained, made_for, make, prepare_process, settings_of, stage_of
+from pipelines.stage import check_first, explained, in_a_folder, made_for, make, prepare_process, settings_of, stage_of
 from ppm_tf.experiments.loop import each
 from ppm_tf.experiments.sweep import SweepSettings, Trial, best_of, read_sweep, trials_of, write_best, write_trials
 from ppm_tf.reports.sweep import trials_table
@@ -81,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(__doc__.strip())
             raise SystemExit(0 if arguments else 2)
         sweep = settings_of(lambda: read_sweep(arguments[0], arguments[1:]))
+        settings_of(lambda: in_a_folder(sweep.run, "pipelines.sweep"))
         trials = settings_of(lambda: trials_of(sweep, arguments[0]))
         prepare_process()
         with explained("pipelines.sweep", sweep.run):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -19,12 +20,14 @@ from typing import IO, Any
 
 import yaml
 
+from ppm_tf.shared_run import SharedRun, is_url, mirror_of
 from ppm_tf.storage import writing
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast, and not everywhere
 MADE_BY = "made_by.yaml"
 SUMMARY = "summary.json"  # how its making went, and what that cost, where something was trained or encoded for it
 SETTINGS = "settings.yaml"  # a file for the command line, which repeats what made an artifact
+_FRESH = 2.0  # seconds in which shared storage is not asked again for the same artifact
 _PACKAGES = ("ppm_tf", "tensorflow", "keras", "keras-nlp", "tf-models-official", "apache-beam", "numpy", "pyarrow")
 
 
@@ -59,10 +62,15 @@ class Workspace:
     An artifact is a folder with `made_by.yaml` in it. It is written under a temporary name and renamed when it is
     complete, so a process killed at any moment leaves the old artifact or none, never a part.
 
+    A run on shared storage (`s3://bucket/run`) is read and written through a local folder: an artifact that is asked for is copied there, whole,
+    when its version is not there yet, and one that is committed is on the shared storage before it is current here. What is under way (checkpoints)
+    and what is no artifact lies in the local folder alone.
+
     Args:
-        folder: the run folder; made when the first artifact is committed.
+        folder: the run folder, or the URL of one; made when the first artifact is committed.
 
     Attributes:
+        shared: the run on shared storage; `None` for a folder.
         settings: all settings of the run, which `commit` leaves in `settings.yaml` of each artifact; `None` = none are known.
         keeps: by artifact, how many replaced versions `commit` leaves in `replaced(name)`; none where it is not named.
 
@@ -77,7 +85,9 @@ class Workspace:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder).absolute()  # as messages show it
+        self.shared = SharedRun(str(folder)) if is_url(folder) else None
+        self.folder = mirror_of(str(folder)).absolute() if self.shared else Path(folder).absolute()  # as messages show it
+        self._looked: dict[str, float] = {}  # when the shared storage was last asked, by artifact
         self._locked: set[str] = set()  # by this object
         self.keeps: dict[str, int] = {}
         self.settings: dict[str, Any] | None = None
@@ -149,6 +159,7 @@ class Workspace:
             staging = self._hidden("new", name)
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
+            began = self.shared.number(name) if self.shared else 0
             try:
                 with writing(self.path(name), staging=staging):
                     yield staging
@@ -156,19 +167,76 @@ class Workspace:
                         (staging / SETTINGS).write_text(yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
                     _write_made_by(staging / MADE_BY, name, recipe)
                     sync(staging)
+                version = self._publish(name, staging, began)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
-            final = self.path(name)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            if final.exists():
-                # A name of its own: a file of an earlier one may still be open, and some file systems keep its folder for that.
-                old = self._hidden("old", name) / uuid.uuid4().hex
-                old.parent.mkdir(exist_ok=True)
-                final.rename(old)  # a kill between the two renames is mended by _recover
-            staging.rename(final)
-            sync_folder(final.parent)
+            self._replace(name, staging)
+            self._here(name, version)
             self._retire(name)
+
+    def _replace(self, name: str, staging: Path) -> None:
+        """Puts a whole folder in the place of an artifact."""
+        final = self.path(name)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():
+            # A name of its own: a file of an earlier one may still be open, and some file systems keep its folder for that.
+            old = self._hidden("old", name) / uuid.uuid4().hex
+            old.parent.mkdir(exist_ok=True)
+            final.rename(old)  # a kill between the two renames is mended by _recover
+        staging.rename(final)
+        sync_folder(final.parent)
+
+    def _publish(self, name: str, staging: Path, began: int) -> str:
+        """Writes a whole folder to the shared storage, the pointer to it last; its version, empty where nothing is shared."""
+        if not self.shared:
+            return ""
+        pointer = self.shared.upload(name, staging)
+        self.shared.publish(name, pointer, began)
+        return pointer["version"]
+
+    def _here(self, name: str, version: str) -> None:
+        """Notes which version of a shared artifact lies here now: last, so that a process killed before it has it copied again."""
+        if version:
+            self._version_file(name).write_text(version)
+            self._looked[name] = time.monotonic()
+
+    def _pull(self, name: str) -> None:
+        """Copies the current version of an artifact from the shared storage, unless it is here; removes one that is not there.
+
+        A moment after the last look nothing is asked: what a stage reads does not change under its hands.
+        """
+        if time.monotonic() - self._looked.get(name, -math.inf) < _FRESH or name in self._locked:
+            return
+        with self._lock_file(f"pull-{name}") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for last in (False, True):
+                pointer = self.shared.current(name)
+                version_file = self._version_file(name)
+                here = version_file.read_text() if version_file.is_file() and self.path(name).exists() else None
+                if pointer is None:
+                    if self.path(name).exists() and not self.path(name).is_symlink():
+                        shutil.rmtree(self.path(name))  # it was made by a process that was killed before it could publish
+                elif pointer["version"] != here:
+                    staging = self._hidden("pull", name)
+                    shutil.rmtree(staging, ignore_errors=True)
+                    staging.mkdir(parents=True)
+                    try:
+                        with writing(self.path(name), staging=staging):
+                            self.shared.download(name, pointer, staging)
+                    except FileNotFoundError:
+                        if last:
+                            raise
+                        continue  # a newer one took its place
+                    self._replace(name, staging)
+                    self._here(name, pointer["version"])
+                    shutil.rmtree(self._hidden("old", name), ignore_errors=True)
+                self._looked[name] = time.monotonic()
+                return
+
+    def _version_file(self, name: str) -> Path:
+        """The file that says which version of a shared artifact is here."""
+        return self._hidden("version", name)
 
     def replaced(self, name: str) -> Path:
         """The folder of an artifact's replaced versions, each named by its id."""
@@ -191,7 +259,7 @@ class Workspace:
     def link(self, name: str, other: Workspace) -> bool:
         """Lets this run read another's artifact, unless it has one of that name; whether it was linked now."""
         path = self.path(name)
-        if path.is_symlink() or path.exists():
+        if self.shared or other.shared or path.is_symlink() or path.exists():
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(os.path.relpath(other.path(name), path.parent), target_is_directory=True)
@@ -216,9 +284,11 @@ class Workspace:
             with writing(final, staging=staging):
                 shutil.copytree(other.path(name), staging, copy_function=link_or_copy)
                 sync(staging)
+            version = self._publish(name, staging, self.shared.number(name) if self.shared else 0)
             final.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(final)
             sync_folder(final.parent)
+            self._here(name, version)
         return True
 
     def work(self, name: str, recipe: Recipe) -> Path:
@@ -262,11 +332,12 @@ class Workspace:
         with self._lock_file(name) as file:
             if not _taken(file):
                 raise RuntimeError(f"Another process is making {self.path(name)}. Wait for it, or choose another folder with run=<folder>.")
-            self._locked.add(name)
-            try:
-                yield
-            finally:
-                self._locked.discard(name)
+            with self.shared.lease(name) if self.shared else nullcontext():
+                self._locked.add(name)
+                try:
+                    yield
+                finally:
+                    self._locked.discard(name)
 
     def _hidden(self, kind: str, name: str) -> Path:
         return self.folder / ".state" / f"{kind}-{name.replace('/', '-')}"
@@ -278,6 +349,8 @@ class Workspace:
 
     def _made_by(self, name: str) -> str | None:
         """What `made_by.yaml` holds; `None` without an artifact. Looked for twice, since a commit may replace it meanwhile."""
+        if self.shared:
+            self._pull(name)
         for _ in range(2):
             self._recover(name)
             with suppress(FileNotFoundError):

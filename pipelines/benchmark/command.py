@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage import check_first, explained, named, prepare_process, settings_of, stage_of
+from pipelines.stage import check_first, explained, in_a_folder, named, prepare_process, settings_of, stage_of
 from ppm_tf.config import describe, load
 from ppm_tf.terminal import printing
 from ppm_tf.workspace import Workspace
@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(2)
         options, rest = settings_of(lambda: _options(what, arguments[1:]))
         config = settings_of(lambda: load(rest))
+        settings_of(lambda: in_a_folder(config.run, "pipelines.benchmark"))
         prepare_process(share_cores=what != "serving")  # which takes the server's
         with explained("pipelines.benchmark", config.run):
             named(BENCHMARKS[what])(config, Workspace(config.run), **options)
@@ -78,6 +79,7 @@ def _grid(file: str, overrides: list[str]) -> None:
     from ppm_tf.experiments import cells_of, read_benchmark
 
     benchmark = settings_of(lambda: read_benchmark(file, overrides))
+    settings_of(lambda: in_a_folder(benchmark.run, "pipelines.benchmark"))
     cells = settings_of(lambda: cells_of(benchmark, file))
     from pipelines.benchmark.grid import run
 

@@ -7,7 +7,7 @@ import sys
 
 from pipelines.given import remember
 from pipelines.simulate.arms import arms_of
-from pipelines.stage import check_first, explained, help_of, prepare_process, settings_of, stage_of
+from pipelines.stage import check_first, explained, help_of, in_a_folder, prepare_process, settings_of, stage_of
 from ppm_tf.config import Config, ConfigError, SyntheticData, from_dict, load
 from ppm_tf.terminal import printing
 
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(help_of("pipelines.simulate", "", ("run", "seed", "simulate", "data", "update", "gate", "online"), source="synthetic"))
             return
         config = settings_of(lambda: of_month(load(arguments)))
+        settings_of(lambda: in_a_folder(config.run, "pipelines.simulate"))
         arms = settings_of(lambda: arms_of(config))
         prepare_process()
         remember(arguments)

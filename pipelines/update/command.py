@@ -7,7 +7,7 @@ import sys
 from datetime import date
 
 from pipelines.given import remember
-from pipelines.stage import check_first, explained, help_of, prepare_process, settings_of, stage_of
+from pipelines.stage import check_first, explained, help_of, in_a_folder, prepare_process, settings_of, stage_of
 from pipelines.update.day import update_day
 from pipelines.update.folders import NOTHING, REFUSED
 from pipelines.update.items import publish_items
@@ -89,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         config = settings_of(lambda: load([one for one in others if not one.startswith(("from=", "to="))]))
         days = settings_of(lambda: days_of(others, config) if _ITEMS not in arguments else [])
         settings_of(lambda: check_update(config))
+        settings_of(lambda: in_a_folder(config.run, "pipelines.update"))
         prepare_process()
         remember(arguments)
         with explained("pipelines.update", config.run):

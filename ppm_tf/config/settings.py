@@ -25,7 +25,7 @@ from ppm_tf.config.text_models import TextModelSettings
 class Config(Section):
     """All settings of a run."""
 
-    run: str = Field("runs/shop", description="folder that holds every artifact of the run")
+    run: str = Field("runs/shop", description="folder that holds every artifact of the run, or its URL on shared storage (docs/shared_storage.md)")
     keep_replaced: Annotated[int, Field(ge=0)] = Field(
         1, description="how many replaced versions of each encoder, PPM and ranking model stay in <run>/.state/replaced"
     )
