@@ -201,7 +201,7 @@ class Workspace:
             self._version_file(name).write_text(version)
             self._looked[name] = time.monotonic()
 
-    def _pull(self, name: str) -> None:
+    def _pull(self, name: str, shared: SharedRun) -> None:
         """Copies the current version of an artifact from the shared storage, unless it is here; removes one that is not there.
 
         A moment after the last look nothing is asked: what a stage reads does not change under its hands.
@@ -211,7 +211,7 @@ class Workspace:
         with self._lock_file(f"pull-{name}") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             for last in (False, True):
-                pointer = self.shared.current(name)
+                pointer = shared.current(name)
                 version_file = self._version_file(name)
                 here = version_file.read_text() if version_file.is_file() and self.path(name).exists() else None
                 if pointer is None:
@@ -223,7 +223,7 @@ class Workspace:
                     staging.mkdir(parents=True)
                     try:
                         with writing(self.path(name), staging=staging):
-                            self.shared.download(name, pointer, staging)
+                            shared.download(name, pointer, staging)
                     except FileNotFoundError:
                         if last:
                             raise
@@ -350,7 +350,7 @@ class Workspace:
     def _made_by(self, name: str) -> str | None:
         """What `made_by.yaml` holds; `None` without an artifact. Looked for twice, since a commit may replace it meanwhile."""
         if self.shared:
-            self._pull(name)
+            self._pull(name, self.shared)
         for _ in range(2):
             self._recover(name)
             with suppress(FileNotFoundError):
