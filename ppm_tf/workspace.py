@@ -228,7 +228,11 @@ class Workspace:
                         if last:
                             raise
                         continue  # a newer one took its place
-                    self._replace(name, staging)
+                    with self._lock_file(name) as maker:
+                        if not _taken(maker):  # a process of this machine makes it, and is about to replace it itself
+                            shutil.rmtree(staging)
+                            return
+                        self._replace(name, staging)
                     self._here(name, pointer["version"])
                     shutil.rmtree(self._hidden("old", name), ignore_errors=True)
                 self._looked[name] = time.monotonic()

@@ -195,6 +195,17 @@ def test_a_pointer_of_which_half_was_written_does_not_count(url, machine):
     assert read(machine("third")) == "3" * 1000
 
 
+def test_a_reader_leaves_alone_what_a_process_of_its_machine_is_making(url, machine):
+    here, beside = write(Workspace(url), 1), machine("here")
+    with here.lock("models/din"):
+        here.shared.publish("models/din", here.shared.upload("models/din", here.path("models/din")), 1)
+        beside._looked.clear()
+        before = beside.path("models/din").stat().st_ino
+        assert read(beside) == "1" * 1000 and beside.path("models/din").stat().st_ino == before  # not replaced under the maker's hands
+    beside._looked.clear()
+    assert read(beside) == "1" * 1000 and beside._version_file("models/din").read_text() == here.shared.current("models/din")["version"]
+
+
 def test_a_mounted_folder_is_shared_storage_too(tmp_path, monkeypatch):
     url = f"file://{tmp_path}/mounted/run"
     monkeypatch.setenv("PPM_TF_MIRRORS", str(tmp_path / "one"))
