@@ -41,7 +41,7 @@ _WAITS = (0.2, 1.0, 3.0, 9.0)  # seconds before each further try
 _THREADS = 8
 
 
-class SharedStorageError(OSError):
+class SharedStorageError(RuntimeError):
     """The shared storage cannot be reached, refuses, or holds what its own manifest does not say."""
 
 

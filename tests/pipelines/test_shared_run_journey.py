@@ -63,3 +63,11 @@ def test_an_export_of_a_shared_run_wants_a_folder_that_the_server_reads(url, cap
     with pytest.raises(SystemExit) as stopped:
         export.main([f"run={url}", *SMALL])
     assert stopped.value.code == 2 and "Setting serve.base" in capsys.readouterr().err
+
+
+def test_a_storage_that_does_not_answer_is_said_in_a_sentence(url, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(SystemExit) as stopped:
+        main(prepare.STAGE, [f"run={url}", *SMALL])
+    assert stopped.value.code == 1 and f"{url}: could not list" in capsys.readouterr().err
