@@ -333,7 +333,7 @@ def _sizes(config: Config, workspace: Workspace):
     from ppm_tf.reports.capacity import DAY, Sizes
 
     asked, data = config.capacity, workspace.path("data")
-    if not (data / "samples" / "train").is_dir():
+    if not workspace.exists("data") or not (data / "samples" / "train").is_dir():
         raise FileNotFoundError(
             f"The bytes of a request, and what is not set, are those of a run's prepared log. Received: run={config.run}, without one. Remedy: run"
             " `python -m pipelines.prepare`, or name a run that has one."
@@ -376,7 +376,8 @@ def _rates(config: Config, workspace: Workspace):
     }
 
     def seconds_each(names: list[str]) -> float | None:
-        found = [json.loads(path.read_text(encoding="utf-8")) for name in names if (path := workspace.path(name) / "summary.json").is_file()]
+        there = [workspace.path(name) / "summary.json" for name in names if workspace.exists(name)]
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in there if path.is_file()]
         return sum(one["seconds"] / one["examples"] for one in found) if len(found) == len(names) and all(one["examples"] for one in found) else None
 
     def rate(asked: float | None, names: list[str]) -> float | None:
