@@ -41,7 +41,8 @@ def batches():
     click = (item + history[:, :1]) % 2
     request = {
         "request": np.arange(REQUESTS), "user_id": rng.choice([7, 8, 9], REQUESTS), "history": history, "item": item,
-        "history_time": rng.integers(0, 100, (REQUESTS, 4)), "time": np.full(REQUESTS, 100), "user": rng.integers(0, 4, (REQUESTS, 1)).astype("int32"),
+        "history_time": rng.integers(0, 100, (REQUESTS, 4)), "time": np.full(REQUESTS, 100),
+        "user": rng.integers(0, 4, (REQUESTS, 1)).astype("int32"),
         "context": rng.integers(0, 4, (REQUESTS, 1)).astype("int32"), "slot": np.tile(np.arange(3, dtype="int32"), (REQUESTS, 1)),
         "labels": np.stack([click, click * rng.integers(0, 2, click.shape)], -1).astype("float32"),
     }  # fmt: skip
