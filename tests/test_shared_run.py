@@ -207,7 +207,7 @@ def test_a_reader_leaves_alone_what_a_process_of_its_machine_is_making(url, mach
 
 
 def test_a_mounted_folder_is_shared_storage_too(tmp_path, monkeypatch):
-    url = f"file://{tmp_path}/mounted/run"
+    url = (tmp_path / "mounted" / "run").as_uri()
     monkeypatch.setenv("PPM_TF_MIRRORS", str(tmp_path / "one"))
     write(Workspace(url), 5)
     monkeypatch.setenv("PPM_TF_MIRRORS", str(tmp_path / "two"))

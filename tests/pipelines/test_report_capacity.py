@@ -14,7 +14,7 @@ def figures(shop, *more):
 
 
 def test_sizes_and_rates_are_the_runs_unless_they_are_set(small_shop, capsys):
-    ours = figures(small_shop)
+    ours = figures(small_shop, "model.name=untrained")
     summary = json.loads((small_shop.path("ppm") / "summary.json").read_text())
     statistics = json.loads((small_shop.path("data") / "statistics.json").read_text())
     assert ours["table title"]["value"] == 300 * 32 * 2
@@ -22,7 +22,7 @@ def test_sizes_and_rates_are_the_runs_unless_they_are_set(small_shop, capsys):
     assert a_day == pytest.approx(sum(split["requests"] for split in statistics["splits"].values()) / 10, rel=0.1)  # the log spans ten days
     assert ours["cores at the peak"]["value"] is None and "pipelines.benchmark serving" in ours["cores at the peak"]["how"]
     assert ours["train the ranker on a day"]["value"] is None and "pipelines.train" in capsys.readouterr().out
-    larger = figures(small_shop, "capacity.items=3000", "capacity.ranker_rate=10", "capacity.requests=36000")
+    larger = figures(small_shop, "model.name=untrained", "capacity.items=3000", "capacity.ranker_rate=10", "capacity.requests=36000")
     assert larger["table title"]["value"] == 3000 * 32 * 2
     assert larger["train the ranker on a day"]["value"] == pytest.approx(1.0)
     assert larger["embed all items"]["value"] == pytest.approx(10 * ours["embed all items"]["value"])
@@ -30,11 +30,11 @@ def test_sizes_and_rates_are_the_runs_unless_they_are_set(small_shop, capsys):
 
 def test_a_served_request_is_reckoned_from_the_two_sizes_that_were_called(small_shop):
     folder = small_shop.folder / "benchmark" / "serving"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sizes = {("with PPM", 50): 2.0, ("with PPM", 500): 11.0, ("without PPM", 50): 1.0, ("without PPM", 500): 1.0}
     lines = [{"model": model, "through": "session", "candidates": size, "p50_ms": ms} for (model, size), ms in sizes.items()]
-    (folder / "urm.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"benchmark": "serving", "ratio": "other", "median": 1}]))
-    found = figures(small_shop, "capacity.scored=100", "capacity.peak=10", "capacity.utilisation=1")
+    (folder / "dsin.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"benchmark": "serving", "ratio": "other", "median": 1}]))
+    found = figures(small_shop, "model.backbone.name=dsin", "capacity.scored=100", "capacity.peak=10", "capacity.utilisation=1")
     assert found["cores at the peak"]["value"] == pytest.approx(0.03)  # 2 ms and 50 times 9 / 450
 
 
