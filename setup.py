@@ -15,8 +15,8 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["ppm_tf", "ppm_tf.*", "pipelines", "pipelines.*", "serving", "serving.*"]),
     install_requires=[
-        "fsspec>=2025.3",
         "apache-beam>=2.77,<2.78",
+        "fsspec>=2025.3",
         # the gRPC client
         "grpcio>=1.70",
         "keras>=3.15,<3.16",

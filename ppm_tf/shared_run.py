@@ -15,7 +15,6 @@ first and the pointer last, so a writer that is killed at any moment leaves the 
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import logging
@@ -36,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CURRENT, LEASES = "CURRENT", ".leases"
-EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hdfs": "hdfs"}
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # those of setup.py
 _WAITS = (0.2, 1.0, 3.0, 9.0)  # seconds before each further try
 _THREADS = 8
 
@@ -212,7 +211,7 @@ class SharedRun:
                         self.fs.rm_file(path)
 
     def _lease(self, ended: bool = False) -> dict[str, Any]:
-        by = f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}"
+        by = f"{socket.gethostname()}, process {os.getpid()}"  # no user: a container's may have no name
         return {"by": by, "lease": self.lease_seconds, "until": 0 if ended else time.time() + self.lease_seconds}
 
     def _renew(self, place: str, number: int, stop: threading.Event) -> None:
